@@ -1,0 +1,58 @@
+# `make run` and `make test` are all that a fresh machine needs; each makes its own virtual environment.
+PYTHON ?= python3
+PORT ?= 7071
+PRECISION ?= int8
+MODEL ?= distilbert/distilgpt2
+OUT ?= models/distilgpt2
+# Further arguments for pip where torch is installed, such as the index of its CPU builds.
+TORCH_PIP_ARGS ?=
+
+RUN := .venv/bin/python
+DEV := .venv-dev/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHON_ENABLE_INIT_INDEXING := 1
+
+.PHONY: run test test-heavy lint format model demo lock clean
+
+run: .venv/installed
+	@exec $(RUN) -m generation serve --port $(PORT)
+
+test: .venv-dev/installed
+	$(DEV) -m pytest
+
+test-heavy: .venv-dev/installed
+	$(DEV) -m pytest -m heavy
+
+lint: .venv-dev/installed
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+	$(DEV) -m mypy
+
+format: .venv-dev/installed
+	$(DEV) -m ruff check --fix .
+	$(DEV) -m ruff format .
+
+model: .venv-dev/installed
+	$(DEV) -m generation.export "$(MODEL)" "$(OUT)" --precision $(PRECISION)
+
+# The bundled model: train the checkpoint with `$(DEV) -m generation.export.train TEXT models/demo/checkpoint`, then this.
+demo: .venv-dev/installed
+	$(DEV) -m generation.export models/demo/checkpoint models/demo --precision int8
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--quiet requirements.in -o requirements.txt
+
+clean:
+	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --require-hashes -r requirements.txt
+	@touch $@
+
+.venv-dev/installed: requirements.txt requirements-export.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/pip install --quiet --require-hashes -r requirements.txt
+	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) -r requirements-export.txt -r requirements-dev.txt
+	@touch $@

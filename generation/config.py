@@ -1,0 +1,82 @@
+"""Every setting of the server: environment variable, default and bounds.
+
+A bad value stops start-up with a `SettingsError` that names the variable, the value and what is allowed.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(ValueError):
+    """A setting has a value that is not allowed."""
+
+
+def _number(default: float, low: float, high: float, text: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+def _choice(default: str, choices: tuple[str, ...], text: str) -> Any:
+    return field(default=default, metadata={"choices": choices, "text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings; each field is read from the environment variable of its name in capitals."""
+
+    model_dir: Path = field(
+        default=ROOT / "models" / "demo", metadata={"text": "folder of the model to serve; relative to the project"}
+    )
+    auth_level: str = _choice(
+        "function", ("function", "anonymous"), "key that the Functions host asks for on the routes that cost CPU"
+    )
+    threads: int = _number(0, 0, 256, "threads that compute; 0 = the processors this container may use")
+    max_running: int = _number(16, 1, 256, "sequences that are decoded in one step")
+    cache_mb: int = _number(0, 0, 1 << 20, "MiB for the KV cache; 0 = a quarter of this container's memory")
+    prefix_cache_mb: int = _number(64, 0, 1 << 20, "MiB for beginnings of prompts kept for reuse; 0 = off")
+    prefill_chunk: int = _number(128, 16, 1024, "prompt tokens computed between two decode steps")
+    max_waiting: int = _number(256, 0, 1 << 16, "requests that may wait; past it 429")
+    max_waiting_tokens: int = _number(32768, 1, 1 << 24, "prompt tokens that may wait; past it 429")
+    timeout_s: float = _number(200.0, 0.1, 225.0, "seconds after which a request ends with what it has, and its cap")
+    keep_alive_s: float = _number(15.0, 0.05, 200.0, "seconds of silence after which a stream gets a comment line")
+    drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests get to finish at shutdown")
+    max_body_kb: int = _number(1024, 1, 1 << 16, "KiB of a request body; past it 400")
+    git_sha: str = field(default="", metadata={"text": "commit that the image was built from, shown by /api/health"})
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings. An empty value counts as not set.
+
+        Raises:
+            SettingsError: a value is not of the type, or not within the bounds.
+        """
+        values: dict[str, Any] = {}
+        for one in fields(cls):
+            text = environment.get(one.name.upper(), "").strip()
+            if text:
+                values[one.name] = _parse(one.name.upper(), text, one.type, one.metadata)
+        return cls(**values)
+
+
+def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
+    if kind is Path:
+        return (ROOT / text).resolve()
+    if "choices" in metadata:
+        if text.lower() not in metadata["choices"]:
+            raise SettingsError(f"{key}={text!r} is not allowed: choose one of {', '.join(metadata['choices'])}")
+        return text.lower()
+    if "low" not in metadata:
+        return text
+    low, high = metadata["low"], metadata["high"]
+    name = "a whole number" if kind is int else "a number"
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:
+        raise SettingsError(f"{key}={text!r} is not allowed: it must be {name} from {low} to {high}")
+    return value

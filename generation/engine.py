@@ -1,0 +1,113 @@
+"""The engine: the one thread that runs steps, and the face that it shows to every other thread."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+
+from generation.errors import ApiError, NotReadyError
+from generation.prefix import PrefixCache
+from generation.runner import LanguageModel, Runner
+from generation.scheduler import Group, Limits
+from generation.sequence import Request, Sequence, TextCodec
+from generation.stream import Mailbox, TokenStream
+
+log = logging.getLogger(__name__)
+
+_FAILED = "the engine has failed; this instance must be restarted"
+
+
+class Engine:
+    """Runs requests on a model, all in one batch. Every public method may be called from any thread."""
+
+    def __init__(
+        self, model: LanguageModel, codec: TextCodec, limits: Limits, prefix: PrefixCache | None = None
+    ) -> None:
+        self._runner = Runner(model, limits, prefix)
+        self._scheduler = self._runner.scheduler
+        self._codec = codec
+        self._condition = threading.Condition()
+        self._stop_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Start the engine's thread."""
+        self._thread.start()
+
+    def submit(self, *requests: Request) -> TokenStream:
+        """Queue requests, all of them or none; to be called on an event loop, where the stream is then read.
+
+        Raises:
+            NotReadyError: the engine is stopping or has failed.
+            TooLargeError: a request would not fit into an idle server.
+            OverloadedError: the queue is full.
+        """
+        stream = TokenStream(self._notify, len(requests))
+        self.enqueue(requests, stream.mailbox)
+        return stream
+
+    def enqueue(self, requests: Iterable[Request], mailbox: Mailbox) -> None:
+        """Queue requests whose answers go to `mailbox`; see `submit`."""
+        now = time.monotonic()
+        groups = []
+        for request in requests:
+            sequences = [Sequence(request, number, self._codec) for number in range(request.choices)]
+            groups.append(Group(request, sequences, mailbox, deadline=now + request.timeout_s))
+        with self._condition:
+            if self.failure is not None:
+                raise NotReadyError(_FAILED)
+            if self._stop_at is not None:
+                raise NotReadyError("this instance is shutting down; try again", retry_after_s=1)
+            self._scheduler.add(groups, self._runner.pace.backlog_s(*self._scheduler.backlog()))
+            self._condition.notify()
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        """Take no more requests, let the accepted ones run for `grace_s` seconds at most, and end the thread."""
+        with self._condition:
+            self._stop_at = time.monotonic() + grace_s
+            self._condition.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def running(self) -> int:
+        """Sequences in the batch."""
+        return len(self._scheduler.running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._scheduler.waiting)
+
+    def _notify(self) -> None:
+        with self._condition:
+            self._condition.notify()
+
+    def _run(self) -> None:
+        try:
+            while self._begin_step():
+                self._runner.step()
+        except BaseException as error:
+            log.exception("the engine has failed")
+            with self._condition:
+                self.failure = error
+                self._end_all(NotReadyError(_FAILED))
+
+    def _begin_step(self) -> bool:
+        """Wait until there is work and take up what is new; False when it is time to end."""
+        with self._condition:
+            self._runner.sweep_and_admit()
+            while not self._scheduler.busy:
+                if self._stop_at is not None:
+                    return False
+                self._condition.wait()
+                self._runner.sweep_and_admit()
+            if self._stop_at is not None and time.monotonic() >= self._stop_at:
+                self._end_all(NotReadyError("this instance was shut down; try again", retry_after_s=1))
+                return False
+            return True
+
+    def _end_all(self, error: ApiError) -> None:
+        for group in self._scheduler.groups():
+            group.mailbox.close(error)

@@ -1,0 +1,98 @@
+"""Typed errors. Each carries what a client needs: HTTP status, type, code, the offending parameter and a message.
+
+The body has the shape of OpenAI's errors, which clients of that API turn into their own exceptions:
+``{"error": {"message", "type", "param", "code"}}``.
+"""
+
+import math
+
+
+class ApiError(Exception):
+    """An error whose message is meant for the caller."""
+
+    status = 500
+    type = "server_error"
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """Return the JSON body."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that belong to the error: ``Retry-After`` in whole seconds where it makes sense."""
+        if self.retry_after_s is None:
+            return {}
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+
+
+class InvalidRequestError(ApiError):
+    """The request is wrong, and would be wrong at any time."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class UnknownFieldError(InvalidRequestError):
+    """A field that this server does not know or does not support. Nothing is ignored silently."""
+
+    code = "unsupported_parameter"
+
+
+class InvalidBodyError(InvalidRequestError):
+    """The body is not JSON, is not an object, or is larger than the limit."""
+
+    code = "invalid_body"
+
+
+class ContextLengthError(InvalidRequestError):
+    """The prompt and what was asked for do not fit into the context window."""
+
+    code = "context_length_exceeded"
+
+
+class TooLargeError(InvalidRequestError):
+    """The request could never be admitted, however idle the server."""
+
+    code = "request_too_large"
+
+
+class ModelNotFoundError(InvalidRequestError):
+    """The request names a model that this server does not serve."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class OverloadedError(ApiError):
+    """The queue is full. `retry_after_s` is computed from the backlog."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "overloaded"
+
+
+class NotReadyError(ApiError):
+    """The model is loading, the process is draining, or the model could not be loaded."""
+
+    status = 503
+    code = "not_ready"
+
+
+class GenerationFailedError(ApiError):
+    """The engine met an unexpected error in the step that computed this request."""
+
+    code = "generation_failed"
+
+
+class DeadlineError(ApiError):
+    """The request reached its deadline before there was anything to return."""
+
+    status = 503
+    code = "timeout"

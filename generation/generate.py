@@ -1,0 +1,80 @@
+"""The plain contract, which grew out of the workshop's ``GET /{prompt}``: text in, whole sequences out."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from generation.errors import InvalidRequestError
+from generation.http import EventStream, collect, event, read_body
+from generation.prompting import check_context, encode, timeout
+from generation.sampling import SamplingParams
+from generation.schemas import GenerateBody, parse_json, parse_query
+from generation.sequence import Request as EngineRequest
+from generation.sequence import Update
+from generation.service import Service
+from generation.stream import Item
+
+
+async def post(service: Service, request: Request) -> Response:
+    """Answer ``POST /api/generate``."""
+    body = parse_json(GenerateBody, await read_body(request, service.settings.max_body_kb * 1024))
+    return await _respond(service, request, body, sequences_only=False)
+
+
+async def get(service: Service, request: Request) -> Response:
+    """Answer ``GET /api/generate/{*prompt}``, the workshop's call: the prompt in the path, the rest in the query."""
+    values: dict[str, Any] = {}
+    for name in request.query_params:
+        given = request.query_params.getlist(name)
+        values[name] = given if name == "stop" else given[-1]
+        if name != "stop" and len(given) > 1:
+            raise InvalidRequestError(f"{name} is given {len(given)} times", param=name[:64])
+    values.pop("code", None)  # the function key, which the host has already checked
+    if "prompt" in values:
+        raise InvalidRequestError("prompt belongs into the path", param="prompt")
+    body = parse_query(GenerateBody, values | {"prompt": request.path_params.get("prompt", "")})
+    return await _respond(service, request, body, sequences_only=True)
+
+
+async def _respond(service: Service, request: Request, body: GenerateBody, *, sequences_only: bool) -> Response:
+    loaded = service.loaded()
+    prompt = await encode(loaded.tokenizer, body.prompt)
+    engine_request = EngineRequest(
+        prompt=prompt,
+        max_tokens=body.max_new_tokens,
+        choices=body.num_return_sequences,
+        sampling=SamplingParams(
+            do_sample=body.do_sample, temperature=body.temperature, top_k=body.top_k, **body.sampling()
+        ),
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        timeout_s=timeout(body.timeout_s, service.settings),
+    )
+    check_context(len(prompt), body.max_new_tokens, loaded.config.context, "max_new_tokens")
+    stream = loaded.engine.submit(engine_request)
+    before = body.prompt if body.return_full_text else ""
+    if body.stream:
+        first = "".join(event({"index": i, "text": before}) for i in range(engine_request.choices)) if before else ""
+        return EventStream(stream, _event, service.settings.keep_alive_s, first=first)
+
+    texts = [before] * engine_request.choices
+    reasons: list[str | None] = [None] * engine_request.choices
+    generated = 0
+    for item in await collect(request, stream):
+        if isinstance(item, Update):
+            texts[item.index] += item.text
+            reasons[item.index] = item.finish_reason
+            generated += item.generated
+    if sequences_only:
+        return JSONResponse({"generated_sequences": texts})
+    usage = {"prompt_tokens": len(prompt), "completion_tokens": generated, "total_tokens": len(prompt) + generated}
+    return JSONResponse({"generated_sequences": texts, "finish_reasons": reasons, "usage": usage})
+
+
+def _event(item: Item) -> str:
+    if not isinstance(item, Update):
+        return ""
+    data: dict[str, Any] = {"index": item.index, "text": item.text}
+    if item.finish_reason is not None:
+        data["finish_reason"] = item.finish_reason
+    return event(data)

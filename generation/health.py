@@ -1,0 +1,44 @@
+"""Liveness and readiness."""
+
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from generation import __version__
+from generation.service import Service
+
+
+async def health(service: Service) -> Response:
+    """Answer ``GET /api/health``: 200 while the process lives, whatever its state."""
+    config = service.model_config()
+    model: dict[str, Any] | None = None
+    if config is not None:
+        model = {
+            "name": config.name,
+            "precision": config.precision,
+            "context": config.context,
+            "vocabulary": config.vocabulary,
+            "source_revision": config.source.get("revision"),
+        }
+    content: dict[str, Any] = {
+        "health": "ok" if service.reason is None else "failed",
+        "version": __version__,
+        "revision": service.settings.git_sha or None,
+        "state": service.state,
+        "model": model,
+        "uptime_s": round(service.uptime_s, 3),
+        "load_s": None if service.load_s is None else round(service.load_s, 3),
+    }
+    if service.reason is not None:
+        content["reason"] = service.reason
+    return JSONResponse(content)
+
+
+async def ready(service: Service) -> Response:
+    """Answer ``GET /api/ready``: 200 when requests can be served.
+
+    Raises:
+        NotReadyError: they cannot be.
+    """
+    service.loaded()
+    return JSONResponse({"ready": True})

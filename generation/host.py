@@ -1,0 +1,137 @@
+"""The embedded local host: serves the functions of ``function_app.py`` without the Functions host.
+
+It is not ``func start`` and not Azure. It reads functions, routes, methods and key levels from the app's own metadata,
+the prefix from ``host.json``, and passes requests to the very same handlers, matching routes as the real host does: in
+the alphabetical order of the function names, first match wins.
+"""
+
+import hmac
+import json
+import re
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+Handler = Callable[..., Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One HTTP-triggered function."""
+
+    name: str
+    pattern: re.Pattern[str]
+    methods: frozenset[str]
+    keyed: bool
+    argument: str
+    handler: Handler
+
+
+def compile_route(prefix: str, template: str) -> re.Pattern[str]:
+    """Compile a route template of the Functions host: ``a/{b}`` and a catch-all ``a/{*rest}``, which may be empty."""
+    pattern = ""
+    for part in f"{prefix}/{template}".strip("/").split("/"):
+        if part.startswith("{*"):
+            pattern += f"(?:/(?P<{part[2:-1]}>.*))?"
+        elif part.startswith("{"):
+            pattern += f"/(?P<{part[1:-1].split(':')[0]}>[^/]+)"
+        else:
+            pattern += "/" + re.escape(part)
+    return re.compile(pattern + "/?", re.IGNORECASE | re.DOTALL)
+
+
+def endpoints(app: Any, host_json: Path) -> list[Endpoint]:
+    """Read the HTTP functions of a `func.FunctionApp`, in the order in which the host matches them."""
+    configuration = json.loads(host_json.read_text(encoding="utf-8"))
+    prefix = configuration.get("extensions", {}).get("http", {}).get("routePrefix", "api")
+    found = []
+    for function in sorted(app.get_functions(), key=lambda one: str(one.get_function_name())):
+        trigger = function.get_trigger()
+        if trigger.get_binding_name() != "httpTrigger":
+            continue
+        name = function.get_function_name()
+        found.append(
+            Endpoint(
+                name=name,
+                pattern=compile_route(prefix, trigger.route or name),
+                methods=frozenset(str(method) for method in trigger.methods or ("GET", "POST")),
+                keyed=str(trigger.auth_level).upper() != "ANONYMOUS",
+                argument=trigger.name,
+                handler=function.get_user_function(),
+            )
+        )
+    return found
+
+
+class LocalHost:
+    """An ASGI app that does what the Functions host does before a handler: routing, methods, keys."""
+
+    def __init__(self, app: Any, host_json: Path, key: str | None = None) -> None:
+        self.endpoints = endpoints(app, host_json)
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        for one in self.endpoints:
+            match = one.pattern.fullmatch(request.scope["path"])
+            if match is None or request.method not in one.methods:
+                continue
+            if one.keyed and not self._has_key(request):
+                return Response(status_code=401)
+            request.scope["path_params"] = {name: value for name, value in match.groupdict().items() if value}
+            return await one.handler(**{one.argument: request})
+        message = f"there is no {request.method} {request.scope['path'][:200]}"
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": "not_found"}
+        return JSONResponse({"error": error}, 404)
+
+    def _has_key(self, request: Request) -> bool:
+        """Whether the request carries the key, as the platform looks for it: header first, then query."""
+        if self._key is None:
+            return True
+        given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
+        return hmac.compare_digest(given.encode(), self._key.encode())
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends running work when it is told to stop, rather than waiting for it."""
+
+    def __init__(self, host: LocalHost, address: str, on_stop: Callable[[bool], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                host, host=address, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
+            )
+        )
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handle SIGINT and SIGTERM. A second signal does not wait for anything."""
+        if not self.should_exit:
+            self._on_stop(sig == signal.SIGINT)
+        super().handle_exit(sig, frame)
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Return a listening socket, so that the port is known, and known to be free, before anything loads.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    return listener

@@ -1,0 +1,147 @@
+"""Between HTTP and the contracts: reading bodies, answering errors, streaming events, noticing that a client left.
+
+Nothing may raise out of a handler: on Functions that gives a bare 500 and can break the connection for others.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from generation.errors import ApiError, InvalidBodyError
+from generation.stream import Item, TokenStream
+
+log = logging.getLogger("generation.requests")
+
+POLL_S = 0.25
+DONE = "data: [DONE]\n\n"
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+async def answer(name: str, request: Request, operation: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Run `operation` and return its response, or the response that its error stands for. Logs one line."""
+    began = time.monotonic()
+    given = request.headers.get("x-request-id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    try:
+        response = await operation(request)
+    except ApiError as error:
+        response = JSONResponse(error.body(), error.status, error.headers())
+    except ClientDisconnect:
+        response = Response(status_code=499)  # nobody is there to read it
+    except Exception:
+        log.exception("request %s failed", request_id)
+        unexpected = ApiError(f"an unexpected error happened; the log knows it as request {request_id}")
+        response = JSONResponse(unexpected.body(), unexpected.status)
+    response.headers["x-request-id"] = request_id
+    milliseconds = (time.monotonic() - began) * 1000
+    log.info("%s %s status=%d ms=%.1f id=%s", request.method, name, response.status_code, milliseconds, request_id)
+    return response
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Read the body.
+
+    Raises:
+        InvalidBodyError: it is larger than the limit; the rest is not read.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            raise InvalidBodyError(f"the body is larger than {limit_bytes} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def collect(request: Request, stream: TokenStream) -> list[Item]:
+    """Read a whole answer; if the client leaves meanwhile, the work stops and what there is comes back."""
+
+    async def watch() -> None:
+        while not await request.is_disconnected():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(POLL_S)
+        stream.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return [item async for item in stream]
+    finally:
+        stream.cancel()
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+
+
+def event(data: Any) -> str:
+    """Return one server-sent event."""
+    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+class EventStream(StreamingResponse):
+    """Answers with the events that `encode` makes of what comes out of `stream`, ended by ``data: [DONE]``.
+
+    When nothing has come for `keep_alive_s` seconds a comment line goes out. When the response ends, so does the work.
+    """
+
+    def __init__(
+        self,
+        stream: TokenStream,
+        encode: Callable[[Item], str],
+        keep_alive_s: float,
+        *,
+        first: str = "",
+        last: Callable[[], str] = str,
+    ) -> None:
+        self._stream = stream
+        super().__init__(
+            self._events(encode, keep_alive_s, first, last),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.cancel()
+
+    async def _events(
+        self, encode: Callable[[Item], str], keep_alive_s: float, first: str, last: Callable[[], str]
+    ) -> AsyncIterator[str]:
+        upcoming: asyncio.Future[Item] | None = None
+        try:
+            if first:
+                yield first
+            upcoming = asyncio.ensure_future(anext(self._stream))
+            while True:
+                done, _ = await asyncio.wait({upcoming}, timeout=keep_alive_s)
+                if not done:
+                    yield ": ping\n\n"
+                    continue
+                try:
+                    item = upcoming.result()
+                except StopAsyncIteration:
+                    break
+                if text := encode(item):
+                    yield text
+                upcoming = asyncio.ensure_future(anext(self._stream))
+            yield last() + DONE
+        except ApiError as error:
+            yield event(error.body()) + DONE
+        except Exception:
+            log.exception("a stream failed")
+            yield event(ApiError("an unexpected error ended this stream").body()) + DONE
+        finally:
+            self._stream.cancel()
+            if upcoming is not None:
+                upcoming.cancel()

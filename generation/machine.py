@@ -1,0 +1,40 @@
+"""What this container may use: processors and memory, as Linux control groups limit them."""
+
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60
+
+
+def _first_line(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").split("\n", 1)[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def cpu_limit(cgroup: Path = CGROUP) -> int:
+    """Return the processors this process may keep busy: its affinity mask, cut down to the group's quota.
+
+    A quota of part of a processor counts as one: a container with one core must not run two busy threads.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _first_line(cgroup / "cpu.max")  # version 2: "<quota> <period>" or "max <period>"
+    if quota is None:
+        old = (_first_line(cgroup / "cpu/cpu.cfs_quota_us"), _first_line(cgroup / "cpu/cpu.cfs_period_us"))
+        quota = f"{old[0]} {old[1]}"
+    limit, _, period = quota.partition(" ")
+    if limit.isdecimal() and period.isdecimal() and int(period) > 0:
+        available = min(available, int(limit) // int(period))
+    return max(1, available)
+
+
+def memory_limit(cgroup: Path = CGROUP) -> int:
+    """Return the bytes of memory this process may use: the group's limit, else what the machine has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in (cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes"):
+        limit = _first_line(path)
+        if limit is not None and limit.isdecimal() and int(limit) < _UNLIMITED:
+            return min(machine, int(limit))
+    return machine

@@ -1,0 +1,25 @@
+"""How fast the engine has been lately, and so how long the work before it will take."""
+
+from dataclasses import dataclass
+
+SMOOTHING = 0.1
+
+
+@dataclass(slots=True)
+class Pace:
+    """Moving averages, in seconds, of a decode step and of one prefilled token. They start as cautious guesses."""
+
+    step_s: float = 0.02
+    prefill_token_s: float = 0.001
+
+    def saw_step(self, seconds: float) -> None:
+        """Take the time of one decode step."""
+        self.step_s += SMOOTHING * (seconds - self.step_s)
+
+    def saw_prefill(self, seconds: float, tokens: int) -> None:
+        """Take the time of one prefill of `tokens` tokens."""
+        self.prefill_token_s += SMOOTHING * (seconds / tokens - self.prefill_token_s)
+
+    def backlog_s(self, prompt_tokens: int, new_tokens: int, rows: int) -> float:
+        """Return the seconds that `prompt_tokens` to prefill and `new_tokens` to decode in `rows` rows will take."""
+        return prompt_tokens * self.prefill_token_s + new_tokens / rows * self.step_s

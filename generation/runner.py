@@ -1,0 +1,210 @@
+"""One step for everybody: admit, prefill, decode, hand out, retire. Plain and synchronous; `Engine` gives it a thread.
+
+It knows nothing of HTTP, and the model and the tokenizer are handed in.
+"""
+
+import logging
+import time
+from collections.abc import Sequence as Ids
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.cache import Block
+from generation.errors import ApiError, DeadlineError, GenerationFailedError
+from generation.pace import Pace
+from generation.prefix import PrefixCache, chunk_keys
+from generation.scheduler import Group, Limits, Scheduler
+from generation.sequence import LENGTH, TIMEOUT, PromptScores, Sequence, Token, score
+
+log = logging.getLogger(__name__)
+
+Logits = NDArray[np.float32]
+
+
+class Cache(Protocol):
+    """What is done with the rows of a KV cache; `generation.cache.KVCache` is the real one."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of a row to another."""
+
+    def release(self, row: int) -> None:
+        """Forget a row."""
+
+    def read(self, row: int, start: int, stop: int) -> Block:
+        """Return a copy of some tokens of a row."""
+
+    def write(self, row: int, start: int, block: Block) -> None:
+        """Put what `read` returned into a row."""
+
+
+class LanguageModel(Protocol):
+    """What is needed of a model; `generation.model.Model` is the real one."""
+
+    @property
+    def cache(self) -> Cache:
+        """The cache that the model writes."""
+
+    def prefill(self, row: int, ids: Ids[int], start: int, wanted: Ids[int]) -> Logits:
+        """Compute `ids` after `start` tokens of `row`; return logits for the `wanted` of them."""
+
+    def decode(self, ids: Ids[int], lengths: Ids[int]) -> Logits:
+        """Compute one token for each of the first rows; return logits, [rows, vocabulary]."""
+
+
+class Runner:
+    """Carries requests from the scheduler's queue through the model to their mailboxes."""
+
+    def __init__(self, model: LanguageModel, limits: Limits, prefix: PrefixCache | None = None) -> None:
+        self.scheduler = Scheduler(limits)
+        self.pace = Pace()
+        self._model = model
+        self._cache = model.cache
+        self._prefix = prefix
+        self._chunk = limits.chunk
+
+    def sweep_and_admit(self) -> None:
+        """Take out what nobody waits for or what is past its deadline, then let in what fits.
+
+        The only part of a step that touches the queue, which other threads add to.
+        """
+        now = time.monotonic()
+        for group in self.scheduler.groups():
+            if group.mailbox.cancelled:
+                self.abandon(group, None)
+            elif now >= group.deadline:
+                self._expire(group)
+        self.scheduler.admit()
+
+    def step(self) -> None:
+        """Prefill a chunk's worth and decode a token for everyone. An error ends only the requests it concerns."""
+        for group in self.scheduler.chunks():
+            try:
+                self._prefill(group)
+            except Exception:
+                log.exception("prefill failed")
+                self.abandon(group, GenerationFailedError("computing the prompt failed"))
+        if self.scheduler.running:
+            self._decode()
+
+    def abandon(self, group: Group, error: ApiError | None) -> None:
+        """End a request wherever it is, without another word but the error."""
+        if group in self.scheduler.waiting:
+            self.scheduler.drop(group)
+        else:
+            if group in self.scheduler.prefilling:
+                self._leave_staging(group)
+            self._retire(group, [sequence for sequence in group.sequences if not sequence.retired])
+        group.mailbox.close(error)
+
+    def _expire(self, group: Group) -> None:
+        """End a request at its deadline with what it has, or with an error if it has nothing."""
+        if not any(sequence.generated for sequence in group.sequences):
+            message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
+            self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
+            return
+        for sequence in group.sequences:
+            if sequence.finish_reason is None:
+                group.mailbox.post(sequence.finish(TIMEOUT))
+        self.abandon(group, None)
+
+    def _prefill(self, group: Group) -> None:
+        if group.prefilled == 0:
+            self._reuse_prefix(group)
+        request, start = group.request, group.prefilled
+        ids = request.prompt[start : start + self._chunk]
+        last = start + len(ids) == len(request.prompt)
+        first_wanted = 0 if request.score_prompt else len(ids) - 1 if last else len(ids)
+        began = time.perf_counter()
+        logits = self._model.prefill(group.staging, ids, start, range(first_wanted, len(ids)))
+        self.pace.saw_prefill(time.perf_counter() - began, len(ids))
+        group.prefilled += len(ids)
+        if request.score_prompt:
+            following = request.prompt[start + 1 : start + 1 + len(ids)]
+            for token, row in zip(following, logits, strict=False):
+                group.prompt_scores.append(Token(token, 0, *score(row, token, request.logprobs or 0)))
+        if last:
+            self._keep_prefix(group)
+            self._begin(group, logits[-1])
+
+    def _reuse_prefix(self, group: Group) -> None:
+        if self._prefix is None or group.request.score_prompt:
+            return
+        for block in self._prefix.match(list(chunk_keys(group.request.prompt, self._chunk))):
+            self._cache.write(group.staging, group.prefilled, block)
+            group.prefilled += self._chunk
+
+    def _keep_prefix(self, group: Group) -> None:
+        if self._prefix is None:
+            return
+        for number, key in enumerate(chunk_keys(group.request.prompt, self._chunk)):
+            if key not in self._prefix:
+                start = number * self._chunk
+                self._prefix.add(key, self._cache.read(group.staging, start, start + self._chunk))
+
+    def _begin(self, group: Group, logits: Logits) -> None:
+        """Choose the first token of every sequence; those that go on join the batch, each with a copy of the cache."""
+        request = group.request
+        if request.score_prompt:
+            group.mailbox.post(PromptScores(request.number, (Token(request.prompt[0], 0), *group.prompt_scores)))
+        for sequence in group.sequences:
+            update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
+            if update is not None:
+                group.mailbox.post(update)
+        for sequence in group.sequences:
+            if sequence.finish_reason is None:
+                self._cache.copy(group.staging, self.scheduler.join(group, sequence), sequence.length)
+        self._leave_staging(group)
+        self._retire(group, [sequence for sequence in group.sequences if sequence.finish_reason])
+
+    def _decode(self) -> None:
+        running = list(self.scheduler.running)
+        owners = [self.scheduler.owner[sequence] for sequence in running]
+        began = time.perf_counter()
+        try:
+            logits = self._model.decode([s.last_token for s in running], [s.length for s in running])
+        except Exception:
+            log.exception("a decode step failed")
+            for group in dict.fromkeys(owners):
+                self.abandon(group, GenerationFailedError("a decode step failed"))
+            return
+        self.pace.saw_step(time.perf_counter() - began)
+        for sequence in running:
+            sequence.length += 1
+        self._hand_out(running, owners, logits)
+        for sequence, group in zip(reversed(running), reversed(owners), strict=True):
+            if sequence.finish_reason and not sequence.retired:
+                self._retire(group, [sequence])
+
+    def _hand_out(self, running: list[Sequence], owners: list[Group], logits: Logits) -> None:
+        """Choose the next token of every running sequence, and report what is certain."""
+        failed = []
+        for sequence, group, row in zip(running, owners, logits, strict=True):
+            try:
+                update = sequence.take(row)
+            except Exception:
+                log.exception("choosing a token failed")
+                failed.append(group)
+            else:
+                if update is not None:
+                    group.mailbox.post(update)
+        for group in dict.fromkeys(failed):
+            self.abandon(group, GenerationFailedError("choosing a token failed"))
+
+    def _leave_staging(self, group: Group) -> None:
+        self._cache.release(group.staging)
+        self.scheduler.leave_staging(group)
+
+    def _retire(self, group: Group, sequences: list[Sequence]) -> None:
+        """Take sequences out of the batch, the last row first, so that a gap is filled by a row that stays."""
+        rows = {sequence: row for row, sequence in enumerate(self.scheduler.running)}
+        for sequence in sorted(sequences, key=lambda one: rows.get(one, -1), reverse=True):
+            sequence.retired = True
+            move = self.scheduler.retire(group, sequence)
+            if move is not None:
+                self._cache.copy(*move)
+            if sequence in rows:
+                self._cache.release(len(self.scheduler.running))
+        if all(sequence.finish_reason for sequence in group.sequences):
+            group.mailbox.close()

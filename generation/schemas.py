@@ -1,0 +1,122 @@
+"""The bodies of requests as pydantic models: one source for validation and for the OpenAPI document.
+
+Strict: no coercion of types, no NaN, and no field that is not known.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from generation.errors import InvalidBodyError, InvalidRequestError, UnknownFieldError
+
+Stop = Annotated[str, Field(min_length=1, max_length=256)]
+SEED_LIMIT = 1 << 63
+
+
+class Body(BaseModel):
+    """Base of every request body."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class SamplingFields(Body):
+    """How tokens are chosen; shared by the plain and the OpenAI contract."""
+
+    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this much probability")
+    min_p: float = Field(0.0, ge=0, le=1, description="keep tokens with this part of the likeliest token's probability")
+    typical_p: float = Field(1.0, gt=0, le=1, description="keep the most typical tokens with this much probability")
+    repetition_penalty: float = Field(
+        1.0, gt=0, le=10, description="divide the score of every token seen in prompt or text; 1 = off"
+    )
+    seed: int | None = Field(
+        None, ge=-SEED_LIMIT, lt=SEED_LIMIT, description="same seed and request, same answer; null = a fresh one"
+    )
+    ignore_eos: bool = Field(False, description="go on past the end-of-text token")
+    timeout_s: float | None = Field(
+        None, gt=0, description="seconds after which the request ends with what it has; at most the server's own"
+    )
+
+    def sampling(self) -> dict[str, Any]:
+        """Return these fields as `SamplingParams` takes them."""
+        names = ("top_p", "min_p", "typical_p", "repetition_penalty", "ignore_eos")
+        values = {name: getattr(self, name) for name in names}
+        return values | {"seed": None if self.seed is None else self.seed % (2 * SEED_LIMIT)}
+
+
+class GenerateBody(SamplingFields):
+    """Body of ``POST /api/generate``; names and defaults are those of the `transformers` text-generation pipeline."""
+
+    prompt: str = Field(description="the text to go on from; empty = from nothing", examples=["Once upon a time"])
+    max_new_tokens: int = Field(50, ge=1, le=1 << 20, description="tokens to generate at most")
+    num_return_sequences: int = Field(1, ge=1, le=256, description="sequences to generate")
+    do_sample: bool = Field(True, description="sample; false = always the likeliest token")
+    temperature: float = Field(1.0, ge=0, le=100, description="below 1 bolder choices are rarer; 0 = no sampling")
+    top_k: int = Field(50, ge=0, le=1 << 20, description="keep this many of the likeliest tokens; 0 = all")
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = Field(
+        None, description="strings that end a sequence; their text is left out"
+    )
+    return_full_text: bool = Field(True, description="whether the answer begins with the prompt")
+    stream: bool = Field(False, description="answer with server-sent events")
+
+
+class TokenizeBody(Body):
+    """Body of ``POST /api/tokenize``."""
+
+    prompt: str = Field(description="the text to split", examples=["Once upon a time"])
+
+
+class DetokenizeBody(Body):
+    """Body of ``POST /api/detokenize``."""
+
+    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=1 << 17, description="token ids", examples=[[0, 1]])
+
+
+Parsed = TypeVar("Parsed", bound=Body)
+
+
+def parse_json(model: type[Parsed], body: bytes) -> Parsed:
+    """Validate a JSON body.
+
+    Raises:
+        InvalidRequestError: or one of its kin; the message names the field and what is allowed.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise explain(model, error) from None
+
+
+def parse_query(model: type[Parsed], values: Mapping[str, Any]) -> Parsed:
+    """Validate query parameters, whose values are text; raises like `parse_json`."""
+    try:
+        return model.model_validate_strings(values, strict=False)
+    except ValidationError as error:
+        raise explain(model, error) from None
+
+
+def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
+    """Turn the first finding of pydantic into our own error."""
+    first = error.errors(include_url=False)[0]
+    kind, message = first["type"], first["msg"]
+    if kind == "json_invalid":
+        return InvalidBodyError(f"the body is not valid JSON: {first['ctx']['error']}")
+    if not first["loc"]:
+        return InvalidBodyError("the body must be a JSON object")
+    param = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    if kind == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return UnknownFieldError(f"unknown field {_short(param)}; known are: {known}", param=param[:64])
+    if kind == "missing":
+        return InvalidRequestError(f"{param} is required", param=param)
+    return InvalidRequestError(f"{param}: {message[0].lower()}{message[1:]}, got {_short(first['input'])}", param=param)
+
+
+def _is_branch(part: int | str) -> bool:
+    """Whether a part of a location names a branch of a union rather than a place in the body."""
+    return isinstance(part, str) and (part in {"str", "int", "float", "bool"} or "[" in part)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 64 else text[:61] + "..."  # noqa: PLR2004

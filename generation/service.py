@@ -1,0 +1,196 @@
+"""The process's one service: it loads the model in the background, once, and says what state it is in."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from generation import __version__
+from generation.artifact import ArtifactConfig, ArtifactError, read_config, verify_files
+from generation.config import Settings
+from generation.errors import NotReadyError
+from generation.machine import cpu_limit, memory_limit
+
+if TYPE_CHECKING:
+    from generation.engine import Engine
+    from generation.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+STAGING_ROWS = 4
+MEBIBYTE = 1 << 20
+LOADING_RETRY_S = 1.0
+
+
+class State(StrEnum):
+    """Where the service is in its life."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is there once the model is loaded."""
+
+    config: ArtifactConfig
+    tokenizer: "Tokenizer"
+    engine: "Engine"
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for what decides the bytes of a seeded answer: the graph, and the version that runs it."""
+        return f"fp_{self.config.files['model.onnx'][:10]}_{__version__}"
+
+
+class Service:
+    """Loads the model once per process and hands it to the request handlers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started = time.time()
+        self.load_s: float | None = None
+        self.error: str | None = None
+        self._begun = time.monotonic()
+        self._loaded: Loaded | None = None
+        self._draining = False
+        self._done = threading.Event()
+
+    def start(self) -> "Service":
+        """Load in a thread of its own, so that importing the app takes no longer; returns the service itself."""
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> State:
+        """Block until the model is loaded or cannot be; return the state."""
+        self._done.wait(timeout_s)
+        return self.state
+
+    @property
+    def state(self) -> State:
+        """The state at this moment."""
+        if self.error is not None or (self._loaded is not None and self._loaded.engine.failure is not None):
+            return State.FAILED
+        if self._draining:
+            return State.DRAINING
+        return State.READY if self._loaded is not None else State.LOADING
+
+    @property
+    def reason(self) -> str | None:
+        """Why the state is `failed`, if it is."""
+        if self.error is None and self.state is State.FAILED:
+            return "the engine's thread has ended with an error; see the log"
+        return self.error
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the process began to load."""
+        return time.monotonic() - self._begun
+
+    def loaded(self) -> Loaded:
+        """Return the loaded model.
+
+        Raises:
+            NotReadyError: it is still loading (with a time to retry after), draining, or it failed.
+        """
+        state = self.state
+        if state is State.FAILED:
+            raise NotReadyError(f"the model cannot be served: {self.reason}")
+        if state is State.DRAINING:
+            raise NotReadyError("this instance is shutting down; try again", retry_after_s=LOADING_RETRY_S)
+        if self._loaded is None:
+            raise NotReadyError("the model is loading; try again", retry_after_s=LOADING_RETRY_S)
+        return self._loaded
+
+    def model_config(self) -> ArtifactConfig | None:
+        """Return what is known of the model, once it is loaded."""
+        return self._loaded.config if self._loaded else None
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        """Take no more requests, give the running ones `grace_s` seconds, then end them."""
+        self._draining = True
+        if self._loaded is not None:
+            self._loaded.engine.stop(grace_s)
+
+    def _load(self) -> None:
+        try:
+            self._loaded = load(self.settings)
+        except ArtifactError as error:
+            self.error = str(error)
+            log.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - the message says all
+        except Exception as error:
+            self.error = f"unexpected {type(error).__name__} while loading; see the log"
+            log.exception("the model cannot be loaded")
+        self.load_s = self.uptime_s
+        self._done.set()
+        if self._loaded is not None and self._draining:
+            self._loaded.engine.stop()
+
+
+def load(settings: Settings) -> Loaded:
+    """Load the model and start its engine.
+
+    Raises:
+        ArtifactError: the artifact is missing, damaged, or not one model's.
+    """
+    # Imported here, in the loading thread: they cost a good part of the cold start.
+    from generation.cache import bytes_per_token
+    from generation.engine import Engine
+    from generation.model import Model, open_session
+    from generation.prefix import PrefixCache
+    from generation.scheduler import Limits
+    from generation.tokenizer import Tokenizer, TokenizerError
+
+    folder = settings.model_dir
+    config = read_config(folder)
+    damaged: list[ArtifactError] = []
+
+    def check() -> None:
+        try:
+            verify_files(folder, config)
+        except ArtifactError as error:
+            damaged.append(error)
+
+    # Hashing takes about as long as onnxruntime needs, and both leave the interpreter's lock alone.
+    checking = threading.Thread(target=check, name="checksum", daemon=True)
+    checking.start()
+    try:
+        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        session = open_session(folder / "model.onnx", settings.threads or cpu_limit())
+    except (ArtifactError, TokenizerError) as error:
+        checking.join()
+        # A damaged file explains the failure better than the library that met it.
+        raise damaged[0] if damaged else ArtifactError(str(error)) from error
+    checking.join()
+    if damaged:
+        raise damaged[0]
+    if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
+        raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; export them again")
+
+    per_token = bytes_per_token(config.layers, config.heads, config.head_size)
+    budget = settings.cache_mb * MEBIBYTE or memory_limit() // 4
+    prefix_bytes = min(settings.prefix_cache_mb * MEBIBYTE, budget // 2)
+    rows = settings.max_running
+    # Memory comes in pages: every row may hold part of one more for each head than its tokens need.
+    spare = 2 * config.layers * config.heads * (rows + STAGING_ROWS) * 4096
+    limits = Limits(
+        rows=rows,
+        staging=STAGING_ROWS,
+        tokens=(budget - prefix_bytes - spare) // per_token,
+        chunk=settings.prefill_chunk,
+        waiting=settings.max_waiting,
+        waiting_tokens=settings.max_waiting_tokens,
+    )
+    if limits.tokens < 2:  # noqa: PLR2004 - a prompt token and a new one
+        raise ArtifactError(
+            f"CACHE_MB={budget // MEBIBYTE} leaves no room for {rows} rows of this model's cache: raise it, or lower "
+            "MAX_RUNNING"
+        )
+    model = Model(session, config, batch=rows, staging=STAGING_ROWS)
+    engine = Engine(model, tokenizer, limits, PrefixCache(prefix_bytes) if prefix_bytes else None)
+    engine.start()
+    return Loaded(config, tokenizer, engine)

@@ -1,0 +1,36 @@
+"""Text to token ids and back, over HTTP."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from generation.errors import InvalidRequestError
+from generation.http import read_body
+from generation.prompting import encode_text
+from generation.schemas import DetokenizeBody, TokenizeBody, parse_json
+from generation.service import Service
+
+
+async def tokenize(service: Service, request: Request) -> Response:
+    """Answer ``POST /api/tokenize``."""
+    body = parse_json(TokenizeBody, await read_body(request, service.settings.max_body_kb * 1024))
+    loaded = service.loaded()
+    ids = await encode_text(loaded.tokenizer, body.prompt)
+    return JSONResponse(
+        {
+            "tokens": ids,
+            "pieces": [loaded.tokenizer.piece(token) for token in ids],
+            "count": len(ids),
+            "max_context": loaded.config.context,
+        }
+    )
+
+
+async def detokenize(service: Service, request: Request) -> Response:
+    """Answer ``POST /api/detokenize``."""
+    body = parse_json(DetokenizeBody, await read_body(request, service.settings.max_body_kb * 1024))
+    loaded = service.loaded()
+    for place, token in enumerate(body.tokens):
+        if token >= loaded.config.vocabulary:
+            limit = loaded.config.vocabulary - 1
+            raise InvalidRequestError(f"tokens.{place}: {token} is not a token id from 0 to {limit}", param="tokens")
+    return JSONResponse({"prompt": loaded.tokenizer.decode(body.tokens)})

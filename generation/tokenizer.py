@@ -1,0 +1,112 @@
+"""Text to token ids and back, for byte-level BPE tokenizers of the GPT-2 kind."""
+
+import codecs
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import tokenizers
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+class TokenizerError(ValueError):
+    """The tokenizer file cannot be used, or a text cannot be encoded."""
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Return the character that stands for each byte in a byte-level vocabulary, as GPT-2's ``bytes_to_unicode`` does.
+
+    Printable Latin-1 stands for itself; every other byte takes the next free character from U+0100 on.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+class Tokenizer:
+    """Encodes and decodes; ids are integers below `vocabulary`. Decoding works on bytes, so that it is exact."""
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        self._inner = inner
+        self.vocabulary: int = inner.get_vocab_size()
+        end = inner.token_to_id(END_OF_TEXT)
+        if end is None:
+            raise TokenizerError(f"it has no {END_OF_TEXT} token")
+        self.end_of_text: int = end
+        alphabet = _byte_alphabet()
+        special = {token_id for token_id, token in inner.get_added_tokens_decoder().items() if token.special}
+        self._bytes: list[bytes] = [b""] * self.vocabulary
+        for text, token_id in inner.get_vocab().items():
+            if token_id in special:
+                continue
+            try:
+                self._bytes[token_id] = bytes(map(alphabet.__getitem__, text))
+            except (KeyError, IndexError):
+                raise TokenizerError(f"token {token_id} ({text!r}) is not of a byte-level vocabulary") from None
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokenizer":
+        """Load ``tokenizer.json``.
+
+        Raises:
+            TokenizerError: the file cannot be read, or is not a byte-level BPE tokenizer.
+        """
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(path)))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path} cannot be used: {error}") from None
+        except Exception as error:
+            # The library raises bare exceptions.
+            raise TokenizerError(f"{path} cannot be read as a tokenizer: {error}") from error
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`; a literal ``<|endoftext|>`` becomes the special token. Nothing is cut off.
+
+        Raises:
+            TokenizerError: the text holds a lone surrogate, which no encoding has.
+        """
+        try:
+            return list(self._inner.encode(text).ids)
+        except (UnicodeEncodeError, TypeError) as error:
+            raise TokenizerError("the text holds half of a surrogate pair, which is no character") from error
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, special tokens nothing."""
+        return b"".join(map(self._bytes.__getitem__, ids)).decode(errors="replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; none for a special token."""
+        return self._bytes[token]
+
+    def piece(self, token: int) -> str:
+        """Return a token as text to show; a special token by its name."""
+        data = self._bytes[token]
+        return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
+
+    def to_json(self) -> str:
+        """Return the definition of the tokenizer, as in ``tokenizer.json``."""
+        return str(self._inner.to_str())
+
+
+class ByteSource(Protocol):
+    """Whatever knows the bytes of a token."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token stands for."""
+
+
+class Detokenizer:
+    """Turns tokens into text one at a time; bytes of an unfinished character wait for the next token."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: int) -> str:
+        """Return the text that `token` completes."""
+        return self._decoder.decode(self._source.token_bytes(token))
+
+    def flush(self) -> str:
+        """Return what is left at the end: U+FFFD for an unfinished character, else nothing."""
+        return self._decoder.decode(b"", final=True)

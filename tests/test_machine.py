@@ -1,0 +1,53 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from generation.machine import cpu_limit, memory_limit
+
+AFFINITY = len(os.sched_getaffinity(0))
+
+
+def _group(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("max 100000", AFFINITY),
+        ("100000 100000", 1),
+        ("50000 100000", 1),
+        ("150000 100000", 1),
+        ("6400000 100000", AFFINITY),
+        ("nonsense", AFFINITY),
+    ],
+)
+def test_the_quota_of_version_2_bounds_the_processors(tmp_path: Path, quota: str, expected: int) -> None:
+    assert cpu_limit(_group(tmp_path, cpu_dot_max=quota)) == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("-1", AFFINITY), ("100000", 1)])
+def test_the_quota_of_version_1_bounds_the_processors(tmp_path: Path, quota: str, expected: int) -> None:
+    group = _group(tmp_path, **{"cpu__cpu.cfs_quota_us": quota, "cpu__cpu.cfs_period_us": "100000"})
+    assert cpu_limit(group) == expected
+
+
+def test_without_a_group_all_processors_count(tmp_path: Path) -> None:
+    assert cpu_limit(tmp_path) == AFFINITY
+
+
+@pytest.mark.parametrize("name", ["memory_dot_max", "memory__memory.limit_in_bytes"])
+def test_a_memory_limit_is_found(tmp_path: Path, name: str) -> None:
+    assert memory_limit(_group(tmp_path, **{name: "1048576"})) == 1 << 20
+
+
+@pytest.mark.parametrize("text", ["max", str((1 << 63) - 4096)])
+def test_no_limit_means_the_memory_of_the_machine(tmp_path: Path, text: str) -> None:
+    machine = memory_limit(tmp_path)
+    assert machine > 1 << 26
+    assert memory_limit(_group(tmp_path, memory_dot_max=text)) == machine

@@ -1,0 +1,142 @@
+import pytest
+
+from generation.errors import OverloadedError, TooLargeError
+from generation.scheduler import Group, Limits, Move, Scheduler
+from generation.sequence import Sequence
+from tests.fakes import ByteCodec, mailbox, request
+
+
+def _scheduler(rows: int = 4, staging: int = 2, tokens: int = 1000, chunk: int = 32, **limits: int) -> Scheduler:
+    return Scheduler(Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk, **limits))
+
+
+def _group(prompt: int = 4, choices: int = 1, max_tokens: int = 8) -> Group:
+    asked = request("x" * prompt, max_tokens, choices=choices)
+    return Group(asked, [Sequence(asked, i, ByteCodec()) for i in range(choices)], mailbox(), deadline=1e9)
+
+
+def _add(scheduler: Scheduler, *groups: Group) -> None:
+    for group in groups:
+        scheduler.add([group], retry_after_s=7)
+
+
+def _start(scheduler: Scheduler, group: Group) -> None:
+    for sequence in group.sequences:
+        scheduler.join(group, sequence)
+    scheduler.leave_staging(group)
+
+
+def test_requests_are_admitted_in_the_order_they_came() -> None:
+    scheduler = _scheduler(staging=2)
+    groups = [_group() for _ in range(3)]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    assert list(scheduler.prefilling) == groups[:2]
+    assert {group.staging for group in groups[:2]} == {4, 5}
+    scheduler.leave_staging(groups[0])
+    scheduler.admit()
+    assert list(scheduler.prefilling) == groups[1:]
+    assert groups[2].staging == 4
+
+
+def test_every_choice_takes_a_row() -> None:
+    scheduler = _scheduler(rows=4)
+    groups = [_group(choices=3), _group(choices=2), _group(choices=1)]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    assert list(scheduler.prefilling) == groups[:1], "a later request may not overtake the one that does not fit"
+
+
+def test_cache_tokens_bound_admission_and_come_back() -> None:
+    scheduler = _scheduler(tokens=40)
+    first, second = _group(4, 1, 8), _group(4, 1, 24)  # 4 + (4 + 8) = 16 and 4 + (4 + 24) = 32
+    _add(scheduler, first, second)
+    scheduler.admit()
+    assert list(scheduler.prefilling) == [first]
+    _start(scheduler, first)
+    scheduler.admit()
+    assert not scheduler.prefilling
+    scheduler.retire(first, first.sequences[0])
+    scheduler.admit()
+    assert list(scheduler.prefilling) == [second]
+    assert scheduler.reserved_tokens == 32
+
+
+def test_what_never_fits_is_refused_at_once() -> None:
+    scheduler = _scheduler(rows=4, tokens=40)
+    with pytest.raises(TooLargeError, match="5 sequences are more than the 4 that can run at once"):
+        _add(scheduler, _group(choices=5))
+    with pytest.raises(TooLargeError, match="may need 48 tokens of cache, and there are 40"):
+        _add(scheduler, _group(prompt=4, choices=1, max_tokens=40))
+    _add(scheduler, _group(prompt=4, choices=1, max_tokens=32))
+
+
+def test_a_full_queue_refuses_with_the_time_to_wait() -> None:
+    scheduler = _scheduler(waiting=2)
+    _add(scheduler, _group(), _group())
+    with pytest.raises(OverloadedError) as caught:
+        _add(scheduler, _group())
+    assert caught.value.headers() == {"Retry-After": "7"}
+
+
+def test_waiting_prompt_tokens_are_bounded_but_one_request_may_always_wait() -> None:
+    scheduler = _scheduler(waiting_tokens=10)
+    _add(scheduler, _group(prompt=20))
+    with pytest.raises(OverloadedError):
+        _add(scheduler, _group(prompt=1))
+    scheduler.admit()
+    _add(scheduler, _group(prompt=5), _group(prompt=5))
+
+
+def test_long_prompts_take_turns() -> None:
+    scheduler = _scheduler(chunk=32)
+    long, other = _group(prompt=100), _group(prompt=100)
+    _add(scheduler, long, other)
+    scheduler.admit()
+    turns = [list(scheduler.chunks()) for _ in range(4)]
+    assert turns == [[long], [other], [long], [other]]
+
+
+def test_short_prompts_share_a_step() -> None:
+    scheduler = _scheduler(chunk=64)
+    groups = [_group(prompt=3), _group(prompt=3)]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    assert list(scheduler.chunks()) == groups
+
+
+def test_a_row_that_leaves_is_filled_by_the_last() -> None:
+    scheduler = _scheduler()
+    group = _group(choices=3)
+    _add(scheduler, group)
+    scheduler.admit()
+    _start(scheduler, group)
+    a, b, c = group.sequences
+    c.length = 17
+    assert scheduler.retire(group, a) == Move(source=2, target=0, length=17)
+    assert scheduler.running == [c, b]
+    assert scheduler.retire(group, b) is None
+    assert scheduler.retire(group, c) is None
+    assert not scheduler.busy
+    assert (scheduler.reserved_rows, scheduler.reserved_tokens) == (0, 0)
+
+
+def test_a_dropped_request_leaves_nothing_behind() -> None:
+    scheduler = _scheduler()
+    group = _group()
+    _add(scheduler, group)
+    assert scheduler.backlog() == (4, 8, 4)
+    scheduler.drop(group)
+    assert scheduler.backlog() == (0, 0, 4)
+    assert not scheduler.busy
+
+
+def test_requests_submitted_together_wait_together_or_not_at_all() -> None:
+    scheduler = _scheduler(waiting=2)
+    _add(scheduler, _group())
+    with pytest.raises(OverloadedError):
+        scheduler.add([_group(), _group()], retry_after_s=1)
+    assert len(scheduler.waiting) == 1
+    with pytest.raises(TooLargeError):
+        scheduler.add([_group(), _group(choices=9)], retry_after_s=1)
+    assert len(scheduler.waiting) == 1
