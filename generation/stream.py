@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from generation.errors import ApiError
 from generation.sequence import PromptScores, Update
@@ -27,7 +28,7 @@ class Mailbox:
     def post(self, item: Item) -> None:
         """Hand out one item."""
         self.items.append(item)
-        self._wake()
+        self._tell()
 
     def close(self, error: ApiError | None = None) -> None:
         """Say that nothing follows from one of the requests."""
@@ -37,7 +38,13 @@ class Mailbox:
         self.error = error
         self.cancelled |= error is not None
         self.closed = True
-        self._wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._wake()
+        except RuntimeError:  # the loop is closed: nobody can be waiting
+            self.cancelled = True
 
 
 class TokenStream:
@@ -47,16 +54,11 @@ class TokenStream:
     """
 
     def __init__(self, notify: Callable[[], None], requests: int = 1) -> None:
-        self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._notify = notify
-        self.mailbox = Mailbox(self._wake, requests)
-
-    def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._news.set)
-        except RuntimeError:  # the loop is closed: nobody can be waiting
-            self.mailbox.cancelled = True
+        # The engine keeps the mailbox, which must not keep this object: it could never be dropped.
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self._news.set)
+        self.mailbox = Mailbox(wake, requests)
 
     def __aiter__(self) -> "TokenStream":
         return self
