@@ -110,4 +110,4 @@ class Engine:
 
     def _end_all(self, error: ApiError) -> None:
         for group in self._scheduler.groups():
-            group.mailbox.close(error)
+            group.close(error)

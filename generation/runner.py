@@ -96,7 +96,7 @@ class Runner:
             if group in self.scheduler.prefilling:
                 self._leave_staging(group)
             self._retire(group, [sequence for sequence in group.sequences if not sequence.retired])
-        group.mailbox.close(error)
+        group.close(error)
 
     def _expire(self, group: Group) -> None:
         """End a request at its deadline with what it has, or with an error if it has nothing."""
@@ -207,4 +207,4 @@ class Runner:
             if sequence in rows:
                 self._cache.release(len(self.scheduler.running))
         if all(sequence.finish_reason for sequence in group.sequences):
-            group.mailbox.close()
+            group.close()

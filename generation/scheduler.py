@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from generation.errors import OverloadedError, TooLargeError
+from generation.errors import ApiError, OverloadedError, TooLargeError
 from generation.sequence import Request, Sequence, Token
 from generation.stream import Mailbox
 
@@ -30,6 +30,13 @@ class Group:
     staging: int = -1
     prefilled: int = 0
     prompt_scores: list[Token] = field(default_factory=list)
+    closed: bool = False
+
+    def close(self, error: ApiError | None = None) -> None:
+        """Say that nothing follows from this request; only the first call counts."""
+        if not self.closed:
+            self.closed = True
+            self.mailbox.close(error)
 
 
 class Move(NamedTuple):

@@ -17,7 +17,7 @@ class Mailbox:
     It closes when each of the `requests` that answer to it has closed it, or at the first error, which cancels all.
     """
 
-    def __init__(self, wake: Callable[[], None], requests: int = 1) -> None:
+    def __init__(self, wake: Callable[[], object], requests: int = 1) -> None:
         self.items: deque[Item] = deque()
         self.closed = False
         self._open = requests

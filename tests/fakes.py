@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +89,12 @@ class FakeModel:
         return np.stack(rows)
 
 
-def request(prompt: str = "once", max_tokens: int = 8, seed: int | None = 0, **options: object) -> Request:
+def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, **options: Any) -> Request:
     """Make a request; sampled, with a seed."""
     names = {"do_sample", "temperature", "top_k", "ignore_eos", "repetition_penalty"}
-    sampling = SamplingParams(seed=seed, **{key: value for key, value in options.items() if key in names})  # type: ignore[arg-type]
+    sampling = SamplingParams(seed=seed, **{key: value for key, value in options.items() if key in names})
     others = {key: value for key, value in options.items() if key not in names}
-    return Request(tuple(prompt.encode()), max_tokens, sampling=sampling, **others)  # type: ignore[arg-type]
+    return Request(tuple(prompt.encode()), max_tokens, sampling=sampling, **others)
 
 
 def mailbox() -> Mailbox:

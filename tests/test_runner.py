@@ -114,6 +114,17 @@ def test_choices_share_one_prefill_and_differ() -> None:
     assert len(set(texts(box.items, 4))) > 1
 
 
+def test_choices_that_end_in_the_same_step_close_their_request_once() -> None:
+    runner = _runner(FakeModel())
+    asked = request("ab", 6, choices=2, do_sample=False, ignore_eos=True)
+    box = Mailbox(lambda: None, requests=2)
+    sequences = [Sequence(asked, index, ByteCodec()) for index in range(2)]
+    runner.scheduler.add([Group(asked, sequences, box, time.monotonic() + 1e6)], 1)
+    _run(runner)
+    assert reasons(box.items) == {0: "length", 1: "length"}
+    assert not box.closed, "the other request of this mailbox has not ended"
+
+
 def test_a_stop_string_ends_a_sequence_and_is_left_out() -> None:
     text, _ = _oracle(request("once", 40, ignore_eos=True))
     stop = text[10:13]

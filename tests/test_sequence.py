@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 
 from generation.sequence import Sequence, Update, score
@@ -9,7 +11,7 @@ def _feed(sequence: Sequence, data: bytes) -> list[Update]:
     return [update for update in updates if update is not None]
 
 
-def _sequence(max_tokens: int = 100, **options: object) -> Sequence:
+def _sequence(max_tokens: int = 100, **options: Any) -> Sequence:
     return Sequence(request("x", max_tokens, **options), 0, ByteCodec())
 
 
