@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> int:
     import logging
+    import signal
     import threading
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -70,7 +71,9 @@ def _serve(options: argparse.Namespace) -> int:
     def stop(now: bool) -> None:  # noqa: FBT001 - the signature of a callback
         threading.Thread(target=service.stop, args=(0.0 if now else service.settings.drain_s,)).start()
 
-    server = Server(LocalHost(app, ROOT / "host.json", options.key), options.host, stop)
+    server = Server(LocalHost(app, ROOT / "host.json", options.key), options.host, service.settings.drain_s, stop)
+    # uvicorn raises the signal that stopped it once more when it is done.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     def announce() -> None:
         service.wait()

@@ -7,6 +7,7 @@ the alphabetical order of the function names, first match wins.
 
 import hmac
 import json
+import math
 import re
 import signal
 import socket
@@ -110,10 +111,17 @@ class LocalHost:
 class Server(uvicorn.Server):
     """A uvicorn server that ends running work when it is told to stop, rather than waiting for it."""
 
-    def __init__(self, host: LocalHost, address: str, on_stop: Callable[[bool], None]) -> None:
+    def __init__(self, host: LocalHost, address: str, grace_s: float, on_stop: Callable[[bool], None]) -> None:
+        # The engine ends what runs; the seconds on top are for writing its last words.
+        wait_s = math.ceil(grace_s) + 5
         super().__init__(
             uvicorn.Config(
-                host, host=address, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
+                host,
+                host=address,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=wait_s,
             )
         )
         self._on_stop = on_stop

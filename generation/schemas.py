@@ -97,24 +97,28 @@ def parse_query(model: type[Parsed], values: Mapping[str, Any]) -> Parsed:
 
 def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
     """Turn the first finding of pydantic into our own error."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # A union reports a finding for each of its branches; the deepest one comes from the branch that was meant.
+    first = max((one for one in found if one["loc"][:1] == found[0]["loc"][:1]), key=lambda one: len(one["loc"]))
     kind, message = first["type"], first["msg"]
     if kind == "json_invalid":
         return InvalidBodyError(f"the body is not valid JSON: {first['ctx']['error']}")
     if not first["loc"]:
         return InvalidBodyError("the body must be a JSON object")
-    param = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    place = [part for part in first["loc"] if not _is_branch(part)]
+    where = ".".join(str(part) for part in place)[:64]
+    param = ".".join(part for part in place if isinstance(part, str))[:64]
     if kind == "extra_forbidden":
-        known = ", ".join(model.model_fields)
-        return UnknownFieldError(f"unknown field {_short(param)}; known are: {known}", param=param[:64])
+        known = f"; known are: {', '.join(model.model_fields)}" if len(place) == 1 else ""
+        return UnknownFieldError(f"unknown field {_short(where)}{known}", param=param)
     if kind == "missing":
-        return InvalidRequestError(f"{param} is required", param=param)
-    return InvalidRequestError(f"{param}: {message[0].lower()}{message[1:]}, got {_short(first['input'])}", param=param)
+        return InvalidRequestError(f"{where} is required", param=param)
+    return InvalidRequestError(f"{where}: {message[0].lower()}{message[1:]}, got {_short(first['input'])}", param=param)
 
 
 def _is_branch(part: int | str) -> bool:
     """Whether a part of a location names a branch of a union rather than a place in the body."""
-    return isinstance(part, str) and (part in {"str", "int", "float", "bool"} or "[" in part)
+    return isinstance(part, str) and (not part.isidentifier() or part in {"str", "int", "float", "bool"})
 
 
 def _short(value: object) -> str:

@@ -1,0 +1,94 @@
+"""Requests that must get the same answer from every host: the embedded one and Azure's own runtime.
+
+To cover a new route, add a `Case`; both hosts are asked, and their answers compared.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+PROMPT = "Once upon a time"
+GREEDY = {"prompt": PROMPT, "max_new_tokens": 6, "do_sample": False}
+COMPLETION = {"prompt": PROMPT, "max_tokens": 6, "temperature": 0}
+
+# Fields that no two answers share: the clock's, and ids made of random bits.
+VOLATILE = re.compile(r'"(uptime_s|load_s|created)": ?[0-9.]+|"id": ?"cmpl-[0-9a-f]+"|request [0-9a-f]{32}')
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One request and the status that it must get; `path` is what follows ``/api``."""
+
+    name: str
+    path: str
+    body: Any = None
+    status: int = 200
+    content_type: str = "application/json"
+    method: str = ""
+    keyed: bool = True
+
+    @property
+    def verb(self) -> str:
+        """The method: POST if there is a body, unless the case says otherwise."""
+        return self.method or ("GET" if self.body is None else "POST")
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as it is sent; bytes are sent as they are."""
+        if self.body is None or isinstance(self.body, bytes):
+            return self.body
+        return json.dumps(self.body).encode()
+
+
+EVENTS = "text/event-stream"
+
+CASES = [
+    Case("health", "/health", keyed=False),
+    Case("ready", "/ready", keyed=False),
+    Case("a trailing slash", "/ready/", keyed=False),
+    Case("another case of letters", "/READY", keyed=False),
+    Case("generate", "/generate", GREEDY),
+    Case("generate, seeded", "/generate", {"prompt": PROMPT, "seed": 7, "num_return_sequences": 3}),
+    Case("generate, streamed", "/generate", GREEDY | {"stream": True, "num_return_sequences": 2}, content_type=EVENTS),
+    Case("generate from nothing", "/generate", GREEDY | {"prompt": ""}),
+    Case("generate, beyond ASCII", "/generate", GREEDY | {"prompt": "Grüße, 世界 🙂"}),
+    Case("path", "/generate/Once%20upon%20a%20time?max_new_tokens=5&seed=1"),
+    Case("path with slashes", "/generate/either/or?max_new_tokens=5&seed=1"),
+    Case("path, escaped", "/generate/caf%C3%A9%20100%25%3F?max_new_tokens=5&seed=1"),
+    Case("path, empty", "/generate?max_new_tokens=5&seed=1"),
+    Case("path, streamed", "/generate/Once?max_new_tokens=5&seed=1&stream=true", content_type=EVENTS),
+    Case("path, wrong value", "/generate/Once?max_new_tokens=none", status=400),
+    Case("path, unknown parameter", "/generate/Once?max_tokens=5", status=400),
+    Case("no JSON", "/generate", b"{", status=400),
+    Case("no body", "/generate", b"", status=400),
+    Case("no object", "/generate", [1], status=400),
+    Case("unknown field", "/generate", GREEDY | {"colour": "red"}, status=400),
+    Case("wrong type", "/generate", GREEDY | {"max_new_tokens": "6"}, status=400),
+    Case("no prompt", "/generate", {"max_new_tokens": 6}, status=400),
+    Case("more than the context", "/generate", GREEDY | {"max_new_tokens": 1 << 20}, status=400),
+    Case("a body past the limit", "/generate", b" " * (1 << 21), status=400),
+    Case("completions", "/v1/completions", COMPLETION),
+    Case("completions, many", "/v1/completions", COMPLETION | {"prompt": ["a", "b"], "n": 2, "logprobs": 1}),
+    Case("completions, streamed", "/v1/completions", COMPLETION | {"stream": True}, content_type=EVENTS),
+    Case("completions, unknown model", "/v1/completions", COMPLETION | {"model": "gpt-9"}, status=404),
+    Case("models", "/v1/models"),
+    Case("model, unknown", "/v1/models/gpt-9", status=404),
+    Case("chat", "/v1/chat/completions", {"messages": []}, status=400),
+    Case("tokenize", "/tokenize", {"prompt": "Grüße 🙂"}),
+    Case("detokenize", "/detokenize", {"tokens": [0, 1, 2]}),
+    Case("detokenize, unknown token", "/detokenize", {"tokens": [1 << 40]}, status=400),
+]
+
+# What the host itself refuses: no function is asked, and the body is the host's own.
+REFUSED = [
+    Case("no such path", "/nothing", status=404),
+    Case("no such method", "/health", status=404, method="DELETE"),
+    Case("GET is not HEAD", "/health", status=404, method="HEAD"),
+    Case("a path longer than the route", "/ready/or/not", status=404),
+]
+
+
+def stable(body: str) -> str:
+    """Return a body without what differs from answer to answer."""
+    return VOLATILE.sub("...", body)

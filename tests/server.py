@@ -1,0 +1,83 @@
+"""A server of our own for tests: the embedded host in a subprocess, on a free port, always stopped."""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+from generation.config import ROOT
+
+START_S = 60.0
+
+
+@dataclass(slots=True)
+class Served:
+    """A running server: its address, ending in ``/api``, and what it has printed."""
+
+    process: subprocess.Popen[str]
+    url: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    def log(self) -> list[str]:
+        """Return the lines that the server has logged so far."""
+        return list(self.lines)
+
+    def stop(self, sig: int = signal.SIGINT) -> int:
+        """Stop the server as Ctrl-C does; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        return self.process.wait(30)
+
+
+@contextmanager
+def serve(*arguments: str, **environment: str) -> Iterator[Served]:
+    """Run ``python -m generation serve`` on a free port until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "generation", "serve", "--port", "0", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    served = Served(process)
+    announced: queue.Queue[str] = queue.Queue()
+    stdout, stderr = process.stdout, process.stderr
+    if stdout is None or stderr is None:
+        raise RuntimeError("the server has no pipes")
+
+    def read(pipe: IO[str], keep: list[str]) -> None:
+        for line in pipe:
+            keep.append(line)
+            announced.put(line)
+        announced.put("")
+
+    threads = [
+        threading.Thread(target=read, args=(stdout, [])),
+        threading.Thread(target=read, args=(stderr, served.lines)),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while not (found := re.search(r"on (http://\S+/api)", line := announced.get(timeout=START_S))):
+            if not line:
+                raise RuntimeError("the server did not start:\n" + "".join(served.lines))
+        served.url = found[1]
+        yield served
+    finally:
+        try:
+            served.stop()
+        finally:
+            process.kill()
+            process.wait()
+            for thread in threads:
+                thread.join()
+            stdout.close()
+            stderr.close()
