@@ -1,8 +1,12 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from generation.export.defaults import PRECISIONS
+from generation.export.pipeline import export
+from tests.export.conftest import write_checkpoint
 from tests.server import Served, serve
 
 
@@ -16,6 +20,22 @@ def served() -> Iterator[Served]:
     """The bundled model under the embedded host, for every test that needs no other."""
     with serve() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random checkpoint; not to be written in."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small")
+
+
+@pytest.fixture(scope="session")
+def artifacts(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The artifacts of that checkpoint, by precision."""
+    folders = {}
+    for precision in PRECISIONS:
+        folders[precision] = tmp_path_factory.mktemp("artifacts") / precision
+        export(str(checkpoint_folder), folders[precision], precision, allow_loss=True)
+    return folders
 
 
 @pytest.fixture(scope="session")

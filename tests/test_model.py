@@ -1,0 +1,110 @@
+"""The run time's model on real graphs: against `transformers`, and against itself in other company."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from generation.artifact import ArtifactError, read_config
+from generation.model import Model, open_session
+from generation.runner import Logits
+from tests.artifacts import LENGTHS, PROMPTS
+
+CHUNK = 128
+
+
+def _model(folder: Path) -> Model:
+    return Model(open_session(folder / "model.onnx", 2), read_config(folder), batch=8, staging=2)
+
+
+@pytest.fixture(scope="module")
+def fp32(artifacts: dict[str, Path]) -> Model:
+    return _model(artifacts["fp32"])
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def model(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Model:
+    return _model(artifacts[request.param])
+
+
+def _prefill(model: Model, row: int, ids: list[int], chunk: int = CHUNK) -> Logits:
+    """Return the logits of every token."""
+    rows = []
+    for start in range(0, len(ids), chunk):
+        part = ids[start : start + chunk]
+        rows.append(model.prefill(row, part, start, range(len(part))).copy())
+    return np.concatenate(rows)
+
+
+def _greedy(model: Model, ids: list[int], steps: int) -> list[int]:
+    token = int(_prefill(model, 8, ids)[-1].argmax())
+    model.cache.copy(8, 0, len(ids))
+    tokens, length = [token], len(ids)
+    while len(tokens) < steps:
+        token = int(model.decode([token], [length])[0].argmax())
+        length += 1
+        tokens.append(token)
+    return tokens
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_greedy_tokens_are_those_of_transformers(fp32: Model, checkpoint_folder: Path, prompt: list[int]) -> None:
+    reference: Any = GPT2LMHeadModel.from_pretrained(checkpoint_folder)
+    generated = reference.generate(
+        torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=64,
+        do_sample=False, eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    assert _greedy(fp32, prompt, 64) == generated[0, len(prompt) :].tolist()
+
+
+def test_logits_are_those_of_transformers(fp32: Model, checkpoint_folder: Path) -> None:
+    reference = GPT2LMHeadModel.from_pretrained(checkpoint_folder)
+    with torch.inference_mode():
+        expected = reference(torch.tensor([PROMPTS[-1]])).logits[0].numpy()
+    assert np.abs(_prefill(fp32, 8, PROMPTS[-1]) - expected).max() < 1e-3
+
+
+def test_a_sequence_gets_the_same_logits_alone_and_in_a_ragged_batch(model: Model) -> None:
+    rng = np.random.default_rng(1)
+    prompts = [rng.integers(0, model.vocabulary, length).tolist() for length in LENGTHS]
+    steps = rng.integers(0, model.vocabulary, (6, len(prompts)))
+    alone = []
+    for place, prompt in enumerate(prompts):
+        _prefill(model, 8, prompt)
+        model.cache.copy(8, 0, len(prompt))
+        alone.append([model.decode([int(ids[place])], [len(prompt) + n])[0].copy() for n, ids in enumerate(steps)])
+    for place, prompt in enumerate(prompts):
+        _prefill(model, 8 + place % 2, prompt)
+        model.cache.copy(8 + place % 2, place, len(prompt))
+    for n, ids in enumerate(steps):
+        together = model.decode(ids.tolist(), [len(prompt) + n for prompt in prompts])
+        for place in range(len(prompts)):
+            np.testing.assert_array_equal(together[place], alone[place][n])
+
+
+@pytest.mark.parametrize("chunk", [1, 33, 64])
+def test_the_size_of_chunks_makes_no_difference_but_rounding(fp32: Model, chunk: int) -> None:
+    """Rounding may differ, which is why prefix reuse works on whole chunks at their own place only."""
+    np.testing.assert_allclose(_prefill(fp32, 9, PROMPTS[-1], chunk), _prefill(fp32, 8, PROMPTS[-1]), atol=1e-4)
+
+
+def test_a_cache_that_was_put_back_gives_the_same_logits(model: Model) -> None:
+    ids = PROMPTS[-1]
+    whole = _prefill(model, 8, ids)
+    block = model.cache.read(8, 0, CHUNK)
+    model.cache.release(9)
+    model.cache.write(9, 0, block)
+    np.testing.assert_array_equal(model.prefill(9, ids[CHUNK:], CHUNK, range(len(ids) - CHUNK)), whole[CHUNK:])
+
+
+def test_no_logits_are_returned_where_none_are_wanted(model: Model) -> None:
+    assert model.prefill(8, [1, 2, 3], 0, []).shape == (0, model.vocabulary)
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ArtifactError, match="onnxruntime cannot load"):
+        open_session(tmp_path / "model.onnx", 1)
