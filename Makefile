@@ -37,7 +37,7 @@ model: .venv-dev/installed
 
 # The bundled model: train the checkpoint with `$(DEV) -m generation.export.train TEXT models/demo/checkpoint`, then this.
 demo: .venv-dev/installed
-	$(DEV) -m generation.export models/demo/checkpoint models/demo --precision int8
+	$(DEV) -m generation.export models/demo/checkpoint models/demo --precision int8 --name tinystories-demo
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

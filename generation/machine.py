@@ -1,6 +1,8 @@
 """What this container may use: processors and memory, as Linux control groups limit them."""
 
 import os
+import platform
+import re
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -38,3 +40,17 @@ def memory_limit(cgroup: Path = CGROUP) -> int:
         if limit is not None and limit.isdecimal() and int(limit) < _UNLIMITED:
             return min(machine, int(limit))
     return machine
+
+
+def has_exact_int8_products(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Return whether u8 x s8 products are exact here. x86 without VNNI adds pairs in 16 bits, which can saturate.
+
+    Where nothing is known of an x86 processor, the answer is no.
+    """
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return True
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return False
+    return flags is not None and not {"avx512_vnni", "avx_vnni"}.isdisjoint(flags[1].split())

@@ -31,7 +31,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def artifacts(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The artifacts of that checkpoint, by precision."""
-    folders = {}
+    folders: dict[str, Path] = {}
     for precision in PRECISIONS:
         folders[precision] = tmp_path_factory.mktemp("artifacts") / precision
         export(str(checkpoint_folder), folders[precision], precision, allow_loss=True)

@@ -1,9 +1,10 @@
 import os
+import platform
 from pathlib import Path
 
 import pytest
 
-from generation.machine import cpu_limit, memory_limit
+from generation.machine import cpu_limit, has_exact_int8_products, memory_limit
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -51,3 +52,15 @@ def test_no_limit_means_the_memory_of_the_machine(tmp_path: Path, text: str) -> 
     machine = memory_limit(tmp_path)
     assert machine > 1 << 26
     assert memory_limit(_group(tmp_path, memory_dot_max=text)) == machine
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="looks at flags of x86 processors")
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx2 avx512_vnni", True), ("fpu avx_vnni", True), ("fpu avx2 avx512f", False), (None, False)],
+)
+def test_exact_int8_products_need_vnni(tmp_path: Path, flags: str | None, expected: bool) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
+    assert has_exact_int8_products(cpuinfo) is expected

@@ -32,7 +32,7 @@ def tokenizer(path: Path) -> Tokenizer:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_it_agrees_with_transformers(path: Path, tokenizer: Tokenizer, text: str) -> None:
-    theirs = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(path))
     ids = tokenizer.encode(text)
     assert ids == theirs.encode(text)
     assert tokenizer.decode(ids) == theirs.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

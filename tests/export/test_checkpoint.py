@@ -1,0 +1,159 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from generation.export.checkpoint import Checkpoint, load
+from generation.export.errors import ExportError
+from generation.export.hub import Folder
+from tests.export.conftest import CONTEXT, VOCABULARY
+
+
+@pytest.fixture
+def folder(checkpoint_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint, to be spoiled."""
+    return Path(shutil.copytree(checkpoint_folder, tmp_path / "copy"))
+
+
+def opened(folder: Path) -> Checkpoint:
+    return load(Folder(folder, folder.name, None))
+
+
+def configure(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_shape_and_end_of_text_come_from_the_configuration(checkpoint: Checkpoint) -> None:
+    shape = checkpoint.shape
+
+    assert (shape.layers, shape.heads, shape.head_size, shape.width, shape.inner) == (2, 3, 16, 48, 192)
+    assert (shape.vocabulary, shape.context, checkpoint.end_of_text) == (VOCABULARY, CONTEXT, VOCABULARY - 1)
+
+
+def test_the_weights_are_identified_by_their_hash(checkpoint: Checkpoint, checkpoint_folder: Path) -> None:
+    content = (checkpoint_folder / "model.safetensors").read_bytes()
+
+    assert checkpoint.weights_sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_half_precision_weights_are_read_as_float32(folder: Path) -> None:
+    halves = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(halves, folder / "model.safetensors", {"format": "pt"})
+    configure(folder, dtype="float16")
+
+    assert {parameter.dtype for parameter in opened(folder).model.parameters()} == {torch.float32}
+
+
+def test_a_folder_without_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"not a checkpoint: it has no config\.json"):
+        opened(tmp_path)
+
+
+def test_a_configuration_that_is_not_json(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+    with pytest.raises(ExportError, match=r"config\.json cannot be read"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "llama"}, "not a GPT-2 checkpoint.*'llama'"),
+        ({"activation_function": "relu"}, "activation 'relu'"),
+        ({"add_cross_attention": True}, "cross-attention"),
+        ({"n_head": 5}, "width of 48, which 5 heads"),
+        ({"n_head": 4}, "heads of 12 elements"),
+        ({"n_layer": 0}, "n_layer 0"),
+        ({"vocab_size": "many"}, "vocab_size 'many'"),
+        ({"vocab_size": 300}, "ids up to 399"),
+        ({"eos_token_id": VOCABULARY}, "eos_token_id 400"),
+        ({"eos_token_id": [1, 2]}, "eos_token_id"),
+        ({"n_layer": 3}, "lack 12 parameters"),
+        ({"n_embd": 96}, "cannot be read"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_is_not_covered(folder: Path, changes: dict[str, object], message: str) -> None:
+    configure(folder, **changes)
+
+    with pytest.raises(ExportError, match=message):
+        opened(folder)
+
+
+def test_without_end_of_text_in_the_configuration_the_tokenizer_is_asked(folder: Path) -> None:
+    configure(folder, eos_token_id=None)
+
+    assert opened(folder).end_of_text == VOCABULARY - 1
+
+
+def test_pickled_weights_are_not_opened(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+    with pytest.raises(ExportError, match=r"no model\.safetensors.*they can run code"):
+        opened(folder)
+
+
+def test_a_pickle_beside_other_safetensors_is_not_opened(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "model-of-another.safetensors")
+
+    with pytest.raises(ExportError, match="cannot be read"):
+        opened(folder)
+
+
+def test_damaged_weights(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(ExportError, match="cannot be read"):
+        opened(folder)
+
+
+def test_an_lm_head_of_its_own(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = weights["transformer.wte.weight"] + 1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    configure(folder, tie_word_embeddings=False)
+
+    with pytest.raises(ExportError, match="LM head of its own"):
+        opened(folder)
+
+
+def test_no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+    with pytest.raises(ExportError, match="has no tokenizer"):
+        opened(folder)
+
+
+def test_a_damaged_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+    with pytest.raises(ExportError, match=r"tokenizer in .* cannot be read"):
+        opened(folder)
+
+
+def test_vocabulary_and_merges_make_a_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in model["merges"]))
+
+    text = "The lighthouse, once more: 3 birds!\n"
+    assert opened(folder).tokenizer.encode(text).ids == checkpoint.tokenizer.encode(text).ids
+
+
+def test_a_tokenizer_never_truncates_or_pads(folder: Path, checkpoint: Checkpoint) -> None:
+    spoiled = type(checkpoint.tokenizer).from_file(str(folder / "tokenizer.json"))
+    spoiled.enable_truncation(4)
+    spoiled.enable_padding(length=99)
+    spoiled.save(str(folder / "tokenizer.json"))
+
+    text = "The ferry to the island left twice a day."
+    assert opened(folder).tokenizer.encode(text).ids == checkpoint.tokenizer.encode(text).ids

@@ -1,0 +1,169 @@
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from generation.export import pipeline
+from generation.export.checkpoint import Checkpoint
+from generation.export.defaults import PRECISIONS, Precision
+from generation.export.errors import ExportError
+from generation.export.pipeline import export
+from generation.export.verify import EVALUATION_TEXT, Report
+from tests.export.conftest import CONTEXT, VOCABULARY, write_checkpoint
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def exported(
+    request: pytest.FixtureRequest, checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Precision, Path, Report, list[str]]:
+    stages: list[str] = []
+    output = tmp_path_factory.mktemp("exported") / "out"
+    report = export(str(checkpoint_folder), output, request.param, progress=stages.append)
+    return request.param, output, report, stages
+
+
+def test_the_folder_holds_the_artifact_and_nothing_else(exported: tuple[Precision, Path, Report, list[str]]) -> None:
+    _, output, _, _ = exported
+
+    found = sorted(path.name for path in output.iterdir())
+    assert found == ["config.json", "model.onnx", "report.json", "tokenizer.json"]
+    assert [path.name for path in output.parent.iterdir()] == ["out"]
+
+
+def test_the_configuration_is_the_contract(
+    exported: tuple[Precision, Path, Report, list[str]], checkpoint: Checkpoint
+) -> None:
+    precision, output, _, _ = exported
+
+    assert json.loads((output / "config.json").read_text()) == {
+        "format": 1,
+        "model_type": "gpt2",
+        "layers": 2,
+        "heads": 3,
+        "head_size": 16,
+        "vocabulary": VOCABULARY,
+        "context": CONTEXT,
+        "end_of_text": VOCABULARY - 1,
+        "precision": precision,
+        "files": {
+            name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")
+        },
+        "source": {"model": "small", "revision": None, "weights_sha256": checkpoint.weights_sha256},
+        "tools": {
+            "python": sys.version.split()[0],
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "optimum": version("optimum-onnx"),
+            "onnx": version("onnx"),
+            "onnxruntime": version("onnxruntime"),
+        },
+    }
+
+
+def test_the_report_is_what_was_measured(exported: tuple[Precision, Path, Report, list[str]]) -> None:
+    precision, output, report, _ = exported
+
+    assert json.loads((output / "report.json").read_text()) == asdict(report)
+    assert report.precision == precision
+
+
+def test_the_tokenizer_is_that_of_the_checkpoint(
+    exported: tuple[Precision, Path, Report, list[str]], checkpoint: Checkpoint
+) -> None:
+    _, output, _, _ = exported
+    text = EVALUATION_TEXT.read_text(encoding="utf-8")
+
+    assert Tokenizer.from_file(str(output / "tokenizer.json")).encode(text).ids == checkpoint.tokenizer.encode(text).ids
+
+
+def test_each_stage_is_announced(exported: tuple[Precision, Path, Report, list[str]]) -> None:
+    _, _, _, stages = exported
+
+    assert [stage.split()[0] for stage in stages] == ["getting", "exporting", "writing", "verifying", "putting"]
+
+
+def test_an_artifact_that_fails_verification_does_not_appear(
+    checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generation.export.verify.PERPLEXITY_LIMIT", -1.0)
+
+    with pytest.raises(ExportError, match="int8 would cost"):
+        export(str(checkpoint_folder), tmp_path / "out", "int8")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_accepted_loss_is_kept(checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.export.verify.PERPLEXITY_LIMIT", -1.0)
+    export(str(checkpoint_folder), tmp_path / "out", "int8", allow_loss=True)
+
+    assert (tmp_path / "out" / "config.json").is_file()
+
+
+def test_a_bad_output_is_found_before_the_long_work(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    stages: list[str] = []
+
+    with pytest.raises(ExportError, match="is a file"):
+        export("someone/model", tmp_path / "out", progress=stages.append)
+    assert not stages
+
+
+def test_an_unknown_precision(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="'fp16' is not one of fp32, int8"):
+        export("someone/model", tmp_path / "out", "fp16")  # type: ignore[arg-type]
+
+
+def test_a_model_too_large_for_one_file(
+    checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "LARGEST_FILE", 100_000)
+
+    with pytest.raises(ExportError, match="int8 would be a quarter"):
+        export(str(checkpoint_folder), tmp_path / "out", "fp32")
+    export(str(checkpoint_folder), tmp_path / "out", "int8")
+
+
+KILLED_IN_VERIFICATION = """
+import os, signal, sys
+from generation.export import pipeline
+
+pipeline.verify = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+pipeline.export(sys.argv[1], sys.argv[2], "int8")
+"""
+
+
+def test_killed_in_the_middle_the_output_is_absent(checkpoint_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED_IN_VERIFICATION, str(checkpoint_folder), str(output)]
+    ended = subprocess.run(command, check=False, capture_output=True)
+    assert ended.returncode == -9
+    assert not output.exists()
+
+    # What the killed one left behind is in nobody's way.
+    export(str(checkpoint_folder), output, "int8")
+    assert (output / "config.json").is_file()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_checkpoint_of_the_size_of_distilgpt2(tmp_path: Path, precision: Precision) -> None:
+    folder = write_checkpoint(
+        tmp_path / "distil",
+        n_embd=768,
+        n_layer=6,
+        n_head=12,
+        vocab_size=50257,
+        n_positions=1024,
+        initializer_range=0.02,
+    )
+    report = export(str(folder), tmp_path / "out", precision)
+
+    assert (tmp_path / "out" / "model.onnx").stat().st_size < {"fp32": 330e6, "int8": 86e6}[precision]
+    assert report.greedy.agreement == 1.0 or precision == "int8"
+    assert report.greedy.batch_difference == 0 or precision == "fp32"

@@ -1,0 +1,138 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from generation.export.checkpoint import Checkpoint
+from generation.export.defaults import Precision
+from generation.export.errors import ExportError
+from generation.export.graph import build
+from generation.export.reference import read_parameters
+from generation.export.serving import Serving
+from generation.export.verify import EVALUATION_TEXT, Perplexity, Report, judge, verify
+
+
+@pytest.fixture(scope="module")
+def graphs(checkpoint: Checkpoint, reference: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Path]:
+    folder = tmp_path_factory.mktemp("graphs")
+    paths: dict[Precision, Path] = {"fp32": folder / "fp32.onnx", "int8": folder / "int8.onnx"}
+    for precision, path in paths.items():
+        path.write_bytes(build(read_parameters(reference), checkpoint.shape, precision).SerializeToString())
+    return paths
+
+
+@pytest.fixture(scope="module")
+def fp32(checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path]) -> Report:
+    return verify(checkpoint, reference, graphs["fp32"], "fp32")
+
+
+@pytest.fixture(scope="module")
+def int8(checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path]) -> Report:
+    return verify(checkpoint, reference, graphs["int8"], "int8")
+
+
+def test_fp32_is_the_function_of_the_checkpoint(fp32: Report) -> None:
+    judge(fp32)
+
+    assert fp32.largest_logit_difference < 1e-3
+    assert fp32.reference_logit_difference < 1e-3
+    assert (fp32.greedy.agreement, fp32.greedy.steps, fp32.greedy.prompts) == (1.0, 64, 4)
+    assert abs(fp32.perplexity.change) < 1e-5
+
+
+def test_full_agreement_means_equal_to_generate(
+    checkpoint: Checkpoint, graphs: dict[Precision, Path], fp32: Report
+) -> None:
+    assert fp32.greedy.agreement == 1.0
+    serving = Serving(graphs["fp32"], checkpoint.shape)
+    ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids[:20]
+    cache = serving.cache(1)
+    *_, last = serving.prefill(cache, ids)
+    found = [int(last[-1].argmax())]
+    while len(found) < 64:
+        found.append(int(serving.decode(cache, found[-1:], [len(ids) + len(found) - 1]).argmax()))
+
+    expected = checkpoint.model.generate(
+        torch.tensor([ids]), do_sample=False, min_new_tokens=64, max_new_tokens=64, eos_token_id=None, pad_token_id=0
+    )
+    assert found == expected[0, len(ids) :].tolist()
+
+
+def test_int8_of_a_random_checkpoint_passes(int8: Report) -> None:
+    judge(int8)
+
+    assert 0 < int8.largest_logit_difference
+    assert int8.greedy.agreement > 0.5
+    assert int8.greedy.batch_difference == 0
+
+
+def test_perplexity_is_that_of_the_checkpoint(checkpoint: Checkpoint, fp32: Report) -> None:
+    ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
+    nats: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(ids), 256):
+            window = torch.tensor([ids[start : start + 256]])
+            logits = checkpoint.model(window).logits[0, :-1].double()
+            nats.append(torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="none"))
+
+    assert fp32.perplexity.checkpoint == pytest.approx(torch.cat(nats).mean().exp().item(), rel=1e-5)
+
+
+def test_a_graph_with_one_wrong_parameter_is_refused(
+    checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(graphs["fp32"])
+    (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "transformer.h.1.mlp.c_proj.bias")
+    # One element: the final norm takes away whatever is added to all.
+    bias.CopyFrom(
+        numpy_helper.from_array(numpy_helper.to_array(bias) + np.eye(48, dtype=np.float32)[0] / 10, bias.name)
+    )
+    onnx.save(model, tmp_path / "wrong.onnx")
+
+    with pytest.raises(ExportError, match="fp32 graph differs from PyTorch"):
+        judge(verify(checkpoint, reference, tmp_path / "wrong.onnx", "fp32"))
+
+
+def test_a_tie_is_not_a_difference(fp32: Report) -> None:
+    judge(replace(fp32, greedy=replace(fp32.greedy, agreement=0.99, largest_margin=1e-5)))
+
+
+def test_another_choice_is_a_difference(fp32: Report) -> None:
+    with pytest.raises(ExportError, match="greedy agreement 99"):
+        judge(replace(fp32, greedy=replace(fp32.greedy, agreement=0.99, largest_margin=0.1)))
+
+
+def test_a_reference_that_differs_is_refused(int8: Report) -> None:
+    with pytest.raises(ExportError, match="reference export differs"):
+        judge(replace(int8, reference_logit_difference=0.1))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_not_a_number_is_refused(precision: Precision, fp32: Report) -> None:
+    nan = float("nan")
+    spoiled = replace(
+        fp32,
+        precision=precision,
+        largest_logit_difference=nan,
+        perplexity=replace(fp32.perplexity, artifact=nan, change=nan),
+    )
+
+    with pytest.raises(ExportError):
+        judge(spoiled, allow_loss=True)
+
+
+def test_int8_that_costs_too_much_is_refused_unless_allowed(int8: Report) -> None:
+    lossy = replace(int8, perplexity=Perplexity(checkpoint=40, artifact=41.6, change=0.04))
+
+    with pytest.raises(ExportError, match=r"\+4\.0% perplexity.*40\.00 -> 41\.60.*--allow-loss"):
+        judge(lossy)
+    judge(lossy, allow_loss=True)
+
+
+def test_the_evaluation_text_is_long_enough_for_real_tokenizers() -> None:
+    # A real tokenizer makes a token of four or five characters; the longest prompt and several windows must fit.
+    assert len(EVALUATION_TEXT.read_text(encoding="utf-8")) > 6000

@@ -1,0 +1,152 @@
+"""Loading, states, and what a fresh process imports."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from generation.config import ROOT, Settings
+from generation.errors import NotReadyError
+from generation.service import Service, State
+
+FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "huggingface_hub", "llguidance")
+
+
+def test_it_loads_in_the_background_and_becomes_ready() -> None:
+    service = Service(Settings())
+    with pytest.raises(NotReadyError) as caught:
+        service.loaded()
+    assert (service.state, caught.value.headers()) == (State.LOADING, {"Retry-After": "1"})
+    service.start()
+    assert service.wait(60) is State.READY
+    assert service.loaded() is service.loaded(), "one model per process"
+    service.stop()
+    with pytest.raises(NotReadyError):
+        service.loaded()
+    assert service.state is State.DRAINING
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped", "truncated", "other tokenizer"])
+def test_a_damaged_artifact_is_refused_with_what_to_do(artifacts: dict[str, Path], tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(artifacts["int8"], folder)
+    graph = folder / "model.onnx"
+    if damage == "missing":
+        graph.unlink()
+    elif damage == "flipped":
+        content = bytearray(graph.read_bytes())
+        content[len(content) // 2] ^= 1
+        graph.write_bytes(content)
+    elif damage == "truncated":
+        graph.write_bytes(graph.read_bytes()[:1000])
+    else:
+        shutil.copy(Settings().model_dir / "tokenizer.json", folder)
+    service = Service(Settings(model_dir=folder)).start()
+    assert service.wait(60) is State.FAILED
+    with pytest.raises(NotReadyError, match="export the model again, or point MODEL_DIR") as caught:
+        service.loaded()
+    assert caught.value.retry_after_s is None, "trying again does not help"
+
+
+def test_a_tokenizer_of_another_model_is_refused_even_with_its_checksum(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(artifacts["int8"], folder)
+    shutil.copy(Settings().model_dir / "tokenizer.json", folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["files"]["tokenizer.json"]
+    (folder / "config.json").write_text(json.dumps(config))
+    service = Service(Settings(model_dir=folder)).start()
+    assert service.wait(60) is State.FAILED
+    assert "belong to different models" in (service.reason or "")
+
+
+def test_a_cache_too_small_for_the_model_is_refused() -> None:
+    service = Service(Settings(cache_mb=1)).start()
+    assert service.wait(60) is State.FAILED
+    assert "CACHE_MB=1 leaves no room" in (service.reason or "")
+
+
+def test_an_engine_that_died_shows_as_failed() -> None:
+    service = Service(Settings()).start()
+    service.wait(60)
+    service.loaded().engine.failure = MemoryError()
+    assert service.state is State.FAILED
+    with pytest.raises(NotReadyError, match="the engine's thread has ended"):
+        service.loaded()
+
+
+def test_stopping_while_it_loads_leaves_no_thread_behind() -> None:
+    service = Service(Settings()).start()
+    service.stop()
+    service.wait(60)
+    for thread in threading.enumerate():
+        if thread.name in {"engine", "load"} and thread is not threading.current_thread():
+            thread.join(0.5 if thread.name == "engine" else 10)
+    assert service.state is State.DRAINING
+
+
+def _fresh(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_serving_imports_nothing_of_the_build_time() -> None:
+    code = """
+import sys
+from function_app import app, service
+service.wait()
+assert service.state == "ready", service.reason
+import asyncio
+from generation.sequence import Request
+async def run():
+    return [item async for item in service.loaded().engine.submit(Request((1, 2, 3), 3))]
+assert asyncio.run(run())
+print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+    loaded = set(_fresh(code).split())
+    assert loaded.isdisjoint(FORBIDDEN)
+    assert {"onnxruntime", "tokenizers"} <= loaded
+
+
+def test_the_session_exists_once_however_often_the_app_is_asked() -> None:
+    code = """
+import onnxruntime
+made = []
+original = onnxruntime.InferenceSession
+class Counting(original):
+    def __init__(self, *args, **kwargs):
+        made.append(1)
+        super().__init__(*args, **kwargs)
+onnxruntime.InferenceSession = Counting
+import function_app, importlib
+function_app.service.wait()
+importlib.import_module("function_app")
+for _ in range(3):
+    function_app.service.loaded()
+print(len(made))
+"""
+    assert _fresh(code).strip() == "1"
+
+
+def test_importing_the_app_does_not_wait_for_the_model() -> None:
+    code = """
+import threading, generation.service as module
+gate = threading.Event()
+original = module.load
+module.load = lambda settings: (gate.wait(), original(settings))[1]
+from function_app import service
+assert service.state == "loading"
+gate.set()
+assert service.wait(60) == "ready"
+print("ok")
+"""
+    assert _fresh(code).strip() == "ok"
