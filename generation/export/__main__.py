@@ -1,0 +1,118 @@
+"""Command line of the export: ``python -m generation.export``."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from generation.export.defaults import DEFAULT_MODEL, DEFAULT_PRECISION, PRECISIONS
+from generation.export.errors import ExportError
+
+DESCRIPTION = """\
+Turn a GPT-2 checkpoint into an artifact that the server can run, and prove it right.
+
+The checkpoint is loaded, exported, written as a graph made for serving, and measured
+against PyTorch. The output folder (model.onnx, tokenizer.json, config.json, report.json)
+appears whole or not at all. The model can be DistilGPT2, GPT-2 of any size, or your own
+fine-tuned version, as long as its weights are safetensors.
+"""
+EXAMPLES = """\
+examples:
+  python -m generation.export
+        DistilGPT2 from the hub, at the commit this project was made for, to models/distilgpt2
+  python -m generation.export openai-community/gpt2 models/gpt2 --revision main
+        another model of the hub
+  python -m generation.export ./my-checkpoint models/mine --precision fp32
+        a local folder, nothing downloaded, in full precision
+
+then serve it:
+  make run MODEL_DIR=models/distilgpt2
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the export; return the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    output = options.output or Path("models") / Path(options.model).resolve().name
+    started = time.monotonic()
+
+    def progress(stage: str) -> None:
+        print(f"[{time.monotonic() - started:5.1f} s] {stage} ...", file=sys.stderr, flush=True)
+
+    try:
+        # Here, not above: the help text should not wait for torch.
+        progress("loading torch, transformers and optimum")
+        from generation.export.pipeline import export
+
+        report = export(
+            options.model,
+            output,
+            options.precision,
+            revision=options.revision,
+            name=options.name,
+            allow_loss=options.allow_loss,
+            progress=progress,
+        )
+    except ImportError as error:
+        print(
+            f"error: {error}. The export has its own packages: pip install -r requirements-export.txt", file=sys.stderr
+        )
+        return 2
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the output is as it was", file=sys.stderr)
+        return 130
+    print(f"{output}: {report.precision}, {time.monotonic() - started:.0f} s")
+    print(f"  largest logit difference  {report.largest_logit_difference:.2g}")
+    print(f"  greedy agreement          {report.greedy.agreement:.1%} of {report.greedy.steps} steps")
+    before, after, change = report.perplexity.checkpoint, report.perplexity.artifact, report.perplexity.change
+    print(f"  perplexity                {before:.2f} -> {after:.2f} ({change:+.2%})")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m generation.export",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default=DEFAULT_MODEL,
+        metavar="MODEL",
+        help=f"a folder with a checkpoint, or the id of a model on the Hugging Face hub (default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "output",
+        nargs="?",
+        type=Path,
+        metavar="OUT",
+        help="folder for the artifact; one that is there is replaced (default: models/<name of the model>)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=DEFAULT_PRECISION,
+        help="int8: a quarter of the size, several times as fast, nearly the same text; "
+        f"fp32: exactly the checkpoint's text (default: {DEFAULT_PRECISION})",
+    )
+    parser.add_argument(
+        "--revision",
+        metavar="R",
+        help="commit, tag or branch on the hub (default: a pinned commit for DistilGPT2, main for others)",
+    )
+    parser.add_argument("--name", help="name to serve the model by (default: its hub id, or the name of its folder)")
+    parser.add_argument(
+        "--allow-loss",
+        action="store_true",
+        help="keep an int8 artifact that costs more than 3 %% perplexity instead of refusing it",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""The artifact folder, which appears whole or not at all.
+
+Everything is written into a staging folder first. Where the output does not exist, the staging folder is renamed to it.
+Where it does, files move in one by one: the old config.json goes first and the new one comes last, so that a folder
+with a config.json is always whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from generation.export.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from generation.export.checkpoint import Checkpoint
+    from generation.export.defaults import Precision
+    from generation.export.verify import Report
+
+FORMAT = 1
+MODEL, TOKENIZER, REPORT, CONFIG = "model.onnx", "tokenizer.json", "report.json", "config.json"
+TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-onnx", "onnx": "onnx"}
+
+
+@contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """Check that `output` can take an artifact and give a folder to write it in; remove what is left of it at the end.
+
+    A killed process leaves the staging folder behind: hidden, named ``.<output>.partial-<process>``, safe to remove.
+
+    Raises:
+        ExportError: the output is a file, holds something else or half an artifact, or cannot be written.
+
+    """
+    _check(output)
+    home = output if output.is_dir() else output.parent
+    folder = home / f".{output.name}.partial-{os.getpid()}"
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ExportError(f"cannot write the artifact in {home}: {error.strerror}") from error
+    try:
+        yield folder
+    except OSError as error:
+        raise ExportError(f"cannot write the artifact in {home}: {error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(output: Path) -> None:
+    if not output.is_dir():
+        if output.exists():
+            raise ExportError(f"the output {output} is a file; it has to be a folder, or not to exist")
+        return
+    try:
+        found: Any = json.loads((output / CONFIG).read_text(encoding="utf-8"))
+        whole = (
+            isinstance(found, dict) and "format" in found and all((output / n).is_file() for n in (MODEL, TOKENIZER))
+        )
+    except FileNotFoundError:
+        whole = not any((output / name).exists() for name in (MODEL, TOKENIZER, REPORT))
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
+        raise ExportError(
+            f"the output {output} holds something that is not a whole artifact: an interrupted export, or another "
+            "kind of folder. Remove it, or choose another output"
+        )
+
+
+def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision) -> None:
+    """Write config.json for the model and the tokenizer in `folder`: what the run time needs, and where it is from."""
+    shape = checkpoint.shape
+    config = {
+        "format": FORMAT,
+        "model_type": "gpt2",
+        "layers": shape.layers,
+        "heads": shape.heads,
+        "head_size": shape.head_size,
+        "vocabulary": shape.vocabulary,
+        "context": shape.context,
+        "end_of_text": checkpoint.end_of_text,
+        "precision": precision,
+        "files": {name: _sha256(folder / name) for name in (MODEL, TOKENIZER)},
+        "source": {
+            "model": checkpoint.folder.name,
+            "revision": checkpoint.folder.revision,
+            "weights_sha256": checkpoint.weights_sha256,
+        },
+        "tools": {
+            "python": platform.python_version(),
+            **{name: version(package) for name, package in TOOLS.items()},
+            "onnxruntime": version("onnxruntime"),
+        },
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write report.json: what verification measured."""
+    (folder / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+
+
+def publish(folder: Path, output: Path) -> None:
+    """Make the finished staging folder the output."""
+    for name in (MODEL, TOKENIZER, REPORT, CONFIG):
+        _sync(folder / name)
+    _sync(folder)
+    if not output.is_dir():
+        folder.rename(output)
+        _sync(output.parent)
+        return
+    (output / CONFIG).unlink(missing_ok=True)
+    _sync(output)
+    for name in (MODEL, TOKENIZER, REPORT, CONFIG):
+        (folder / name).replace(output / name)
+    _sync(output)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

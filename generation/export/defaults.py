@@ -1,0 +1,11 @@
+"""What an export does unless told otherwise. Imports nothing, so that the command line can answer at once."""
+
+from typing import Literal, get_args
+
+Precision = Literal["fp32", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+DEFAULT_PRECISION: Precision = "int8"
+
+DEFAULT_MODEL = "distilbert/distilgpt2"
+# A branch moves; a commit does not. Other models are taken from their main branch, and the commit found is recorded.
+PINNED_REVISIONS = {DEFAULT_MODEL: "2290a62682d06624634c1f46a6ad5be0f47f38aa"}

@@ -1,0 +1,71 @@
+"""The whole way from a checkpoint to an artifact."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from generation.export import artifact, hub
+from generation.export.checkpoint import load
+from generation.export.defaults import DEFAULT_PRECISION, PRECISIONS, Precision
+from generation.export.errors import ExportError
+from generation.export.graph import Shape, build
+from generation.export.reference import export_reference, read_parameters
+from generation.export.verify import Report, judge, verify
+
+Progress = Callable[[str], None]
+# One file, because the artifact promises one, and protobuf ends at 2 GiB.
+LARGEST_FILE = 2**31 - 2**20
+
+
+def export(
+    model: str,
+    output: Path | str,
+    precision: Precision = DEFAULT_PRECISION,
+    *,
+    revision: str | None = None,
+    name: str | None = None,
+    allow_loss: bool = False,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """Export the checkpoint `model`, a folder or a hub id, to the artifact folder `output`, and prove it right.
+
+    The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. `progress` is told
+    each stage as it begins.
+
+    Raises:
+        ExportError: anything the user can mend; the output is then as it was before.
+
+    """
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    output = Path(output).expanduser().resolve()
+    with artifact.staging(output) as folder:
+        progress(f"getting {model}")
+        found = hub.find(model, revision)
+        checkpoint = load(found if name is None else replace(found, name=name))
+        _check_size(checkpoint.shape, precision)
+        with TemporaryDirectory(dir=folder) as scratch:
+            progress("exporting the portable reference graph")
+            reference = export_reference(checkpoint.model, Path(scratch))
+            progress(f"writing the serving graph, {precision}")
+            graph = build(read_parameters(reference), checkpoint.shape, precision)
+            (folder / artifact.MODEL).write_bytes(graph.SerializeToString())
+            del graph
+            (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
+            progress("verifying it against PyTorch")
+            report = verify(checkpoint, reference, folder / artifact.MODEL, precision)
+        judge(report, allow_loss=allow_loss)
+        progress(f"putting it in {output}")
+        artifact.write_report(folder, report)
+        artifact.write_config(folder, checkpoint, precision)
+        artifact.publish(folder, output)
+    return report
+
+
+def _check_size(shape: Shape, precision: Precision) -> None:
+    block = shape.width * (4 * shape.width + 2 * shape.inner)
+    size = (4 if precision == "fp32" else 1) * (shape.layers * block + shape.vocabulary * shape.width)
+    if size > LARGEST_FILE:
+        advice = "; int8 would be a quarter of that" if precision == "fp32" else ""
+        raise ExportError(f"the graph would be {size / 1e9:.1f} GB in {precision}, and a file ends at 2 GiB{advice}")

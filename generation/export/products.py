@@ -1,0 +1,156 @@
+"""The two ways to put a product of hidden states and weights into the graph: float32, and row-wise int8.
+
+Row-wise int8: every row of activations gets its own scale, so that the answer for one row never depends on the others
+in the batch; weights have a scale per output channel; sums are integers, so their order does not matter.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from generation.export.nodes import MICROSOFT, GraphWriter
+from generation.export.quantize import LARGEST, quantize_channels
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A layer's weight [K, J] and bias [J], and the name its tensors go by in the graph."""
+
+    name: str
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+class Products(Protocol):
+    """How weights meet hidden states. All take and return names of tensors, hidden states being [rows, width]."""
+
+    def embed(self, ids: str) -> str:
+        """Rows of the embedding table for the flat `ids`."""
+
+    def linear(self, layer: Linear, value: str) -> str:
+        """Return value times weight, plus bias."""
+
+    def gelu(self, layer: Linear, value: str) -> str:
+        """Return the tanh approximation of GELU of the linear layer."""
+
+    def residual(self, layer: Linear, value: str, hidden: str) -> str:
+        """Return `hidden` plus the linear layer."""
+
+    def keep(self, positions: str, *values: str) -> list[str]:
+        """Keep only the rows at `positions`; every value given to a later call must have been kept."""
+
+    def logits(self, value: str, output: str) -> None:
+        """Write products with every row of the embedding table to the tensor `output`."""
+
+
+class Float32Products:
+    """Weights as they are."""
+
+    def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+        self._writer = writer
+        self._table = writer.constant("transformer.wte.weight", table)
+
+    def embed(self, ids: str) -> str:
+        """Gather."""
+        return self._writer.node("Gather", [self._table, ids])
+
+    def linear(self, layer: Linear, value: str) -> str:
+        """One Gemm."""
+        weight = self._writer.constant(f"{layer.name}.weight", layer.weight)
+        return self._writer.node("Gemm", [value, weight, self._writer.constant(f"{layer.name}.bias", layer.bias)])
+
+    def gelu(self, layer: Linear, value: str) -> str:
+        """GELU of the Gemm."""
+        return self._writer.node("FastGelu", [self.linear(layer, value)], domain=MICROSOFT)
+
+    def residual(self, layer: Linear, value: str, hidden: str) -> str:
+        """Add to the Gemm."""
+        return self._writer.node("Add", [hidden, self.linear(layer, value)])
+
+    def keep(self, positions: str, *values: str) -> list[str]:
+        """Gather each."""
+        return [self._writer.node("Gather", [value, positions]) for value in values]
+
+    def logits(self, value: str, output: str) -> None:
+        """One Gemm with the transposed table."""
+        self._writer.nodes("Gemm", [value, self._table], [output], transB=1)
+
+
+class Int8Products:
+    """Signed weights, unsigned activations around 128.
+
+    Unsigned because x86 multiplies u8 by s8: a product of two signed tensors takes a path many times slower.
+    """
+
+    def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+        self._writer = writer
+        self._step = writer.constant("int8.step", np.array(1 / LARGEST, np.float32))
+        self._one = writer.constant("int8.one", np.array(1, np.float32))
+        self._middle = writer.constant("int8.middle", np.array(128, np.uint8))
+        self._axis = writer.constant("int8.axis", np.array([1], np.int64))
+        self._width = table.shape[1]
+        channels = quantize_channels(table, axis=0)
+        self._table = writer.constant("transformer.wte.weight", channels.values)
+        self._table_scales = writer.constant("transformer.wte.weight.scale", channels.scales)
+        # QGemm wants a zero point per channel where it gets a scale per channel.
+        self._table_zeros = writer.constant("transformer.wte.weight.zero", np.zeros(len(table), np.int8))
+        column = writer.constant("int8.column", np.array([-1, 1], np.int64))
+        rows = writer.node("Shape", [writer.node("Reshape", ["input_ids", column])])
+        middle = helper.make_tensor("middle", TensorProto.UINT8, [1], [128])
+        self._middles = writer.node("ConstantOfShape", [rows], value=middle)
+
+    def embed(self, ids: str) -> str:
+        """Gather and scale back."""
+        values = self._writer.node("Gather", [self._table, ids])
+        scales = self._writer.node("Gather", [self._table_scales, ids])
+        return self._writer.node("DequantizeLinear", [values, scales], axis=0)
+
+    def linear(self, layer: Linear, value: str) -> str:
+        """Add the bias to the scaled product."""
+        return self._writer.node("Add", [self._product(layer, value), self._bias(layer)])
+
+    def gelu(self, layer: Linear, value: str) -> str:
+        """The bias goes into the GELU."""
+        return self._writer.node("FastGelu", [self._product(layer, value), self._bias(layer)], domain=MICROSOFT)
+
+    def residual(self, layer: Linear, value: str, hidden: str) -> str:
+        """Three terms in one sum."""
+        return self._writer.node("Sum", [hidden, self._product(layer, value), self._bias(layer)])
+
+    def keep(self, positions: str, *values: str) -> list[str]:
+        """Gather each, and the zero points."""
+        self._middles = self._writer.node("Gather", [self._middles, positions])
+        return [self._writer.node("Gather", [value, positions]) for value in values]
+
+    def logits(self, value: str, output: str) -> None:
+        """The int8 table again, transposed, from the same bytes."""
+        rows, scales = self._quantized(value, self._width)
+        inputs = [rows, self._one, self._middle, self._table, self._table_scales, self._table_zeros]
+        product = self._writer.node("QGemm", inputs, domain=MICROSOFT, transB=1)
+        self._writer.nodes("Mul", [product, scales], [output])
+
+    def _product(self, layer: Linear, value: str) -> str:
+        rows, scales = self._quantized(value, len(layer.weight))
+        channels = quantize_channels(layer.weight, axis=1)
+        weight = self._writer.constant(f"{layer.name}.weight", channels.values)
+        weight_scales = self._writer.constant(f"{layer.name}.weight.scale", channels.scales)
+        # No zero point for the weight: sharing one between nodes breaks the runtime's conversion for CPUs without VNNI.
+        inputs = [rows, weight, self._one, weight_scales, self._middle]
+        product = self._writer.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+        return self._writer.node("Mul", [product, scales])
+
+    def _quantized(self, value: str, width: int) -> tuple[str, str]:
+        """Return (u8 [rows, width], scales [rows, 1]), the largest magnitude of a row on 128 plus or minus 127.
+
+        A row of zeros has the scale zero. What it is quantized to is undefined, and is multiplied by zero afterwards.
+        """
+        largest = self._writer.node("ReduceMax", [self._writer.node("Abs", [value]), self._axis], keepdims=1)
+        scales = self._writer.node("Mul", [largest, self._step])
+        inputs = [value, scales, self._middles]
+        return self._writer.node("QuantizeLinear", inputs, axis=1, block_size=width), scales
+
+    def _bias(self, layer: Linear) -> str:
+        return self._writer.constant(f"{layer.name}.bias", layer.bias)

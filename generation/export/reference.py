@@ -1,0 +1,77 @@
+"""The portable reference: the checkpoint as `optimum` exports it, plain ONNX operators and a growing cache.
+
+The serving graph takes its parameters from this file by their names, and relies on nothing else in it.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from optimum.exporters.onnx import onnx_export_from_model
+from transformers import GPT2LMHeadModel
+
+from generation.export.graph import Shape
+
+TASK = "text-generation-with-past"
+PARAMETER_PREFIX = "transformer."
+
+
+def export_reference(model: GPT2LMHeadModel, folder: Path) -> Path:
+    """Export to `folder` and return the path of the graph."""
+    with _quiet():
+        onnx_export_from_model(model, folder, task=TASK, do_validation=False)
+    return folder / "model.onnx"
+
+
+def read_parameters(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the parameters of an exported graph by checkpoint name, such as ``transformer.h.0.ln_1.bias``.
+
+    The exporter keeps one of several equal tensors and gives the others their names through Identity nodes.
+    """
+    graph = onnx.load(path).graph
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]]
+    return {
+        name: array.astype(np.float32, copy=False)
+        for name, array in arrays.items()
+        if name.startswith(PARAMETER_PREFIX)
+    }
+
+
+def reference_logits(path: Path, shape: Shape, ids: list[int]) -> NDArray[np.float32]:
+    """Return the reference's logits [len(ids), V] for one sequence, from an empty cache."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    length = len(ids)
+    feeds: dict[str, NDArray[Any]] = {
+        "input_ids": np.array([ids], np.int64),
+        "attention_mask": np.ones((1, length), np.int64),
+        "position_ids": np.arange(length, dtype=np.int64)[None],
+    }
+    empty = np.zeros((1, shape.heads, 0, shape.head_size), np.float32)
+    for layer in range(shape.layers):
+        feeds |= {f"past_key_values.{layer}.{part}": empty for part in ("key", "value")}
+    logits: NDArray[np.float32] = session.run(["logits"], feeds)[0][0]
+    return logits
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on its own methods from the user: dozens of lines, none to act upon."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        previous = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(previous)

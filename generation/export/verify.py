@@ -1,0 +1,187 @@
+"""Measure a serving graph against its checkpoint in PyTorch, and refuse one that is not good enough."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from generation.export.checkpoint import Checkpoint
+from generation.export.defaults import Precision
+from generation.export.errors import ExportError
+from generation.export.reference import reference_logits
+from generation.export.serving import Serving
+
+EVALUATION_TEXT = Path(__file__).with_name("evaluation.txt")
+LOGIT_TOLERANCE = 1e-3
+PERPLEXITY_LIMIT = 0.03
+GREEDY_STEPS = 64
+# Tokens: the least there is, two usual sizes, and one that takes more than one chunk of prefill.
+PROMPT_LENGTHS = (1, 16, 60, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Perplexity:
+    """Perplexity per token on the evaluation text. `change` is relative: 0.01 is one per cent worse."""
+
+    checkpoint: float
+    artifact: float
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy:
+    """Greedy decoding of `prompts` prompts as one ragged batch, `steps` tokens each.
+
+    `agreement` is the share of steps at which PyTorch, after the same tokens, chooses the same token: 1.0 says that
+    the sequences are equal. `largest_margin` is by how much, in logits, PyTorch preferred another token at worst.
+    `batch_difference` is the largest difference in logits between one row in the batch and the same row alone.
+    """
+
+    prompts: int
+    steps: int
+    agreement: float
+    largest_margin: float
+    batch_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verification measured. Differences are absolute, in logits, against the checkpoint in PyTorch."""
+
+    precision: Precision
+    evaluation_tokens: int
+    largest_logit_difference: float
+    reference_logit_difference: float
+    greedy: Greedy
+    perplexity: Perplexity
+
+
+def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Precision) -> Report:
+    """Measure the serving graph at `model` and the portable `reference`.
+
+    Raises:
+        ExportError: the model's context is too short to measure anything (under 4 tokens).
+
+    """
+    shape = checkpoint.shape
+    if shape.context < 4:  # noqa: PLR2004
+        raise ExportError(f"a context of {shape.context} tokens is too short to verify anything")
+    ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
+    serving = Serving(model, shape)
+    greedy, decode_difference = _greedy(checkpoint, serving, ids)
+    perplexity, prefill_difference = _perplexity(checkpoint, serving, ids)
+    sample = ids[: min(256, shape.context)]
+    against = reference_logits(reference, shape, sample) - _torch_logits(checkpoint, sample).numpy()
+    return Report(
+        precision=precision,
+        evaluation_tokens=len(ids),
+        largest_logit_difference=max(decode_difference, prefill_difference),
+        reference_logit_difference=float(np.abs(against).max()),
+        greedy=greedy,
+        perplexity=perplexity,
+    )
+
+
+def judge(report: Report, *, allow_loss: bool = False) -> None:
+    """Let a report pass or raise.
+
+    Raises:
+        ExportError: fp32 that is not the checkpoint's function, or int8 that costs too much (unless `allow_loss`).
+
+    """
+    # Written so that NaN fails: it compares as false.
+    if not report.reference_logit_difference <= LOGIT_TOLERANCE:
+        raise ExportError(
+            f"the reference export differs from PyTorch by {report.reference_logit_difference:.3g} in a logit "
+            f"(limit {LOGIT_TOLERANCE})"
+        )
+    if report.precision == "fp32":
+        # A preference by less than the tolerance is a tie, which rounding may decide either way.
+        worst = max(report.largest_logit_difference, report.greedy.largest_margin)
+        if not worst <= LOGIT_TOLERANCE:
+            raise ExportError(
+                f"the fp32 graph differs from PyTorch by {worst:.3g} in a logit (limit {LOGIT_TOLERANCE}), "
+                f"greedy agreement {report.greedy.agreement:.1%}"
+            )
+        return
+    cost = report.perplexity
+    if not math.isfinite(cost.artifact) or not (cost.change <= PERPLEXITY_LIMIT or allow_loss):
+        raise ExportError(
+            f"int8 would cost {cost.change:+.1%} perplexity on the evaluation text ({cost.checkpoint:.2f} -> "
+            f"{cost.artifact:.2f}), more than {PERPLEXITY_LIMIT:.0%}. Use fp32, or accept the loss (--allow-loss)"
+        )
+
+
+@torch.inference_mode()
+def _torch_logits(checkpoint: Checkpoint, ids: list[int]) -> torch.Tensor:
+    logits: torch.Tensor = checkpoint.model(torch.tensor([ids]), use_cache=False).logits[0]
+    return logits
+
+
+def _perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Perplexity, float]:
+    """Score the text in windows of the whole context; return the largest logit difference as well."""
+    context = checkpoint.shape.context
+    windows = [ids[start : start + context] for start in range(0, len(ids), context)]
+    nats, expected_nats, scored, difference = 0.0, 0.0, 0, 0.0
+    with tqdm(total=len(ids), desc="perplexity", unit="token", leave=False, disable=None) as bar:
+        for window in windows:
+            expected = _torch_logits(checkpoint, window)
+            targets = torch.tensor(window[1:])
+            start = 0
+            for chunk in serving.prefill(serving.cache(1), window):
+                logits, reach = torch.from_numpy(chunk), start + len(chunk)
+                difference = max(difference, (logits - expected[start:reach]).abs().max().item())
+                goal = targets[start:reach]
+                nats += functional.cross_entropy(logits[: len(goal)], goal, reduction="sum").item()
+                start = reach
+                bar.update(len(chunk))
+            expected_nats += functional.cross_entropy(expected[:-1], targets, reduction="sum").item()
+            scored += len(targets)
+    # Beyond e ** 700 there is no float; a model that bad needs no exact figure.
+    before, after = (math.exp(min(total / scored, 700)) for total in (expected_nats, nats))
+    return Perplexity(before, after, after / before - 1), difference
+
+
+def _greedy(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Greedy, float]:
+    """Decode a ragged batch greedily; return the largest logit difference as well.
+
+    PyTorch sees each finished sequence once: if it would choose every token of it, its own greedy decoding is equal.
+    """
+    context = checkpoint.shape.context
+    steps = min(GREEDY_STEPS, context // 2)
+    lengths = sorted({min(length, context - steps) for length in PROMPT_LENGTHS})
+    prompts = [ids[10 * i : 10 * i + length] for i, length in enumerate(lengths)]
+    cache = serving.cache(len(prompts))
+    first, alone = [], serving.cache(1)
+    for row, prompt in enumerate(prompts):
+        alone = serving.cache(1)
+        *_, last = serving.prefill(alone, prompt)
+        first.append(last[-1])
+        for whole, one in zip(cache, alone, strict=True):
+            whole[row] = one[0]
+    logits = [np.stack(first)]
+    for step in tqdm(range(steps - 1), desc="greedy", unit="step", leave=False, disable=None):
+        logits.append(serving.decode(cache, logits[-1].argmax(axis=1).tolist(), [n + step for n in lengths]))
+    seen = np.stack(logits, axis=1)
+    chosen = seen.argmax(axis=2)
+
+    expected = np.stack(
+        [
+            _torch_logits(checkpoint, [*prompt, *row[:-1].tolist()])[-steps:].numpy()
+            for prompt, row in zip(prompts, chosen, strict=True)
+        ]
+    )
+    margins = expected.max(axis=2) - np.take_along_axis(expected, chosen[:, :, None], axis=2)[:, :, 0]
+    singly = [serving.decode(alone, [token], [lengths[-1] + i])[0] for i, token in enumerate(chosen[-1, :-1].tolist())]
+    greedy = Greedy(
+        prompts=len(prompts),
+        steps=steps,
+        agreement=float((margins == 0).mean()),
+        largest_margin=float(margins.max()),
+        batch_difference=float(np.abs(np.stack(singly) - seen[-1, 1:]).max()) if singly else 0.0,
+    )
+    return greedy, float(np.abs(seen - expected).max())
