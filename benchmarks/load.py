@@ -1,0 +1,144 @@
+"""Many clients on one server over HTTP: throughput, time to first token, gaps between tokens.
+
+    python -m benchmarks.load --model-dir models/demo --clients 1 4 16 64
+
+Starts the embedded host itself (or takes ``--url``). Every client streams requests one after the other; a round of each
+number of clients is run in turns with the others, so that a noisy minute hits all alike. ``--stall`` measures the largest
+gap of running streams while long prompts arrive. Bounded in count and time; prints a Markdown table.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.server import serve
+
+PROMPT = "Once upon a time there was a little girl named Lily. She liked to"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one round saw; times in seconds."""
+
+    first: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    tokens: int = 0
+    wall: float = 0.0
+
+
+async def stream(client: httpx.AsyncClient, url: str, body: dict[str, object], seen: Seen) -> None:
+    """Send one request and time its events."""
+    began = last = time.perf_counter()
+    first = True
+    async with client.stream("POST", f"{url}/generate", json=body) as response:
+        response.raise_for_status()
+        async for line in response.aiter_lines():
+            if not line.startswith("data: {"):
+                continue
+            event = json.loads(line.removeprefix("data: "))
+            if "error" in event:
+                raise RuntimeError(event["error"]["message"])
+            now = time.perf_counter()
+            if first:
+                seen.first.append(now - began)
+            else:
+                seen.gaps.append(now - last)
+            first, last = False, now
+    # Without end-of-text and stop strings every request generates exactly what it asks for.
+    seen.tokens += int(str(body["max_new_tokens"]))
+
+
+async def round_of(url: str, clients: int, requests: int, body: dict[str, object]) -> Seen:
+    """Let `clients` clients send `requests` requests each, all beginning at once."""
+    seen = Seen()
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(timeout=300, limits=limits) as client:
+
+        async def one(number: int) -> None:
+            for turn in range(requests):
+                await stream(client, url, body | {"seed": 1000 * number + turn}, seen)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(clients)))
+        seen.wall = time.perf_counter() - began
+    return seen
+
+
+async def stall(url: str, long_prompt: str, body: dict[str, object]) -> tuple[float, float, float]:
+    """Return (median gap alone, median and largest gap while long prompts arrive) of 4 running streams, in seconds."""
+    alone = await round_of(url, 4, 1, body)
+    seen = Seen()
+    async with httpx.AsyncClient(timeout=300) as client:
+        streams = [asyncio.ensure_future(stream(client, url, body, seen)) for _ in range(4)]
+        while len(seen.first) < len(streams):
+            await asyncio.sleep(0.001)
+        while not all(one.done() for one in streams):
+            answer = await client.post(f"{url}/generate", json={"prompt": long_prompt, "max_new_tokens": 1})
+            answer.raise_for_status()
+        await asyncio.gather(*streams)
+    return statistics.median(alone.gaps), statistics.median(seen.gaps), max(seen.gaps)
+
+
+def percentile(values: Iterable[float], part: float) -> float:
+    """Return the value below which `part` of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def resident_mib(pid: int) -> float:
+    """Return the resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model-dir", default="models/demo")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--tokens", type=int, default=64, help="new tokens of each request")
+    parser.add_argument("--requests", type=int, default=4, help="requests of each client in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stall", type=int, metavar="TOKENS", help="also measure gaps while prompts of TOKENS arrive")
+    options = parser.parse_args()
+    body: dict[str, object] = {"prompt": PROMPT, "max_new_tokens": options.tokens, "ignore_eos": True,
+                               "stream": True, "return_full_text": False}  # fmt: skip
+    rounds: dict[int, list[Seen]] = {clients: [] for clients in options.clients}
+    with serve(MODEL_DIR=str(Path(options.model_dir).resolve())) as served:
+        asyncio.run(round_of(served.url, 16, 1, body))
+        before = resident_mib(served.process.pid)
+        for _ in range(options.rounds):
+            for clients in options.clients:
+                rounds[clients].append(asyncio.run(round_of(served.url, clients, options.requests, body)))
+        after = resident_mib(served.process.pid)
+        print("| clients | tokens/s | first token, ms: median | 99 % | gap, ms: median | 99 % |")
+        print("|---|---|---|---|---|---|")
+        for clients, seen in rounds.items():
+            speed = statistics.median(one.tokens / one.wall for one in seen)
+            first = [value * 1000 for one in seen for value in one.first]
+            gaps = [value * 1000 for one in seen for value in one.gaps]
+            cells = (speed, statistics.median(first), percentile(first, 0.99), statistics.median(gaps),
+                     percentile(gaps, 0.99))  # fmt: skip
+            print(f"| {clients} | " + " | ".join(f"{value:.1f}" for value in cells) + " |")
+        print(f"\nresident memory: {before:.0f} MiB before, {after:.0f} MiB after")
+        if options.stall:
+            word = httpx.post(f"{served.url}/tokenize", json={"prompt": " the" * options.stall}, timeout=60).json()
+            prompt = " the" * (options.stall * options.stall // word["count"])
+            long_body = body | {"max_new_tokens": 300}
+            alone, median, worst = asyncio.run(stall(served.url, prompt, long_body))
+            print(f"gap of 4 running streams: {alone * 1000:.1f} ms alone; while prompts of {options.stall} tokens arrive "
+                  f"{median * 1000:.1f} ms, at most {worst * 1000:.1f} ms")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
