@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -212,10 +213,7 @@ def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, output: Path) -> None:
     )
     fast.model_max_length = model.config.n_positions
     fast.save_pretrained(output)
-    half = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
-    model.save_pretrained(output, state_dict=half)
-    config = json.loads((output / "config.json").read_text())
-    (output / "config.json").write_text(json.dumps(config | {"dtype": "float16"}, indent=2) + "\n")
+    deepcopy(model).half().save_pretrained(output)
 
 
 def main(arguments: list[str] | None = None) -> int:
