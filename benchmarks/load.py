@@ -2,9 +2,10 @@
 
     python -m benchmarks.load --model-dir models/demo --clients 1 4 16 64
 
-Starts the embedded host itself (or takes ``--url``). Every client streams requests one after the other; a round of each
-number of clients is run in turns with the others, so that a noisy minute hits all alike. ``--stall`` measures the largest
-gap of running streams while long prompts arrive. Bounded in count and time; prints a Markdown table.
+Starts the embedded host itself. Every client streams requests one after the other; a round of each number of clients is
+run in turns with the others, so that a noisy minute hits all alike. ``--stall`` measures the largest gap of running
+streams while long prompts arrive, ``--abandon`` the speed before and after that many streams were left behind. Bounded in
+count and time; prints a Markdown table.
 """
 
 import argparse
@@ -77,13 +78,24 @@ async def stall(url: str, long_prompt: str, body: dict[str, object]) -> tuple[fl
     seen = Seen()
     async with httpx.AsyncClient(timeout=300) as client:
         streams = [asyncio.ensure_future(stream(client, url, body, seen)) for _ in range(4)]
-        while len(seen.first) < len(streams):
+        while len(seen.first) < len(streams):  # noqa: ASYNC110 - a benchmark may look often
             await asyncio.sleep(0.001)
         while not all(one.done() for one in streams):
             answer = await client.post(f"{url}/generate", json={"prompt": long_prompt, "max_new_tokens": 1})
             answer.raise_for_status()
         await asyncio.gather(*streams)
     return statistics.median(alone.gaps), statistics.median(seen.gaps), max(seen.gaps)
+
+
+async def abandon(url: str, count: int, body: dict[str, object]) -> str:
+    """Return the throughput of 4 clients before and after `count` streams were left after their first event."""
+    before = await round_of(url, 4, 4, body)
+    async with httpx.AsyncClient(timeout=300) as client:
+        for _ in range(count):
+            async with client.stream("POST", f"{url}/generate", json=body | {"max_new_tokens": 400}) as response:
+                await anext(response.aiter_lines())
+    after = await round_of(url, 4, 4, body)
+    return f"{before.tokens / before.wall:.0f}, {after.tokens / after.wall:.0f}"
 
 
 def percentile(values: Iterable[float], part: float) -> float:
@@ -109,6 +121,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=4, help="requests of each client in a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stall", type=int, metavar="TOKENS", help="also measure gaps while prompts of TOKENS arrive")
+    parser.add_argument("--abandon", type=int, metavar="N", help="also measure speed around N abandoned streams")
     options = parser.parse_args()
     body: dict[str, object] = {"prompt": PROMPT, "max_new_tokens": options.tokens, "ignore_eos": True,
                                "stream": True, "return_full_text": False}  # fmt: skip
@@ -135,8 +148,13 @@ def main() -> int:
             prompt = " the" * (options.stall * options.stall // word["count"])
             long_body = body | {"max_new_tokens": 300}
             alone, median, worst = asyncio.run(stall(served.url, prompt, long_body))
-            print(f"gap of 4 running streams: {alone * 1000:.1f} ms alone; while prompts of {options.stall} tokens arrive "
-                  f"{median * 1000:.1f} ms, at most {worst * 1000:.1f} ms")  # fmt: skip
+            print(
+                f"gap of 4 running streams: {alone * 1000:.1f} ms alone; while prompts of {options.stall} tokens arrive "
+                f"{median * 1000:.1f} ms, at most {worst * 1000:.1f} ms"
+            )
+        if options.abandon:
+            speeds = asyncio.run(abandon(served.url, options.abandon, body))
+            print(f"tokens/s of 4 clients before and after {options.abandon} abandoned streams: {speeds}")
     return 0
 
 

@@ -80,3 +80,17 @@ def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     if value is None or not low <= value <= high:
         raise SettingsError(f"{key}={text!r} is not allowed: it must be {name} from {low} to {high}")
     return value
+
+
+def table() -> str:
+    """Return the settings as a Markdown table; the README shows it, and a test compares."""
+    lines = ["| variable | default | allowed | what |", "|---|---|---|---|"]
+    for one in fields(Settings):
+        default = one.default.relative_to(ROOT).as_posix() if isinstance(one.default, Path) else one.default
+        if "low" in one.metadata:
+            allowed = f"{one.metadata['low']} to {one.metadata['high']}"
+        else:
+            allowed = " or ".join(f"`{choice}`" for choice in one.metadata.get("choices", ()))
+        shown = f"`{default}`" if default != "" else ""
+        lines.append(f"| `{one.name.upper()}` | {shown} | {allowed} | {one.metadata['text']} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,56 @@
+"""The README says what is so."""
+
+import json
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from generation.config import ROOT, table
+from tests.server import Served
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    assert table() in README
+
+
+def test_every_file_that_it_names_exists() -> None:
+    layout = README.split("## Layout")[1].split("```")[1]
+    names = [line.split()[0] for line in layout.strip().splitlines()]
+    folder = ROOT
+    for line, name in zip(layout.strip().splitlines(), names, strict=True):
+        path = (folder if line.startswith("  ") else ROOT) / name
+        assert path.exists(), name
+        if path.is_dir() and not line.startswith("  "):
+            folder = path
+
+
+def _blocks() -> list[str]:
+    return [part.split("\n", 1)[1] for part in README.split("```")[1::2]]
+
+
+CALLS = [block.strip() for block in _blocks() if block.startswith("curl")]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("call", CALLS)
+def test_its_calls_answer_in_the_shape_that_it_shows(served: Served, call: str) -> None:
+    """The text itself may differ between kinds of processors; keys, counts and the form of events may not."""
+    shown = _blocks()[_blocks().index(call + "\n") + 1].strip()
+    command = shlex.split(call.replace("http://127.0.0.1:7071/api", served.url))
+    answer = subprocess.run([*command, "-s"], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    if shown.startswith("data:"):
+        assert answer.startswith("data: {")
+        assert answer.endswith("data: [DONE]")
+        return
+    assert list(json.loads(answer)) == list(json.loads(shown))
+    assert len(json.loads(answer)["generated_sequences"]) == len(json.loads(shown)["generated_sequences"])
+
+
+def test_its_python_runs(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = [block for block in _blocks() if "from openai" in block]
+    exec(compile(program.replace("http://127.0.0.1:7071/api", served.url), "README.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.strip()
