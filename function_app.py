@@ -12,6 +12,7 @@ from generation import completions as openai
 from generation import generate as plain
 from generation import health as status
 from generation import models as model_list
+from generation import openapi as contract
 from generation import tokenize as tokens
 from generation.config import Settings
 from generation.http import answer
@@ -79,3 +80,9 @@ async def tokenize(req: Request) -> Response:
 async def detokenize(req: Request) -> Response:
     """Join tokens to text."""
     return await answer("detokenize", req, lambda request: tokens.detokenize(service, request))
+
+
+@app.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def openapi(req: Request) -> Response:
+    """Describe the whole surface."""
+    return await answer("openapi", req, lambda _: contract.get(service))

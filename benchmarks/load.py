@@ -2,10 +2,10 @@
 
     python -m benchmarks.load --model-dir models/demo --clients 1 4 16 64
 
-Starts the embedded host itself. Every client streams requests one after the other; a round of each number of clients is
-run in turns with the others, so that a noisy minute hits all alike. ``--stall`` measures the largest gap of running
-streams while long prompts arrive, ``--abandon`` the speed before and after that many streams were left behind. Bounded in
-count and time; prints a Markdown table.
+Starts the embedded host itself. Every client streams requests one after the other; a round of each number of clients
+is run in turns with the others, so that a noisy minute hits all alike. ``--stall`` measures the largest gap of running
+streams while long prompts arrive, ``--abandon`` the speed before and after that many streams were left behind. Bounded
+in count and time; prints a Markdown table.
 """
 
 import argparse
@@ -149,8 +149,8 @@ def main() -> int:
             long_body = body | {"max_new_tokens": 300}
             alone, median, worst = asyncio.run(stall(served.url, prompt, long_body))
             print(
-                f"gap of 4 running streams: {alone * 1000:.1f} ms alone; while prompts of {options.stall} tokens arrive "
-                f"{median * 1000:.1f} ms, at most {worst * 1000:.1f} ms"
+                f"gap of 4 running streams: {alone * 1000:.1f} ms alone; "
+                f"while prompts of {options.stall} tokens arrive {median * 1000:.1f} ms, at most {worst * 1000:.1f} ms"
             )
         if options.abandon:
             speeds = asyncio.run(abandon(served.url, options.abandon, body))

@@ -1,5 +1,7 @@
 """OpenAI's ``/v1/completions`` on our engine. The reference is OpenAI's description, then vLLM's server."""
 
+import asyncio
+import math
 import time
 import uuid
 from collections import defaultdict
@@ -11,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from generation.completions_schema import CompletionBody
-from generation.errors import InvalidRequestError, ModelNotFoundError
+from generation.config import Settings
+from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
 from generation.guide import make_guide
 from generation.http import EventStream, collect, event, read_body
 from generation.logprobs import Report
@@ -30,9 +33,9 @@ async def post(service: Service, request: Request) -> Response:
     loaded = service.loaded()
     check_model(body.model, loaded)
     prompts = await _prompts(body, loaded)
-    requests = _engine_requests(body, prompts, loaded, service)
-    for one in requests:
-        check_context(len(one.prompt), one.max_tokens, loaded.config.context, "max_tokens")
+    for prompt in prompts:
+        check_context(len(prompt), body.max_tokens, loaded.config.context, "max_tokens")
+    requests = await _engine_requests(body, prompts, loaded, service.settings)
     answer = Answer(body, loaded, prompts)
     stream = loaded.engine.submit(*requests)
     if body.stream:
@@ -54,49 +57,47 @@ def check_model(name: str | None, loaded: Loaded) -> None:
 
 async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]]:
     """Return the token ids of every prompt."""
-    given = body.prompt
-    if given is None:
-        many: list[Any] = [""]
-    elif isinstance(given, str) or (given and isinstance(given[0], int)):
-        many = [given]
-    else:
-        many = list(given)
+    last = loaded.config.vocabulary - 1
     result = []
-    for one in many:
-        ids = await encode(loaded.tokenizer, one) if isinstance(one, str) else tuple(one)
-        if max(ids) >= loaded.config.vocabulary:
-            message = f"prompt: {max(ids)} is not a token id from 0 to {loaded.config.vocabulary - 1}"
-            raise InvalidRequestError(message, param="prompt")
+    for one in body.prompt:
+        ids = await encode(loaded.tokenizer, one) if isinstance(one, str) else one
+        for token in (min(ids), max(ids)):
+            if not 0 <= token <= last:
+                raise InvalidRequestError(f"prompt: {token} is not a token id from 0 to {last}", param="prompt")
         result.append(ids if body.truncate_prompt_tokens is None else ids[-body.truncate_prompt_tokens :])
+        await asyncio.sleep(0)  # there may be thousands: let others have their turn
     return result
 
 
-def _engine_requests(
-    body: CompletionBody, prompts: list[tuple[int, ...]], loaded: Loaded, service: Service
+async def _engine_requests(
+    body: CompletionBody, prompts: list[tuple[int, ...]], loaded: Loaded, settings: Settings
 ) -> list[EngineRequest]:
-    choices = body.best_of or body.n or 1
+    if body.choices > settings.max_running:
+        param = "best_of" if body.best_of else "n"
+        message = f"{param}: at most {settings.max_running} choices can run at once, got {body.choices}"
+        raise TooLargeError(message, param=param)
     sampling = SamplingParams(
-        temperature=body.temperature or 0.0,
+        temperature=body.temperature,
         top_k=max(body.top_k, 0),
-        frequency_penalty=body.frequency_penalty or 0.0,
-        presence_penalty=body.presence_penalty or 0.0,
+        frequency_penalty=body.frequency_penalty,
+        presence_penalty=body.presence_penalty,
         logit_bias=body.bias(loaded.config.vocabulary),
         min_tokens=body.min_tokens,
         **body.sampling(),
     )
-    ranked = choices > (body.n or 1)
-    guide = make_guide(loaded.tokenizer, body.guided_choice, body.guided_regex)
+    ranked = body.choices > body.n
+    guide = await make_guide(loaded.tokenizer, body.guided_choice, body.guided_regex)
     return [
         EngineRequest(
             prompt=prompt,
-            max_tokens=body.max_tokens or 0,
-            choices=choices,
+            max_tokens=body.max_tokens,
+            choices=body.choices,
             number=number,
             sampling=sampling,
-            stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+            stop=body.stop,
             logprobs=0 if ranked and body.logprobs is None else body.logprobs,
-            score_prompt=bool(body.echo) and body.logprobs is not None,
-            timeout_s=timeout(body.timeout_s, service.settings),
+            score_prompt=body.echo and body.logprobs is not None,
+            timeout_s=timeout(body.timeout_s, settings),
             guide=guide,
         )
         for number, prompt in enumerate(prompts)
@@ -109,7 +110,6 @@ class Answer:
     def __init__(self, body: CompletionBody, loaded: Loaded, prompts: list[tuple[int, ...]]) -> None:
         self._body = body
         self._tokenizer = loaded.tokenizer
-        self._choices = body.best_of or body.n or 1
         self._echoed = [loaded.tokenizer.decode(prompt) for prompt in prompts] if body.echo else [""] * len(prompts)
         self._scores: dict[int, PromptScores] = {}
         self._begun: set[int] = set()
@@ -148,11 +148,11 @@ class Answer:
             else:
                 choices[item.index] = piece
         kept = []
-        for first in range(0, len(self._echoed) * self._choices, self._choices):
-            ranked = [choices[index] for index in range(first, first + self._choices) if index in choices]
-            if self._body.best_of is not None:
-                ranked.sort(key=lambda choice: fmean(logprobs[choice["index"]] or [0.0]), reverse=True)
-            kept += ranked[: self._body.n or 1]
+        for first in range(0, len(self._echoed) * self._body.choices, self._body.choices):
+            ranked = [choices[index] for index in range(first, first + self._body.choices) if index in choices]
+            if self._body.choices > self._body.n:
+                ranked.sort(key=lambda choice: _mean(logprobs[choice["index"]]), reverse=True)
+            kept += ranked[: self._body.n]
         for index, choice in enumerate(kept):
             choice["index"] = index
         return self._head | {"choices": kept, "usage": self._usage()}
@@ -170,7 +170,7 @@ class Answer:
             self._scores[item.number] = item
             return None
         self._generated += item.generated
-        number = item.index // self._choices
+        number = item.index // self._body.choices
         echoed = self._echoed[number]
         report = None
         if self._body.logprobs is not None:
@@ -190,6 +190,11 @@ class Answer:
             "logprobs": None if report is None else report.legacy(),
             "finish_reason": reason,
         }
+
+
+def _mean(logprobs: list[float]) -> float:
+    """Return the mean log-probability of a choice; one of which nothing is left ranks last."""
+    return fmean(logprobs) if logprobs else -math.inf
 
 
 def _extend(choice: dict[str, Any], piece: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 
 from generation.export.defaults import PRECISIONS
@@ -41,4 +42,11 @@ def artifacts(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def client(served: Served) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=served.url, timeout=60) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def api(served: Served) -> Iterator[openai.OpenAI]:
+    """The unmodified client; it does not retry, so that every failure shows."""
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="unused", max_retries=0) as one:
         yield one

@@ -1,7 +1,7 @@
 """A model and a tokenizer of a few lines, with logits that depend on every token before: a wrong cache shows."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,21 @@ class ByteCodec:
 
     def token_bytes(self, token: int) -> bytes:
         return b"" if token == END else bytes([token])
+
+
+class ByteTokenizer(ByteCodec):
+    """What the HTTP layer needs of a tokenizer besides."""
+
+    vocabulary = VOCABULARY
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
+
+    def piece(self, token: int) -> str:
+        return self.decode([token]) if token != END else "<|endoftext|>"
 
 
 def logits_after(history: Sequence[int]) -> NDArray[np.float32]:

@@ -1,0 +1,169 @@
+"""The shapes of what the server answers, for the OpenAPI document. Tests hold the real answers against them."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(Answer):
+    """What went wrong."""
+
+    message: str = Field(description="what is wrong and what is allowed, for people")
+    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
+    param: str | None = Field(description="the field that is wrong, if it is one")
+    code: str = Field(description="what is wrong, for programs", examples=["context_length_exceeded"])
+
+
+class Failure(Answer):
+    """Any error."""
+
+    error: ErrorDetail
+
+
+class ServedModel(Answer):
+    """The model that is loaded."""
+
+    name: str
+    precision: Literal["fp32", "int8"]
+    context: int = Field(description="tokens of prompt and answer together, at most")
+    vocabulary: int = Field(description="token ids are below this")
+    source_revision: str | None
+
+
+class Health(Answer):
+    """The state of the process."""
+
+    health: Literal["ok", "failed"]
+    version: str
+    revision: str | None = Field(description="commit that the image was built from")
+    state: Literal["loading", "ready", "draining", "failed"]
+    model: ServedModel | None = Field(description="null until it is loaded")
+    uptime_s: float
+    load_s: float | None = Field(description="seconds that loading took; null until it is done")
+    reason: str | None = Field(None, description="why the state is failed; absent otherwise")
+
+
+class Ready(Answer):
+    """The model is loaded."""
+
+    ready: Literal[True]
+
+
+class Usage(Answer):
+    """Counts of tokens, over all prompts and all choices that were generated."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class GeneratedSequences(Answer):
+    """What the workshop's call returned."""
+
+    generated_sequences: list[str]
+
+
+class Generated(GeneratedSequences):
+    """Whole sequences."""
+
+    finish_reasons: list[Literal["stop", "length", "timeout"]]
+    usage: Usage
+
+
+class GeneratedEvent(Answer):
+    """More text of one sequence."""
+
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length", "timeout"] | None = Field(
+        None, description="in the last event of a sequence"
+    )
+
+
+class Logprobs(Answer):
+    """Parallel lists, an entry for each token; the first token of a prompt has no probability."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int] = Field(description="where the token's text begins in the text of the choice, in characters")
+
+
+class _ChoiceHead(Answer):
+    index: int = Field(description="place of the prompt times n, plus place of the choice")
+    text: str
+    logprobs: Logprobs | None
+
+
+class Choice(_ChoiceHead):
+    """One answer to one prompt."""
+
+    finish_reason: Literal["stop", "length"]
+
+
+class ChoicePart(_ChoiceHead):
+    """More of one choice; the last part has the finish reason."""
+
+    finish_reason: Literal["stop", "length"] | None
+
+
+class _CompletionHead(Answer):
+    id: str
+    object: Literal["text_completion"]
+    created: int = Field(description="seconds since 1970")
+    model: str
+    system_fingerprint: str = Field(description="same fingerprint, seed and request: same answer")
+
+
+class Completion(_CompletionHead):
+    """A whole completion."""
+
+    choices: list[Choice]
+    usage: Usage
+
+
+class CompletionEvent(_CompletionHead):
+    """A part of a completion."""
+
+    choices: list[ChoicePart]
+    usage: Usage | None = Field(
+        None, description="only with stream_options.include_usage: null, and in the last event the usage"
+    )
+
+
+class ModelCard(Answer):
+    """A model."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int = Field(description="context window in tokens")
+
+
+class ModelList(Answer):
+    """The served models: one."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Tokens(Answer):
+    """A text in tokens."""
+
+    tokens: list[int]
+    pieces: list[str] = Field(description="the text of each token; U+FFFD stands for parts of characters")
+    count: int
+    max_context: int
+
+
+class Text(Answer):
+    """Tokens as text."""
+
+    prompt: str
