@@ -7,6 +7,11 @@ OUT ?= models/distilgpt2
 # Further arguments for pip where torch is installed, such as the index of its CPU builds.
 TORCH_PIP_ARGS ?=
 
+# What Azure itself runs on Python 3.13 is tested where there is one, on PATH or among pyenv's.
+PYTHON313 ?= $(shell for python in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13; do \
+	$$python -c '' 2>/dev/null && echo $$python && break; done)
+RUNTIME := $(if $(PYTHON313),.venv-runtime/installed)
+
 RUN := .venv/bin/python
 DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -17,10 +22,10 @@ export PYTHON_ENABLE_INIT_INDEXING := 1
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
 
-test: .venv-dev/installed
+test: .venv-dev/installed $(RUNTIME)
 	$(DEV) -m pytest
 
-test-heavy: .venv-dev/installed
+test-heavy: .venv-dev/installed $(RUNTIME)
 	$(DEV) -m pytest -m heavy
 
 lint: .venv-dev/installed
@@ -44,7 +49,7 @@ lock:
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-runtime .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -55,4 +60,10 @@ clean:
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --require-hashes -r requirements.txt
 	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) -r requirements-export.txt -r requirements-dev.txt
+	@touch $@
+
+.venv-runtime/installed: requirements.txt requirements-runtime.txt
+	$(PYTHON313) -m venv .venv-runtime
+	.venv-runtime/bin/pip install --quiet --require-hashes -r requirements.txt
+	.venv-runtime/bin/pip install --quiet -r requirements-runtime.txt
 	@touch $@

@@ -6,6 +6,7 @@ one class.
 """
 
 import azure.functions as func
+from azure.functions.warmup import WarmUpContext  # the package lists it in its __all__ and does not import it
 from azurefunctions.extensions.http.fastapi import Request, Response
 
 from generation import completions as openai
@@ -15,9 +16,10 @@ from generation import models as model_list
 from generation import openapi as contract
 from generation import tokenize as tokens
 from generation.config import Settings
-from generation.http import answer
+from generation.http import answer, silence_access_log
 from generation.service import Service
 
+silence_access_log()
 service = Service(Settings.from_environment()).start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
 
@@ -86,3 +88,9 @@ async def detokenize(req: Request) -> Response:
 async def openapi(req: Request) -> Response:
     """Describe the whole surface."""
     return await answer("openapi", req, lambda _: contract.get(service))
+
+
+@app.warm_up_trigger("context")
+async def warmup(context: WarmUpContext) -> None:  # noqa: ARG001
+    """Hold a new instance back until it can serve. The platform asks for this name."""
+    await status.warm_up(service)

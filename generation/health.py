@@ -1,11 +1,17 @@
 """Liveness and readiness."""
 
+import asyncio
+import contextlib
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from generation import __version__
+from generation.errors import ApiError
+from generation.sequence import Request as EngineRequest
 from generation.service import Service
+
+WARM_UP_S = 100.0
 
 
 async def health(service: Service) -> Response:
@@ -32,6 +38,15 @@ async def health(service: Service) -> Response:
     if service.reason is not None:
         content["reason"] = service.reason
     return JSONResponse(content)
+
+
+async def warm_up(service: Service) -> None:
+    """Wait until the model is loaded and has computed a token: the first one is slower than those that follow."""
+    await asyncio.to_thread(service.wait, WARM_UP_S)
+    with contextlib.suppress(ApiError):  # a model that cannot be served is what `ready` and `health` report
+        loaded = service.loaded()
+        async for _ in loaded.engine.submit(EngineRequest((loaded.tokenizer.end_of_text,), 1)):
+            pass
 
 
 async def ready(service: Service) -> Response:

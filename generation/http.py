@@ -27,6 +27,14 @@ DONE = "data: [DONE]\n\n"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
+def silence_access_log() -> None:
+    """Keep the worker's own HTTP server from logging URLs, which hold function keys and prompts.
+
+    With a filter, because uvicorn gives the logger new handlers when it starts.
+    """
+    logging.getLogger("uvicorn.access").addFilter(lambda _: False)
+
+
 async def answer(name: str, request: Request, operation: Callable[[Request], Awaitable[Response]]) -> Response:
     """Run `operation` and return its response, or the response that its error stands for. Logs one line."""
     began = time.monotonic()
@@ -34,6 +42,8 @@ async def answer(name: str, request: Request, operation: Callable[[Request], Awa
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     try:
         response = await operation(request)
+        if not isinstance(response, Response):
+            raise TypeError(f"{name} returned {type(response).__name__} instead of a response")  # noqa: TRY301
     except ApiError as error:
         response = JSONResponse(error.body(), error.status, error.headers())
     except ClientDisconnect:

@@ -4,6 +4,7 @@ Each rule equals the logits processor of the same name in `transformers`, in the
 them. All but the penalties look only at values, so they work on any subset of the vocabulary.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
+from generation.selection import Floats, Ids, invert, largest, smallest_until
 
-# Vocabulary entries per block when looking for the largest values.
-BLOCK = 64
+MINUS_INFINITY = np.float32(-np.inf)
+# A temperature below this is 0 in single precision, and 0 / 0 is not a number.
+LOWEST_TEMPERATURE = float(np.finfo(np.float32).tiny)
+
+
+class NoTokenError(ValueError):
+    """There is no token to choose: every one is ruled out, or the logits are not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +65,20 @@ def log_softmax(logits: Floats) -> Floats:
     return result
 
 
-def softmax(logits: Floats) -> NDArray[np.float64]:
-    """Return the probabilities, in double precision, so that sums of many small ones are right."""
-    weights: NDArray[np.float64] = np.exp(logits.astype(np.float64) - float(logits.max()))
-    weights /= weights.sum()
-    return weights
-
-
 def top_k_ids(values: Floats, k: int) -> Ids:
     """Return the ids of the `k` largest values, largest first, ties by id."""
-    candidates = _candidates(values, k)
+    candidates = largest(values, k)
     return candidates[np.argsort(-values[candidates], kind="stable")][:k]
 
 
 def top_k_candidates(logits: Floats, k: int) -> Ids:
     """Return the ids, ascending, of all values that are at least the k-th largest, ties included (Fan et al. 2018)."""
-    candidates = _candidates(logits, k)
+    candidates = largest(logits, k)
     if len(candidates) <= k:
         return candidates
     values = logits[candidates]
     kept: Ids = candidates[values >= np.partition(values, len(values) - k)[len(values) - k]]
     return kept
-
-
-def _candidates(values: Floats, k: int) -> Ids:
-    """Return ids, ascending, that surely include the `k` largest values with their ties, and few others.
-
-    At least k values reach the k-th largest of the maxima of blocks; looking only at those is several times as fast as
-    a partition of the whole vocabulary.
-    """
-    blocks = len(values) // BLOCK
-    if k == 0:
-        return np.empty(0, np.int64)
-    if k >= blocks:
-        return np.arange(len(values))
-    maxima = values[: blocks * BLOCK].reshape(blocks, BLOCK).max(axis=1)
-    return np.flatnonzero(values >= np.partition(maxima, blocks - k)[blocks - k])
 
 
 def apply_repetition_penalty(logits: Floats, seen: Ids, penalty: float) -> Floats:
@@ -123,47 +106,50 @@ def apply_logit_bias(logits: Floats, bias: Mapping[int, float]) -> Floats:
 
 
 def apply_temperature(logits: Floats, temperature: float) -> Floats:
-    """Divide by the temperature; the largest logit is subtracted first, so that nothing overflows."""
-    result: Floats = (logits - logits.max()) / np.float32(temperature)
+    """Divide by the temperature, above 0; the largest logit is subtracted first, so that nothing overflows upwards."""
+    result: Floats = logits - logits.max()
+    with np.errstate(over="ignore"):
+        result /= np.float32(max(temperature, LOWEST_TEMPERATURE))
     return result
 
 
 def apply_top_p(logits: Floats, top_p: float) -> Floats:
     """Set to -inf all but the likeliest tokens that together hold `top_p` (Holtzman et al. 2020); one always stays."""
-    # Ascending, as in `transformers`, so that ties and rounding fall the same way.
-    order = np.argsort(logits, kind="stable")
-    cumulative = np.cumsum(softmax(logits)[order])
-    remove = cumulative <= 1 - top_p
-    remove[-1] = False
-    result = logits.copy()
-    result[order[remove]] = -np.inf
-    return result
+    if top_p >= 1:
+        return logits
+    # Backwards, because `transformers` keeps the higher ids among equals.
+    keys = (logits.max() - logits)[::-1]
+    return np.where(smallest_until(keys, np.exp(-keys), top_p)[::-1], logits, MINUS_INFINITY)
 
 
 def apply_min_p(logits: Floats, min_p: float) -> Floats:
     """Set to -inf tokens with less than `min_p` times the probability of the likeliest."""
-    probabilities = softmax(logits)
-    return np.where(probabilities < min_p * probabilities.max(), np.float32(-np.inf), logits)
+    if min_p == 0:
+        return logits
+    # A ratio of probabilities is a difference of logits.
+    return np.where(logits < float(logits.max()) + math.log(min_p), MINUS_INFINITY, logits)
 
 
 def apply_typical_p(logits: Floats, typical_p: float) -> Floats:
-    """Keep the tokens whose information is closest to the entropy, up to mass `typical_p` (Meister et al. 2022)."""
-    probabilities = softmax(logits)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        information = -np.log(probabilities)
-        entropy = np.nansum(information * probabilities)
-    order = np.argsort(np.abs(information - entropy), kind="stable")
-    last = int(np.searchsorted(np.cumsum(probabilities[order]), typical_p))
-    result = logits.copy()
-    result[order[last + 1 :]] = -np.inf
-    return result
+    """Keep the tokens whose information is closest to the entropy, up to mass `typical_p` (Meister et al. 2022).
+
+    Of those that are equally close, all stay.
+    """
+    if typical_p >= 1:
+        return logits
+    information = -log_softmax(logits)
+    probabilities = np.exp(-information)
+    entropy = (probabilities * np.where(probabilities > 0, information, 0)).sum()
+    keys = np.abs(information - entropy)
+    furthest = keys[smallest_until(keys, probabilities, typical_p)].max()
+    return np.where(keys <= furthest, logits, MINUS_INFINITY)
 
 
 def draw(logits: Floats, uniform: float) -> int:
     """Return the index at which the cumulative probability passes `uniform`, in [0, 1)."""
-    cumulative = np.cumsum(softmax(logits))
-    index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    return min(index, len(logits) - 1)
+    weights = logits - logits.max()
+    np.exp(weights, out=weights)
+    return invert(weights, uniform)
 
 
 class Sampler:
@@ -180,14 +166,23 @@ class Sampler:
         self._random = np.random.Generator(np.random.PCG64(entropy))
 
     def choose(self, logits: Floats, allowed: NDArray[np.bool_] | None = None) -> int:
-        """Choose a token from its logits, [vocabulary], which are not changed; `allowed` limits the choice."""
-        token = self._choose(self._adjust(logits, allowed))
+        """Choose a token from its logits, [vocabulary], which are not changed; `allowed` limits the choice.
+
+        Raises:
+            NoTokenError: no token is left, or a logit is NaN or infinite.
+        """
+        values = self._adjust(logits)
+        if allowed is None:
+            token = self._pick(values)
+        else:
+            ids = np.flatnonzero(allowed)
+            token = int(ids[self._pick(values[ids])])
         self._generated += 1
         self._seen.add(token)
         self._counts[token] += 1
         return token
 
-    def _adjust(self, logits: Floats, allowed: NDArray[np.bool_] | None) -> Floats:
+    def _adjust(self, logits: Floats) -> Floats:
         """Apply the rules that look at particular tokens."""
         params = self._params
         if params.repetition_penalty != 1:
@@ -200,16 +195,20 @@ class Sampler:
             logits = apply_logit_bias(logits, params.logit_bias)
         if self._generated < params.min_tokens:
             logits = logits.copy()
-            logits[self._end_of_text] = -np.inf
-        return logits if allowed is None else np.where(allowed, logits, np.float32(-np.inf))
+            logits[self._end_of_text] = MINUS_INFINITY
+        return logits
 
-    def _choose(self, logits: Floats) -> int:
+    def _pick(self, values: Floats) -> int:
+        """Return the index of the chosen value, by the rules that look only at values."""
         params = self._params
+        best = int(values.argmax()) if len(values) else -1
+        if best < 0 or not math.isfinite(values[best]):
+            raise NoTokenError("no token can be chosen: all are ruled out, or the logits are not finite")
         if self._greedy:
-            return int(logits.argmax())
+            return best
         # The order of the logits is that of the tempered ones, so the candidates can be found first.
-        ids = top_k_candidates(logits, params.top_k) if params.top_k else None
-        values = apply_temperature(logits if ids is None else logits[ids], params.temperature)
+        ids = top_k_candidates(values, params.top_k) if params.top_k else None
+        values = apply_temperature(values if ids is None else values[ids], params.temperature)
         if params.top_p < 1:
             values = apply_top_p(values, params.top_p)
         if params.min_p > 0:

@@ -4,21 +4,28 @@ from collections.abc import Sequence
 
 
 class StopMatcher:
-    """Lets text through up to the first stop string; holds back only what may still become one."""
+    """Lets text through up to the first stop string; holds back only what may still become one.
+
+    The first is the one that is complete first, and of those complete at once the longest. So the answer does not
+    depend on how the text is cut, and nothing waits for a longer stop string around one that is already there.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
 
     def push(self, text: str) -> tuple[str, bool]:
-        """Take more text; return (text that is certain, whether a stop string was met). The rest is lost."""
+        """Take more text; return (text that is certain, whether a stop string was met).
+
+        After a match the rest is lost, and nothing more should come.
+        """
         if not self._stops:
             return text, False
         text = self._held + text
         found = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
             self._held = ""
-            return text[: min(found)[1]], True  # the one that is complete first, however the text was cut
+            return text[: min(found)[1]], True
         keep = max(self._overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], False

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import tokenizers
+from tokenizers import decoders, models
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -29,21 +30,23 @@ class Tokenizer:
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
         self._inner = inner
-        self.vocabulary: int = inner.get_vocab_size()
+        # A tokenizer file may ask for either, and a prompt is never shortened or filled up.
+        inner.no_truncation()
+        inner.no_padding()
+        self._alphabet = _byte_alphabet()
+        if not (isinstance(inner.model, models.BPE) and isinstance(inner.decoder, decoders.ByteLevel)):
+            raise TokenizerError("it is not a byte-level BPE tokenizer")
+        missing = [byte for character, byte in self._alphabet.items() if inner.token_to_id(character) is None]
+        if missing:  # text that holds them would be dropped without a word
+            raise TokenizerError(f"it is not byte-level: it has no token for byte {missing[0]:#04x}")
+        added = inner.get_added_tokens_decoder()
         end = inner.token_to_id(END_OF_TEXT)
-        if end is None:
-            raise TokenizerError(f"it has no {END_OF_TEXT} token")
+        if end not in added or not added[end].special:
+            raise TokenizerError(f"it has no special token {END_OF_TEXT}")
         self.end_of_text: int = end
-        alphabet = _byte_alphabet()
-        special = {token_id for token_id, token in inner.get_added_tokens_decoder().items() if token.special}
-        self._bytes: list[bytes] = [b""] * self.vocabulary
-        for text, token_id in inner.get_vocab().items():
-            if token_id in special:
-                continue
-            try:
-                self._bytes[token_id] = bytes(map(alphabet.__getitem__, text))
-            except (KeyError, IndexError):
-                raise TokenizerError(f"token {token_id} ({text!r}) is not of a byte-level vocabulary") from None
+        self.vocabulary: int = inner.get_vocab_size()
+        # Filled as tokens come: for GPT-2's 50,257 the whole table takes about half as long as reading the file.
+        self._bytes = {i: b"" if token.special else token.content.encode() for i, token in added.items()}
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
@@ -72,16 +75,36 @@ class Tokenizer:
             raise TokenizerError("the text holds half of a surrogate pair, which is no character") from error
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, special tokens nothing."""
-        return b"".join(map(self._bytes.__getitem__, ids)).decode(errors="replace")
+        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, special tokens nothing.
+
+        Raises:
+            IndexError: an id is not a token.
+        """
+        return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none for a special token."""
-        return self._bytes[token]
+        """Return the bytes that a token stands for; none for a special token.
+
+        Raises:
+            IndexError: it is not a token.
+        """
+        data = self._bytes.get(token)
+        if data is None:
+            text = self._inner.id_to_token(token) if 0 <= token < self.vocabulary else None
+            if text is None:
+                raise IndexError(f"{token} is not a token id from 0 to {self.vocabulary - 1}")
+            data = self._bytes[token] = self._to_bytes(text)
+        return data
+
+    def _to_bytes(self, text: str) -> bytes:
+        try:
+            return bytes(map(self._alphabet.__getitem__, text))
+        except KeyError:  # not written in the byte alphabet: its own text, as the library's decoder has it
+            return text.encode()
 
     def piece(self, token: int) -> str:
         """Return a token as text to show; a special token by its name."""
-        data = self._bytes[token]
+        data = self.token_bytes(token)
         return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
 
     def to_json(self) -> str:
