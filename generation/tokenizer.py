@@ -45,7 +45,7 @@ class Tokenizer:
             raise TokenizerError(f"it has no special token {END_OF_TEXT}")
         self.end_of_text: int = end
         self.vocabulary: int = inner.get_vocab_size()
-        # Filled as tokens come: for GPT-2's 50,257 the whole table takes about half as long as reading the file.
+        # Filled as tokens come: for GPT-2's 50,257 the whole table takes more than half as long as reading the file.
         self._bytes = {i: b"" if token.special else token.content.encode() for i, token in added.items()}
 
     @classmethod

@@ -46,6 +46,7 @@ EVENTS = "text/event-stream"
 CASES = [
     Case("health", "/health", keyed=False),
     Case("ready", "/ready", keyed=False),
+    Case("openapi", "/openapi.json", keyed=False),
     Case("a trailing slash", "/ready/", keyed=False),
     Case("another case of letters", "/READY", keyed=False),
     Case("generate", "/generate", GREEDY),

@@ -9,7 +9,8 @@ from openai import OpenAI
 from openai.resources import Completions
 from openai.types import Completion
 
-_KNOWN = inspect.signature(Completions.create).parameters.keys()
+# Parameters of OpenAI's own.
+KNOWN = inspect.signature(Completions.create).parameters.keys()
 
 
 @lru_cache
@@ -20,7 +21,7 @@ def model(api: OpenAI) -> str:
 
 def arguments(**body: Any) -> dict[str, Any]:
     """Return a request as the client takes it: what OpenAI does not know goes through ``extra_body``."""
-    extra = {name: body.pop(name) for name in body.keys() - _KNOWN}
+    extra = {name: body.pop(name) for name in body.keys() - KNOWN}
     return body | ({"extra_body": extra} if extra else {})
 
 

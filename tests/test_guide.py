@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -181,20 +182,21 @@ async def test_guides_of_one_request_do_not_disturb_each_other(tokenizer: Tokeni
     assert _walk(second, tokenizer, 0) in {"a1", "b2"}
 
 
-async def test_first_requests_at_once_build_the_vocabulary_once(
+async def test_first_requests_at_once_build_the_vocabulary_once_and_off_the_event_loop(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
     real = llguidance.LLTokenizer
 
     def counting(*arguments: Any) -> Any:
-        built.append(arguments)
+        built.append(threading.current_thread())
         return real(*arguments)
 
     monkeypatch.setattr(llguidance, "LLTokenizer", counting)
     module._vocabulary.cache_clear()
     await asyncio.gather(*(make_guide(tokenizer, ["a"], None) for _ in range(8)))
     assert len(built) == 1
+    assert built != [threading.main_thread()]
 
 
 async def test_nothing_asked_for_is_no_guide(tokenizer: Tokenizer) -> None:

@@ -41,6 +41,19 @@ def test_a_stop_string_is_found_across_parts(parts: list[str]) -> None:
     assert _through(["END"], parts) == ("a", True)
 
 
+def test_the_stop_string_that_has_come_furthest_decides_how_much_is_held_back() -> None:
+    assert _through(["abc", "bd"], ["a", "b", "c"]) == ("", True)
+    assert _through(["bd", "abc"], ["a", "b", "c"]) == ("", True)
+
+
+def test_a_stop_string_within_another_comes_first() -> None:
+    assert _through(["abcd", "bc"], ["abcd"]) == _through(["abcd", "bc"], list("abcd")) == ("a", True)
+
+
+def test_of_two_that_end_together_the_longer_counts() -> None:
+    assert _through(["c", "abc"], ["xabcd"]) == _through(["c", "abc"], list("xabcd")) == ("x", True)
+
+
 def test_a_stop_string_that_begins_like_itself() -> None:
     assert _through(["aab"], ["a", "a", "a", "b"]) == ("a", True)
 
