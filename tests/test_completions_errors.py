@@ -32,7 +32,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": [None]}, "prompt", PROMPT_FORMS),
     ({"prompt": [1.0]}, "prompt", PROMPT_FORMS),
     ({"prompt": [[[1]]]}, "prompt", PROMPT_FORMS),
-    ({"prompt": [-1]}, "prompt", "-1 is not a token id from 0 to "),
+    ({"prompt": [5, -1]}, "prompt", "-1 is not a token id from 0 to "),
     ({"prompt": [[1], [1 << 70]]}, "prompt", f"{1 << 70} is not a token id from 0 to "),
     ({"prompt": ["a"] * 2049}, "prompt", "at most 2048 prompts"),
     ({"max_tokens": -1}, "max_tokens", "greater than or equal to 0"),

@@ -1,0 +1,87 @@
+"""Handlers that do everything wrong: written as ours are, behind `answer`, and bare, as nobody should."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
+
+from generation.http import EventStream, answer
+from generation.sequence import Update
+from generation.stream import Item, TokenStream
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+async def _raise(_: Any) -> Response:
+    raise RuntimeError("inner workings")
+
+
+async def _return(value: Any) -> Any:
+    return value
+
+
+async def _stream(_: Any) -> Response:
+    stream = TokenStream(lambda: None)
+    stream.mailbox.post(Update(0, "first"))
+    stream.mailbox.post(Update(0, "second"))
+
+    def encode(item: Item) -> str:
+        if not isinstance(item, Update) or item.text == "second":
+            raise RuntimeError("inner workings")
+        return f"data: {item.text}\n\n"
+
+    return EventStream(stream, encode, keep_alive_s=15)
+
+
+async def _bare_events() -> AsyncIterator[str]:
+    yield "data: first\n\n"
+    raise RuntimeError("inner workings")
+
+
+@app.route("guarded/raise", methods=["GET"])
+async def guarded_raise(req: Request) -> Response:
+    """Raise an error that nobody expects."""
+    return await answer("guarded_raise", req, _raise)
+
+
+@app.route("guarded/none", methods=["GET"])
+async def guarded_none(req: Request) -> Response:
+    """Return nothing."""
+    return await answer("guarded_none", req, lambda _: _return(None))
+
+
+@app.route("guarded/text", methods=["GET"])
+async def guarded_text(req: Request) -> Response:
+    """Return a bare string."""
+    return await answer("guarded_text", req, lambda _: _return("text"))
+
+
+@app.route("guarded/stream", methods=["GET"])
+async def guarded_stream(req: Request) -> Response:
+    """Raise in the middle of a stream."""
+    return await answer("guarded_stream", req, _stream)
+
+
+@app.route("bare/raise", methods=["GET"])
+async def bare_raise(req: Request) -> Response:
+    """Raise an error that nobody expects."""
+    return await _raise(req)
+
+
+@app.route("bare/none", methods=["GET"])
+async def bare_none(req: Request) -> Response:
+    """Return nothing."""
+    return await _return(None)
+
+
+@app.route("bare/text", methods=["GET"])
+async def bare_text(req: Request) -> Response:
+    """Return a bare string."""
+    return await _return("text")
+
+
+@app.route("bare/stream", methods=["GET"])
+async def bare_stream(req: Request) -> Response:
+    """Raise in the middle of a stream."""
+    return StreamingResponse(_bare_events(), media_type="text/event-stream")

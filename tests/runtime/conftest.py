@@ -1,0 +1,81 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+
+from generation.config import ROOT
+from tests.runtime.launch import KEY, MISSING, Runtime, interpreter, serve_runtime
+from tests.server import Served, serve
+
+
+class Host(Protocol):
+    """A server of either kind."""
+
+    @property
+    def url(self) -> str: ...
+
+    def log(self) -> list[str]: ...
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Served]:
+    """The app under the embedded host, with a key."""
+    with serve("--key", KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """The app under the official runtime."""
+    with serve_runtime(ROOT / "function_app.py", tmp_path_factory.mktemp("runtime") / "log.txt") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """Handlers that do everything wrong, under the official runtime."""
+    log_file = tmp_path_factory.mktemp("faults") / "log.txt"
+    with serve_runtime(Path(__file__).parent / "apps" / "faults.py", log_file) as running:
+        yield running
+
+
+@pytest.fixture(params=["embedded", "runtime"])
+def host(request: pytest.FixtureRequest) -> Host:
+    """Each of the two hosts."""
+    running: Host = request.getfixturevalue(request.param)
+    return running
+
+
+def _client(running: Host) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=running.url, timeout=15, headers={"x-functions-key": KEY})
+
+
+@pytest.fixture
+async def host_client(host: Host) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of each of the two hosts."""
+    async with _client(host) as one:
+        yield one
+
+
+@pytest.fixture
+async def runtime_client(runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of the official runtime."""
+    async with _client(runtime) as one:
+        yield one
+
+
+@pytest.fixture
+async def faults_client(faults: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the handlers that do everything wrong."""
+    async with _client(faults) as one:
+        yield one
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that the better half of these tests did not run."""
+    if interpreter() is None:
+        terminalreporter.write_sep("!", red=True, bold=True)
+        terminalreporter.write_line(MISSING, red=True, bold=True)
+        terminalreporter.write_sep("!", red=True, bold=True)

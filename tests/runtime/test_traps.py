@@ -1,0 +1,91 @@
+"""What the official runtime does with mistakes, and that our app makes none of them."""
+
+import secrets
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.runtime.conftest import Host
+from tests.runtime.launch import KEY, Runtime, serve_runtime
+from tests.traps import WORKER_PATHS
+
+APPS = Path(__file__).parent / "apps"
+INIT_LIMIT_S = 120.0  # in which the host wants the app imported and indexed
+FRACTION = 0.05
+
+
+@pytest.mark.parametrize(
+    ("app", "reason"),
+    [
+        ("union.py", "has invalid non-type return annotation"),
+        ("mixed.py", "type annotation HttpRequest"),
+        ("unbound.py", "are declared in Python but not in the function definition"),
+    ],
+)
+def test_the_runtime_refuses(app: str, reason: str, tmp_path: Path) -> None:
+    with serve_runtime(APPS / app, tmp_path / "log.txt") as refused:
+        assert reason in refused.report["error"]
+
+
+@pytest.mark.parametrize("fault", ["raise", "none", "text"])
+async def test_a_handler_that_fails_answers_json(fault: str, faults_client: httpx.AsyncClient) -> None:
+    answer = await faults_client.get(f"/guarded/{fault}")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "inner workings" not in answer.text
+
+
+async def test_a_stream_that_fails_says_so_and_ends(faults_client: httpx.AsyncClient) -> None:
+    answer = await faults_client.get("/guarded/stream")
+    first, error, done, nothing = answer.text.split("\n\n")
+    assert (first, done, nothing) == ("data: first", "data: [DONE]", "")
+    assert "internal_error" in error
+    assert "inner workings" not in error
+
+
+async def test_without_care_the_runtime_answers_otherwise(faults_client: httpx.AsyncClient) -> None:
+    """What `answer` and `EventStream` are for. When this fails, the runtime has changed: read docs/functions.md."""
+    for fault in ("raise", "none"):
+        answer = await faults_client.get(f"/bare/{fault}")
+        assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    assert (await faults_client.get("/bare/text")).text == '"text"'
+    with pytest.raises(httpx.RemoteProtocolError):
+        await faults_client.get("/bare/stream")
+
+
+@pytest.mark.parametrize("path", ["/", *WORKER_PATHS, *(f"/api{path}" for path in WORKER_PATHS)])
+def test_nothing_that_the_worker_answers_itself_can_hang(path: str, host: Host) -> None:
+    answer = httpx.get(host.url.removesuffix("/api") + path, timeout=10)
+    assert answer.status_code == 404 or answer.headers["content-type"].startswith("application/json")
+
+
+def test_the_workers_own_paths_are_those_that_we_avoid(runtime: Runtime) -> None:
+    for path in WORKER_PATHS:
+        assert httpx.get(runtime.report["worker_url"] + path).status_code == 200
+
+
+def test_logs_tell_neither_keys_nor_prompts(host: Host) -> None:
+    prompt = f"Once{secrets.token_hex(8)}"
+    httpx.get(f"{host.url}/generate/{prompt}", params={"code": KEY, "max_new_tokens": 1}).raise_for_status()
+    httpx.get(f"{host.url}/generate/{prompt}", params={"code": KEY, "max_new_tokens": "none"})
+    httpx.post(f"{host.url}/generate", params={"code": KEY}, json={"prompt": prompt, "max_new_tokens": 1})
+    httpx.post(f"{host.url}/generate", params={"code": KEY}, json={"prompts": prompt})
+    log = "\n".join(host.log())
+    assert "GET generate_path status=200" in log
+    assert KEY not in log
+    assert prompt not in log
+
+
+def test_the_app_starts_in_a_fraction_of_what_the_host_allows(runtime: Runtime) -> None:
+    """Processor time, so that the test does not depend on what else the machine does."""
+    assert runtime.report["start_cpu_s"] < FRACTION * INIT_LIMIT_S
+
+
+def test_the_runtime_starts_without_what_builds_models(runtime: Runtime) -> None:
+    assert not {"torch", "transformers", "optimum", "onnx"} & set(runtime.report["modules"])
+
+
+def test_the_warm_up_trigger_waits_for_the_model(runtime: Runtime) -> None:
+    answer = httpx.post(f"{runtime.report['url']}/admin/warmup", timeout=60)
+    assert answer.json() == ["warmup"]
