@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
 
 from generation.errors import ApiError, NotReadyError
 from generation.prefix import PrefixCache
@@ -47,8 +47,9 @@ class Engine:
         self.enqueue(requests, stream.mailbox)
         return stream
 
-    def enqueue(self, requests: Iterable[Request], mailbox: Mailbox) -> None:
+    def enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
         """Queue requests whose answers go to `mailbox`; see `submit`."""
+        self._scheduler.check(requests)
         now = time.monotonic()
         groups = []
         for request in requests:

@@ -82,6 +82,8 @@ class Runner:
         for group in self.scheduler.chunks():
             try:
                 self._prefill(group)
+            except ApiError as error:  # the request's own fault, such as a guide that has grown too large
+                self.abandon(group, error)
             except Exception:
                 log.exception("prefill failed")
                 self.abandon(group, GenerationFailedError("computing the prompt failed"))
@@ -179,18 +181,20 @@ class Runner:
 
     def _hand_out(self, running: list[Sequence], owners: list[Group], logits: Logits) -> None:
         """Choose the next token of every running sequence, and report what is certain."""
-        failed = []
+        failed: dict[Group, ApiError] = {}
         for sequence, group, row in zip(running, owners, logits, strict=True):
             try:
                 update = sequence.take(row)
+            except ApiError as error:
+                failed[group] = error
             except Exception:
                 log.exception("choosing a token failed")
-                failed.append(group)
+                failed[group] = GenerationFailedError("choosing a token failed")
             else:
                 if update is not None:
                     group.mailbox.post(update)
-        for group in dict.fromkeys(failed):
-            self.abandon(group, GenerationFailedError("choosing a token failed"))
+        for group, reason in failed.items():
+            self.abandon(group, reason)
 
     def _leave_staging(self, group: Group) -> None:
         self._cache.release(group.staging)

@@ -7,7 +7,8 @@ lowest free rows.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -82,34 +83,42 @@ class Scheduler:
         prompt = len(request.prompt)
         return prompt + request.choices * (prompt + request.max_tokens)
 
-    def add(self, groups: Iterable[Group], retry_after_s: float) -> None:
-        """Put requests at the end of the queue, all of them or none.
+    def check(self, requests: SequenceOf[Request]) -> None:
+        """Refuse what could never run, however idle the server.
 
         Raises:
-            TooLargeError: one would not fit into an idle server.
+            TooLargeError: there are too many requests, or one needs more rows or more cache than there is.
+        """
+        most = self.limits.rows + self.limits.waiting
+        if len(requests) > most:
+            message = (
+                f"{len(requests)} prompts are more than the {most} that can run or wait: send them in several requests"
+            )
+            raise TooLargeError(message, param="prompt")
+        for request in requests:
+            if request.choices > self.limits.rows:
+                message = f"{request.choices} sequences are more than the {self.limits.rows} that can run at once"
+                raise TooLargeError(message, param="n")
+            if self.cost(request) > self.limits.tokens:
+                message = f"this may need {self.cost(request)} tokens of cache, and there are {self.limits.tokens}"
+                raise TooLargeError(f"{message}: ask for fewer sequences or fewer tokens")
+
+    def add(self, groups: SequenceOf[Group], retry_after_s: float) -> None:
+        """Put requests, which `check` has let pass, at the end of the queue; all of them or none.
+
+        Raises:
             OverloadedError: the queue is full.
         """
-        groups = list(groups)
-        for group in groups:
-            self._check_size(group.request)
         prompts = sum(len(group.request.prompt) for group in groups)
         too_many = len(self.waiting) + len(groups) > self.limits.waiting
         too_long = self.waiting_tokens + prompts > self.limits.waiting_tokens
-        # What came to an empty queue may wait, however large: it has nobody to wait for but itself.
+        # What came to an empty queue may wait, however long: it has nobody to wait for but itself.
         if self.waiting and (too_many or too_long):
             message = "the server has more work than it can queue; try again later"
             raise OverloadedError(message, retry_after_s=retry_after_s)
         self.waiting.extend(groups)
         self.waiting_tokens += prompts
         self.waiting_new_tokens += sum(group.request.choices * group.request.max_tokens for group in groups)
-
-    def _check_size(self, request: Request) -> None:
-        if request.choices > self.limits.rows:
-            message = f"{request.choices} sequences are more than the {self.limits.rows} that can run at once"
-            raise TooLargeError(message, param="n")
-        if self.cost(request) > self.limits.tokens:
-            message = f"this may need {self.cost(request)} tokens of cache, and there are {self.limits.tokens}"
-            raise TooLargeError(f"{message}: ask for fewer sequences or fewer tokens")
 
     def admit(self) -> None:
         """Move requests from the head of the queue to a staging row for as long as they fit."""

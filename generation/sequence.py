@@ -152,9 +152,9 @@ class Sequence:
         """Take the next token; return what can be reported now, if anything."""
         self.generated += 1
         self.last_token = token
+        self._held.append(Token(token, self._decoded, logprob, alternatives))
         if token == self._end_of_text and not self.request.sampling.ignore_eos:
             return self.finish(STOP)
-        self._held.append(Token(token, self._decoded, logprob, alternatives))
         text, matched = self._push(self._detokenizer.push(token))
         if matched:
             return self._update(text, STOP)

@@ -107,10 +107,6 @@ class Tokenizer:
         data = self.token_bytes(token)
         return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
 
-    def to_json(self) -> str:
-        """Return the definition of the tokenizer, as in ``tokenizer.json``."""
-        return str(self._inner.to_str())
-
 
 class ByteSource(Protocol):
     """Whatever knows the bytes of a token."""

@@ -39,7 +39,7 @@ def tokenizer() -> Tokenizer:
 
 def loaded(model: FakeModel) -> Loaded:
     """Start an engine on `model`, whose cache has two staging rows."""
-    limits = Limits(rows=len(model.cache.rows) - 2, staging=2, tokens=1 << 20, chunk=64, waiting=1)
+    limits = Limits(rows=len(model.cache.rows) - 2, staging=2, tokens=1 << 20, chunk=64, waiting=2)
     engine = Engine(model, tokenizer(), limits)
     engine.start()
     return Loaded(CONFIG, tokenizer(), engine)

@@ -24,10 +24,13 @@ class Served:
     process: subprocess.Popen[str]
     url: str = ""
     lines: list[str] = field(default_factory=list)
+    news: threading.Condition = field(default_factory=threading.Condition)
 
-    def log(self) -> list[str]:
-        """Return the lines that the server has logged so far."""
-        return list(self.lines)
+    def log(self, at_least: int = 0) -> list[str]:
+        """Return the lines that the server has logged so far; wait until there are `at_least` so many."""
+        with self.news:
+            self.news.wait_for(lambda: len(self.lines) >= at_least, START_S)
+            return list(self.lines)
 
     def stop(self, sig: int = signal.SIGINT) -> int:
         """Stop the server as Ctrl-C does; return its exit status."""
@@ -55,7 +58,9 @@ def serve(*arguments: str, **environment: str) -> Iterator[Served]:
 
     def read(pipe: IO[str], keep: list[str]) -> None:
         for line in pipe:
-            keep.append(line)
+            with served.news:
+                keep.append(line)
+                served.news.notify_all()
             announced.put(line)
         announced.put("")
 

@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from tests import fake_api
-from tests.completions import chunks, whole
+from tests.completions import arguments, chunks, whole
 from tests.fakes import FakeModel
 
 PROMPT = "Once upon a time"
@@ -189,7 +189,7 @@ async def test_a_full_queue_is_a_rate_limit() -> None:
     gate = _GatedModel()
     async with fake_api.client(fake_api.service(gate)) as client:
         first = asyncio.create_task(client.completions.create(model="fake", prompt=["a", "b", "c"], seed=0))
-        await asyncio.to_thread(gate.stopped.wait)
+        assert await asyncio.to_thread(gate.stopped.wait, 10)
         with pytest.raises(openai.RateLimitError) as caught:
             await client.completions.create(model="fake", prompt="d")
         gate.go.set()
@@ -244,3 +244,14 @@ def test_a_client_that_does_not_wait_so_long_raises_its_own_error(api: OpenAI) -
     with pytest.raises(openai.APITimeoutError):
         whole(api, prompt=PROMPT, n=16, max_tokens=480, ignore_eos=True, timeout=0.02)
     assert whole(api, prompt=PROMPT, max_tokens=1).choices
+
+
+async def test_what_a_guide_cannot_follow_any_further_is_the_requests_own_fault() -> None:
+    for prompt in ("a", ["a", "b"]):
+        async with fake_api.client(fake_api.service(FakeModel())) as client:
+            with pytest.raises(openai.BadRequestError) as caught:
+                await client.completions.create(
+                    **arguments(model="fake", prompt=prompt, seed=1, guided_regex="x?(a{100}){1000}")
+                )
+        assert caught.value.param == "guided_regex"
+        assert "too large" in caught.value.message

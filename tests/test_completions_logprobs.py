@@ -174,3 +174,26 @@ def test_an_evaluation_harness_gets_the_same_in_any_company(client: httpx.Client
         for one, length in zip(prompts, lengths, strict=True)
     ]
     assert together == alone
+
+
+class _EndingModel(FakeModel):
+    """Ends every text at once."""
+
+    def prefill(self, *arguments: Any) -> Any:
+        logits = super().prefill(*arguments)
+        logits[:, END] = 50
+        return logits
+
+
+async def test_the_end_of_a_text_has_its_place_in_the_lists() -> None:
+    """An evaluation harness cuts off one generated token, whichever it is."""
+    async with fake_api.client(fake_api.service(_EndingModel())) as client:
+        answer = await client.completions.create(
+            model="fake", prompt=[[97, 98, 99]], max_tokens=1, logprobs=1, temperature=0, echo=True
+        )
+    (choice,) = choices(answer)
+    assert (choice["text"], choice["finish_reason"]) == ("abc", "stop")
+    assert choice["logprobs"]["tokens"] == ["a", "b", "c", "<|endoftext|>"]
+    assert choice["logprobs"]["text_offset"] == [0, 1, 2, 3]
+    assert choice["logprobs"]["token_logprobs"][3] == choice["logprobs"]["top_logprobs"][3]["<|endoftext|>"]
+    assert len(_loglikelihoods(answer.model_dump(), [1])) == 1

@@ -148,6 +148,20 @@ def test_serving_imports_nothing_that_builds_models() -> None:
     assert not {"torch", "transformers", "optimum", "onnx", "huggingface_hub"} & set(loaded.stdout.split())
 
 
+def _settings(value: Any, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _settings(inner, f"{path}.{name}" if path else name)
+    else:
+        yield f"| `{path}` | `{value if isinstance(value, str) else json.dumps(value)}` |"
+
+
+def test_every_setting_of_the_host_is_explained() -> None:
+    page = (ROOT / "docs" / "functions.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `[\w.]+` \| `[^`]*` \|", page.split("## host.json")[1].split("\n## ")[0], re.MULTILINE)
+    assert table == list(_settings(json.loads(HOST_JSON.read_text())))
+
+
 def _highest(name: str) -> float:
     return float(next(one.metadata["high"] for one in fields(Settings) if one.name == name))
 

@@ -17,6 +17,7 @@ def _group(prompt: int = 4, choices: int = 1, max_tokens: int = 8) -> Group:
 
 def _add(scheduler: Scheduler, *groups: Group) -> None:
     for group in groups:
+        scheduler.check([group.request])
         scheduler.add([group], retry_after_s=7)
 
 
@@ -137,6 +138,5 @@ def test_requests_submitted_together_wait_together_or_not_at_all() -> None:
     with pytest.raises(OverloadedError):
         scheduler.add([_group(), _group()], retry_after_s=1)
     assert len(scheduler.waiting) == 1
-    with pytest.raises(TooLargeError):
-        scheduler.add([_group(), _group(choices=9)], retry_after_s=1)
-    assert len(scheduler.waiting) == 1
+    with pytest.raises(TooLargeError, match="7 prompts are more than the 6 that can run or wait"):
+        scheduler.check([_group().request] * 7)

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from generation.sequence import Sequence, Update, score
+from generation.sequence import Sequence, Token, Update, score
 from tests.fakes import END, ByteCodec, request
 
 
@@ -33,12 +33,13 @@ def test_an_unfinished_character_at_the_end_becomes_a_replacement() -> None:
     assert (updates[-1].text, updates[-1].finish_reason, len(updates[-1].tokens)) == ("\ufffd", "length", 1)
 
 
-def test_end_of_text_stops_and_is_not_reported() -> None:
+def test_end_of_text_stops_and_is_a_token_without_text() -> None:
     sequence = _sequence()
     _feed(sequence, b"ab")
     update = sequence.accept(END, None, {})
     assert update is not None
-    assert (update.text, update.tokens, update.finish_reason, update.generated) == ("", (), "stop", 3)
+    assert (update.text, update.tokens) == ("", (Token(END, 2),))
+    assert (update.finish_reason, update.generated) == ("stop", 3)
 
 
 def test_end_of_text_can_be_ignored() -> None:

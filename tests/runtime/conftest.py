@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,7 @@ class Host(Protocol):
     @property
     def url(self) -> str: ...
 
-    def log(self) -> list[str]: ...
+    def log(self, at_least: int = 0) -> list[str]: ...
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +73,10 @@ async def faults_client(faults: Runtime) -> AsyncIterator[httpx.AsyncClient]:
         yield one
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that the better half of these tests did not run."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
+    """Say loudly, below everything else, that the better half of these tests did not run."""
+    yield
     if interpreter() is None:
         terminalreporter.write_sep("!", red=True, bold=True)
         terminalreporter.write_line(MISSING, red=True, bold=True)
