@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin
 
-FORMAT = 1
+FORMAT = 2
 _ADVICE = "export the model again, or point MODEL_DIR at another folder"
 
 
@@ -25,6 +25,7 @@ class ArtifactConfig:
     context: int
     end_of_text: int
     precision: str
+    cache: str
     files: dict[str, str]
     source: dict[str, Any]
 

@@ -1,8 +1,9 @@
-"""The KV cache: one fixed buffer, a row for every sequence, written in place by the graph.
+"""The KV cache: buffers of fixed size, a row for every sequence, which the graph writes in place.
 
-Rows below `batch` decode together: a step for n sequences binds the first n rows, which lie side by side in memory. The
-rows above are staging rows, in which prompts are prefilled before they join the batch. Memory is reserved once but only
-touched where tokens are; a released row gives its pages back to the system.
+Rows below `batch` belong to the batch, where sequences decode: a step for n sequences binds the first n rows, which lie
+side by side in memory. The rows above are staging rows, in which prompts are prefilled before they join the batch. The
+batch holds keys and values as the artifact says, float32 or int8; staging rows hold float32. Memory is reserved once
+but only touched where tokens are; a released row gives its pages back to the system.
 """
 
 import contextlib
@@ -13,41 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 Block = NDArray[np.float32]
+Buffer = NDArray[Any]
 
+# Tokens of room behind the context: chunks of several rows are padded at the end.
+SPARE = 64
+# The least that int8 holds would have no counterpart.
+LARGEST = 127
 _ADVISE = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 
 
-def bytes_per_token(layers: int, heads: int, head_size: int) -> int:
-    """Return the bytes that one token takes in the cache: a key and a value in every layer, as float32."""
-    return 2 * layers * heads * head_size * 4
+def bytes_per_token(layers: int, heads: int, head_size: int, dtype: str) -> int:
+    """Return the bytes that one token takes in a cache of `dtype`: a key and a value in every layer."""
+    return 2 * layers * heads * head_size * np.dtype(dtype).itemsize
 
 
-class KVCache:
-    """Keys and values of every row: `data` is [2 * layers, rows, heads, context, head_size] float32.
+class _Rows:
+    """One buffer: `data` is [2 * layers, rows, heads, context + SPARE, head_size].
 
     Entry ``2 * i`` of the first axis holds the keys of layer i, entry ``2 * i + 1`` its values.
     """
 
-    def __init__(self, layers: int, heads: int, head_size: int, context: int, *, batch: int, staging: int) -> None:
-        self.batch = batch
-        self.staging = staging
-        self.context = context
-        shape = (2 * layers, batch + staging, heads, context, head_size)
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        kind = np.dtype(dtype)
         # Pages of a private mapping can be given back; those of a shared one, which is the default, cannot.
         flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if _ADVISE else {}
-        self._map = mmap.mmap(-1, int(np.prod(shape)) * 4, **flags)
+        self._map = mmap.mmap(-1, max(1, int(np.prod(shape)) * kind.itemsize), **flags)
         if _ADVISE:
             # A huge page would back megabytes for the first token in it.
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_NOHUGEPAGE)
-        self.data: NDArray[np.float32] = np.frombuffer(self._map, dtype=np.float32).reshape(shape)
-
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of row `source` to row `target`."""
-        self.data[:, target, :, :length] = self.data[:, source, :, :length]
+        self.data: Buffer = np.frombuffer(self._map, dtype=kind, count=int(np.prod(shape))).reshape(shape)
 
     def release(self, row: int) -> None:
-        """Give the memory of `row` back to the system; what was in it is lost."""
         if not _ADVISE:
             return
         size = self.data[0, 0].nbytes
@@ -58,15 +56,43 @@ class KVCache:
             if last > first:
                 self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
+
+class KVCache:
+    """Keys and values of every row: `batch` rows of `dtype`, and `staging` rows of float32 numbered after them."""
+
+    def __init__(
+        self, layers: int, heads: int, head_size: int, context: int, *, batch: int, staging: int, dtype: str = "float32"
+    ) -> None:
+        self.batch = batch
+        self._batch = _Rows((2 * layers, batch, heads, context + SPARE, head_size), dtype)
+        self._staging = _Rows((2 * layers, staging, heads, context + SPARE, head_size), "float32")
+
+    def _find(self, row: int) -> tuple[_Rows, int]:
+        return (self._batch, row) if row < self.batch else (self._staging, row - self.batch)
+
+    def view(self, row: int, rows: int = 1) -> Buffer:
+        """Return `rows` rows from `row` on, all of one kind: [2 * layers, rows, heads, context + SPARE, head_size]."""
+        buffer, first = self._find(row)
+        return buffer.data[:, first : first + rows]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of row `source` to row `target`, rounded where the target holds int8."""
+        old, new = self.view(source)[:, 0, :, :length], self.view(target)[:, 0, :, :length]
+        if old.dtype == new.dtype:
+            new[:] = old
+            return
+        for part, whole in zip(old, new, strict=True):  # a layer at a time stays in the processor's cache
+            whole[:] = np.clip(np.rint(part), -LARGEST, LARGEST)
+
+    def release(self, row: int) -> None:
+        """Give the memory of `row` back to the system; what was in it is lost."""
+        buffer, place = self._find(row)
+        buffer.release(place)
+
     def read(self, row: int, start: int, stop: int) -> Block:
-        """Return a copy of tokens `start` to `stop` of `row`: [2 * layers, heads, stop - start, head_size]."""
-        return self.data[:, row, :, start:stop].copy()
+        """Return a copy of tokens `start` to `stop` of a staging row: [2 * layers, heads, stop - start, head_size]."""
+        return self.view(row)[:, 0, :, start:stop].copy()
 
     def write(self, row: int, start: int, block: Block) -> None:
-        """Put what `read` returned into `row` from token `start` on."""
-        self.data[:, row, :, start : start + block.shape[2]] = block
-
-    def address(self, entry: int, row: int) -> int:
-        """Return the memory address at which `row` of `entry` begins."""
-        view: Any = self.data[entry, row]
-        return int(view.ctypes.data)
+        """Put what `read` returned into a staging row from token `start` on."""
+        self.view(row)[:, 0, :, start : start + block.shape[2]] = block

@@ -18,6 +18,10 @@ from generation.machine import has_exact_int8_products
 
 Logits = NDArray[np.float32]
 
+STAGING, BATCH = "staging", "batch"
+# Shapes of a step that stay bound.
+MAX_STEPS = 128
+
 
 def open_session(path: Path, threads: int) -> ort.InferenceSession:
     """Load the serving graph for `threads` processors.
@@ -40,38 +44,62 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
 
 
 class _Step:
-    """Inputs and outputs of one shape, bound once: a step writes the numbers in and runs."""
+    """Inputs and outputs of one shape, bound once: a step writes the numbers in and runs.
 
-    def __init__(self, model: "Model", row: int, rows: int, tokens: int, logits: Logits) -> None:
-        wanted = len(logits)
-        self.input_ids = np.zeros((rows, tokens), np.int64)
-        self.position_ids = np.zeros((rows, tokens), np.int64)
+    It works on rows of one part of the cache, from `row` on; the other part gets one idle row.
+    """
+
+    def __init__(self, model: "Model", row: int, slots: tuple[int, int], logits: Logits, count: int) -> None:
+        rows, _ = slots
+        self.input_ids = np.zeros(count, np.int64)
+        self.position_ids = np.zeros(count, np.int64)
+        self.logit_positions = np.zeros(len(logits), np.int64)
+        self._places = np.zeros(count, np.int64)
+        self._slots = np.zeros(slots, np.int64)
+        self._counts = np.zeros(rows, np.int32)
         self.seqlens_k = np.zeros(rows, np.int32)
-        self.total_sequence_length = np.zeros((), np.int32)
-        self.logit_positions = np.zeros(wanted, np.int64)
-        self.logits = logits
+        self._logits = logits
         self._run = model.session.run_with_iobinding
         self._binding = model.session.io_binding()
-        for name in ("input_ids", "position_ids", "seqlens_k", "total_sequence_length", "logit_positions"):
-            self._bind(self._binding.bind_input, name, getattr(self, name))
-        self._bind(self._binding.bind_output, "logits", self.logits)
-        cache = model.cache
-        shape = [rows, *cache.data.shape[2:]]
-        for entry in range(cache.data.shape[0]):
-            name = f"{entry // 2}.{'value' if entry % 2 else 'key'}"
-            address = cache.address(entry, row)
-            # The same memory is past and present: the graph appends to it in place.
-            self._binding.bind_input(f"past_key_values.{name}", "cpu", 0, np.float32, shape, address)
-            self._binding.bind_output(f"present.{name}", "cpu", 0, np.float32, shape, address)
+        batch = model.cache.batch
+        part, idle, idle_row = (BATCH, STAGING, batch) if row < batch else (STAGING, BATCH, 0)
+        # Staging slots are counted first, and an idle part has one.
+        self._first = 1 if part == BATCH else 0
+        bind_input, bind_output = self._binding.bind_input, self._binding.bind_output
+        _bind(bind_input, "input_ids", self.input_ids)
+        _bind(bind_input, "position_ids", self.position_ids)
+        _bind(bind_input, "logit_positions", self.logit_positions)
+        _bind(bind_input, "places", self._places)
+        _bind(bind_output, "logits", self._logits)
+        arrays: dict[str, tuple[NDArray[Any], ...]] = {
+            part: (self._slots, self._counts, self.seqlens_k),
+            idle: model.idle,
+        }
+        views = {part: model.cache.view(row, rows), idle: model.cache.view(idle_row)}
+        for one in (part, idle):
+            for name, array in zip(("slots", "counts", "seqlens_k"), arrays[one], strict=True):
+                _bind(bind_input, f"{one}_{name}", array)
+            for entry, buffer in enumerate(views[one]):
+                name = f"{entry // 2}.{'value' if entry % 2 else 'key'}"
+                # The same memory is past and present: the graph appends to it in place.
+                _bind(bind_input, f"{one}.past.{name}", buffer)
+                _bind(bind_output, f"{one}.present.{name}", buffer)
 
-    @staticmethod
-    def _bind(bind: Any, name: str, array: NDArray[Any]) -> None:
-        bind(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
+    def lay_out(self, counts: Sequence[int]) -> None:
+        """Say how many of the tokens belong to each row."""
+        real = np.arange(self._slots.shape[1]) < np.asarray(counts)[:, None]
+        self._counts[:] = counts
+        self._slots[real] = np.arange(len(self._places))
+        self._places[:] = np.flatnonzero(real) + self._first
 
     def run(self) -> Logits:
         """Run the graph; the result is valid until the next run of this step."""
         self._run(self._binding)
-        return self.logits
+        return self._logits
+
+
+def _bind(bind: Any, name: str, array: NDArray[Any]) -> None:
+    bind(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
 
 
 class Model:
@@ -83,16 +111,23 @@ class Model:
         self.vocabulary = config.vocabulary
         self.context = config.context
         self.cache = KVCache(
-            config.layers, config.heads, config.head_size, config.context, batch=batch, staging=staging
+            config.layers,
+            config.heads,
+            config.head_size,
+            config.context,
+            batch=batch,
+            staging=staging,
+            dtype=config.cache,
         )
+        self.idle = (np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32))
         self._logits = np.zeros((batch, config.vocabulary), np.float32)
-        self._decode: dict[int, _Step] = {}
+        self._steps: dict[tuple[int, int, int], _Step] = {}
 
     def prefill(self, row: int, ids: Sequence[int], start: int, wanted: Sequence[int]) -> Logits:
         """Compute the tokens `ids`, which follow `start` tokens already in the cache of `row`.
 
         Args:
-            row: a row of the cache.
+            row: a staging row of the cache.
             ids: token ids, [S].
             start: tokens that the row holds already.
             wanted: indices into `ids` whose next-token logits are wanted, [W].
@@ -104,31 +139,40 @@ class Model:
         positions = list(wanted) or [len(ids) - 1]
         fits = len(positions) <= len(self._logits)
         logits = self._logits if fits else np.zeros((len(positions), self.vocabulary), np.float32)
-        step = _Step(self, row, 1, len(ids), logits[: len(positions)])
-        step.input_ids[0] = ids
-        step.position_ids[0] = np.arange(start, start + len(ids))
+        step = _Step(self, row, (1, len(ids)), logits[: len(positions)], len(ids))
+        step.lay_out([len(ids)])
+        step.input_ids[:] = ids
+        step.position_ids[:] = np.arange(start, start + len(ids))
         step.seqlens_k[0] = start + len(ids) - 1
-        step.total_sequence_length[()] = start + len(ids)
         step.logit_positions[:] = positions
         return step.run()[: len(wanted)]
 
-    def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> Logits:
-        """Compute one token for each of the first ``len(ids)`` rows.
+    def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> Logits:
+        """Compute the next tokens of each of the first ``len(ids)`` rows: one, or more where some are a guess.
 
         Args:
-            ids: the newest token of every row, [B].
+            ids: the tokens that follow in every row, at least one; N in all, at most as many as the batch has rows.
             lengths: tokens that each row holds already, [B].
 
         Returns:
-            Logits, [B, vocabulary]; valid until the next call.
+            Logits, [N, vocabulary], row by row; valid until the next call.
         """
-        rows = len(ids)
-        step = self._decode.get(rows)
+        counts = [len(row) for row in ids]
+        count = sum(counts)
+        shape = (len(ids), max(counts), count)
+        step = self._steps.get(shape)
         if step is None:
-            step = self._decode[rows] = _Step(self, 0, rows, 1, self._logits[:rows])
-            step.logit_positions[:] = np.arange(rows)
-        step.input_ids[:, 0] = ids
-        step.position_ids[:, 0] = lengths
-        step.seqlens_k[:] = lengths
-        step.total_sequence_length[()] = max(lengths) + 1
+            if len(self._steps) >= MAX_STEPS:
+                self._steps.clear()
+            step = self._steps[shape] = _Step(self, 0, shape[:2], self._logits[:count], count)
+            step.logit_positions[:] = np.arange(count)
+            step.lay_out(counts)
+        if count == len(ids):
+            step.input_ids[:] = [row[0] for row in ids]
+            step.position_ids[:] = step.seqlens_k[:] = lengths
+            return step.run()
+        step.lay_out(counts)
+        step.input_ids[:] = [token for row in ids for token in row]
+        step.position_ids[:] = [length + place for length, n in zip(lengths, counts, strict=True) for place in range(n)]
+        step.seqlens_k[:] = np.add(lengths, counts) - 1
         return step.run()

@@ -50,12 +50,16 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Limits:
-    """Bounds on admission: `rows` and `staging` of the cache, `tokens` it may hold, and what may wait."""
+    """Bounds on admission: `rows` and `staging` of the cache, `tokens` it may hold, and what may wait.
+
+    A token in a staging row counts as `staged_cost`: it may take more memory than one in the batch.
+    """
 
     rows: int
     staging: int
     tokens: int
     chunk: int
+    staged_cost: int = 1
     waiting: int = 256
     waiting_tokens: int = 32768
 
@@ -81,7 +85,7 @@ class Scheduler:
     def cost(self, request: Request) -> int:
         """Return the cache tokens that `request` may come to hold: its prompt once while prefilling, and every row."""
         prompt = len(request.prompt)
-        return prompt + request.choices * (prompt + request.max_tokens)
+        return self.limits.staged_cost * prompt + request.choices * (prompt + request.max_tokens)
 
     def check(self, requests: SequenceOf[Request]) -> None:
         """Refuse what could never run, however idle the server.
@@ -149,7 +153,7 @@ class Scheduler:
         """Take a prefilled (or abandoned) request out of its staging row."""
         self.prefilling.remove(group)
         self._free_staging.append(group.staging)
-        self.reserved_tokens -= len(group.request.prompt)
+        self.reserved_tokens -= self.limits.staged_cost * len(group.request.prompt)
 
     def join(self, group: Group, sequence: Sequence) -> int:
         """Add a sequence to the batch; return its row."""

@@ -1,6 +1,7 @@
 """The process's one service: it loads the model in the background, once, and says what state it is in."""
 
 import logging
+import mmap
 import threading
 import time
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def load(settings: Settings) -> Loaded:
     from generation.model import Model, open_session
     from generation.prefix import PrefixCache
     from generation.scheduler import Limits
+    from generation.speculation import Speculation
     from generation.tokenizer import Tokenizer, TokenizerError
 
     folder = settings.model_dir
@@ -171,16 +173,18 @@ def load(settings: Settings) -> Loaded:
     if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
         raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; export them again")
 
-    per_token = bytes_per_token(config.layers, config.heads, config.head_size)
+    per_token = bytes_per_token(config.layers, config.heads, config.head_size, config.cache)
+    per_staged = bytes_per_token(config.layers, config.heads, config.head_size, "float32")
     budget = settings.cache_mb * MEBIBYTE or memory_limit() // 4
     prefix_bytes = min(settings.prefix_cache_mb * MEBIBYTE, budget // 2)
     rows = settings.max_running
-    # Memory comes in pages: every row may hold part of one more for each head than its tokens need.
-    spare = 2 * config.layers * config.heads * (rows + STAGING_ROWS) * 4096
+    # Memory comes in pages: the tokens of every head may begin and end in one that they fill only in part.
+    spare = 2 * config.layers * config.heads * (rows + STAGING_ROWS) * 2 * mmap.PAGESIZE
     limits = Limits(
         rows=rows,
         staging=STAGING_ROWS,
         tokens=(budget - prefix_bytes - spare) // per_token,
+        staged_cost=per_staged // per_token,
         chunk=settings.prefill_chunk,
         waiting=settings.max_waiting,
         waiting_tokens=settings.max_waiting_tokens,
@@ -191,6 +195,14 @@ def load(settings: Settings) -> Loaded:
             "MAX_RUNNING"
         )
     model = Model(session, config, batch=rows, staging=STAGING_ROWS)
-    engine = Engine(model, tokenizer, limits, PrefixCache(prefix_bytes) if prefix_bytes else None)
+    # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
+    guesses = settings.speculate > 0 and config.cache == "int8"
+    engine = Engine(
+        model,
+        tokenizer,
+        limits,
+        PrefixCache(prefix_bytes) if prefix_bytes else None,
+        Speculation(settings.speculate, rows) if guesses else None,
+    )
     engine.start()
     return Loaded(config, tokenizer, engine)

@@ -27,6 +27,7 @@ CONFIG = ArtifactConfig(
     context=4096,
     end_of_text=END,
     precision="fp32",
+    cache="float32",
     files={"model.onnx": "0" * 64},
     source={"model": "fake"},
 )

@@ -161,7 +161,8 @@ def test_an_evaluation_harness_finds_the_greedy_continuation_greedy(api: OpenAI,
     (sum_greedy, is_greedy), (sum_other, other_is_greedy), _ = _loglikelihoods(answer, [len(ids), len(ids), len(short)])
     assert is_greedy
     assert not other_is_greedy
-    assert sum_greedy == pytest.approx(sum(greedy.choices[0].logprobs.token_logprobs or ()), abs=1e-4)
+    # Prompts are scored with keys and values as they are, generation rounds them to int8.
+    assert sum_greedy == pytest.approx(sum(greedy.choices[0].logprobs.token_logprobs or ()), abs=0.05)
     assert sum_other < sum_greedy
 
 

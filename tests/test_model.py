@@ -9,6 +9,7 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from generation.artifact import ArtifactError, read_config
+from generation.export.defaults import PRECISIONS
 from generation.model import Model, open_session
 from generation.runner import Logits
 from tests.artifacts import LENGTHS, PROMPTS
@@ -25,7 +26,7 @@ def fp32(artifacts: dict[str, Path]) -> Model:
     return _model(artifacts["fp32"])
 
 
-@pytest.fixture(scope="module", params=["fp32", "int8"])
+@pytest.fixture(scope="module", params=PRECISIONS)
 def model(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Model:
     return _model(artifacts[request.param])
 
@@ -44,7 +45,7 @@ def _greedy(model: Model, ids: list[int], steps: int) -> list[int]:
     model.cache.copy(8, 0, len(ids))
     tokens, length = [token], len(ids)
     while len(tokens) < steps:
-        token = int(model.decode([token], [length])[0].argmax())
+        token = int(model.decode([[token]], [length])[0].argmax())
         length += 1
         tokens.append(token)
     return tokens
@@ -75,12 +76,12 @@ def test_a_sequence_gets_the_same_logits_alone_and_in_a_ragged_batch(model: Mode
     for place, prompt in enumerate(prompts):
         _prefill(model, 8, prompt)
         model.cache.copy(8, 0, len(prompt))
-        alone.append([model.decode([int(ids[place])], [len(prompt) + n])[0].copy() for n, ids in enumerate(steps)])
+        alone.append([model.decode([[int(ids[place])]], [len(prompt) + n])[0].copy() for n, ids in enumerate(steps)])
     for place, prompt in enumerate(prompts):
         _prefill(model, 8 + place % 2, prompt)
         model.cache.copy(8 + place % 2, place, len(prompt))
     for n, ids in enumerate(steps):
-        together = model.decode(ids.tolist(), [len(prompt) + n for prompt in prompts])
+        together = model.decode(ids[:, None].tolist(), [len(prompt) + n for prompt in prompts])
         for place in range(len(prompts)):
             np.testing.assert_array_equal(together[place], alone[place][n])
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from generation.export.checkpoint import Checkpoint
-    from generation.export.defaults import Precision
+    from generation.export.defaults import CacheType, Precision
     from generation.export.verify import Report
 
-FORMAT = 1
+FORMAT = 2
 MODEL, TOKENIZER, REPORT, CONFIG = "model.onnx", "tokenizer.json", "report.json", "config.json"
 TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-onnx", "onnx": "onnx"}
 
@@ -79,7 +79,7 @@ def _check(output: Path) -> None:
         )
 
 
-def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision) -> None:
+def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cache: CacheType) -> None:
     """Write config.json for the model and the tokenizer in `folder`: what the run time needs, and where it is from."""
     shape = checkpoint.shape
     config = {
@@ -92,6 +92,7 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision) -> 
         "context": shape.context,
         "end_of_text": checkpoint.end_of_text,
         "precision": precision,
+        "cache": cache,
         "files": {name: _sha256(folder / name) for name in (MODEL, TOKENIZER)},
         "source": {
             "model": checkpoint.folder.name,

@@ -1,12 +1,12 @@
 """Write the serving graph of a GPT-2 checkpoint: its parameters, by checkpoint name, in a graph made for decoding.
 
-The graph takes B rows of S new tokens over a KV cache of M positions that it reads and writes in place. Symbols: H
-heads of D elements, E = H * D hidden width, V vocabulary, N = B * S tokens of this step, W positions whose logits are
-wanted.
+A step takes N tokens in any order, flat, and reads and writes two KV caches of M positions in place: a staging cache,
+in which prompts are prefilled, and the batch, in which sequences decode (see attention.py). Symbols: H heads of D
+elements, E = H * D hidden width, V vocabulary, W positions whose logits are wanted.
 Everything but attention works on flat [N, E] hidden states, so that row-wise quantization is one scale per token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from generation.export.defaults import Precision
+from generation.export.attention import Attention
+from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
-from generation.export.nodes import MICROSOFT, GraphWriter
+from generation.export.four_bits import Int4Products
+from generation.export.nodes import GraphWriter
 from generation.export.products import Float32Products, Int8Products, Linear, Products
 
 Parameters = Mapping[str, NDArray[np.float32]]
@@ -47,14 +49,19 @@ class Shape:
         return scale / (layer + 1) if self.scale_by_layer else scale
 
 
-def build(parameters: Parameters, shape: Shape, precision: Precision) -> onnx.ModelProto:
+_PRODUCTS: dict[Precision, Callable[[GraphWriter, NDArray[np.float32]], Products]] = {
+    "fp32": Float32Products,
+    "int8": Int8Products,
+    "int4": Int4Products,
+}
+
+
+def build(parameters: Parameters, shape: Shape, precision: Precision, cache: CacheType) -> onnx.ModelProto:
     """Return the serving graph.
 
-    Inputs: ``input_ids``, ``position_ids`` int64 [B, S]; ``seqlens_k`` int32 [B], the valid cache length of each row
-    after this step, minus 1; ``total_sequence_length`` int32 scalar, the largest valid length after this step;
-    ``logit_positions`` int64 [W], row-major places in [B, S]; ``past_key_values.{i}.key``, ``.value`` float32
-    [B, H, M, D]. Outputs: ``logits`` float32 [W, V]; ``present.{i}.key``, ``.value``, to be bound to the buffers of
-    their pasts.
+    Inputs: ``input_ids``, ``position_ids`` int64 [N]; ``logit_positions`` int64 [W], places among the N tokens; those
+    of `Attention`. Outputs: ``logits`` float32 [W, V]; the caches, to be bound to the buffers of their pasts. With an
+    int8 cache the parameters must be those that `cache_range.fold` returns.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape.
@@ -63,9 +70,16 @@ def build(parameters: Parameters, shape: Shape, precision: Precision) -> onnx.Mo
     writer = GraphWriter()
     source = _Source(parameters)
     table = source.array("transformer.wte.weight", shape.vocabulary, shape.width)
-    products: Products = Float32Products(writer, table) if precision == "fp32" else Int8Products(writer, table)
-    _Assembly(writer, products, source, shape).write()
-    return writer.model("gpt2-serving", _inputs(shape), _outputs(shape))
+    attention = Attention(writer, shape.heads, shape.head_size, shape.context, cache)
+    _Assembly(writer, _PRODUCTS[precision](writer, table), attention, source, shape).write()
+    inputs = [
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
+        helper.make_tensor_value_info("position_ids", TensorProto.INT64, ["N"]),
+        helper.make_tensor_value_info("logit_positions", TensorProto.INT64, ["W"]),
+        *attention.inputs(shape.layers),
+    ]
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["W", shape.vocabulary])
+    return writer.model("gpt2-serving", inputs, [logits, *attention.outputs(shape.layers)])
 
 
 class _Source:
@@ -89,19 +103,20 @@ class _Source:
 class _Assembly:
     """One pass through the network, writing nodes as it goes. Strings are names of tensors in the graph."""
 
-    def __init__(self, writer: GraphWriter, products: Products, source: _Source, shape: Shape) -> None:
-        self.writer, self.products, self.source, self.shape = writer, products, source, shape
-        self.flat = writer.constant("shape.flat", np.array([-1], np.int64))
-        self.hidden = writer.constant("shape.hidden", np.array([-1, shape.width], np.int64))
-        packed = writer.constant("shape.packed", np.array([3 * shape.width], np.int64))
-        self.packed = writer.node("Concat", [writer.node("Shape", ["input_ids"]), packed], axis=0)
+    def __init__(
+        self, writer: GraphWriter, products: Products, attention: Attention, source: _Source, shape: Shape
+    ) -> None:
+        self.writer, self.products, self.attention, self.source, self.shape = writer, products, attention, source, shape
 
     def write(self) -> None:
         width, inner = self.shape.width, self.shape.inner
         hidden = self._embedded()
         for layer in range(self.shape.layers):
             block = f"transformer.h.{layer}"
-            attended = self._attention(layer, self._norm(f"{block}.ln_1", hidden))
+            packed = self.products.linear(
+                self.source.linear(f"{block}.attn.c_attn", width, 3 * width), self._norm(f"{block}.ln_1", hidden)
+            )
+            attended = self.attention.write(layer, packed, self.shape.attention_scale(layer))
             if layer == self.shape.layers - 1:
                 # From here on each position goes its own way, so only the wanted ones go on.
                 attended, hidden = self.products.keep("logit_positions", attended, hidden)
@@ -114,50 +129,11 @@ class _Assembly:
     def _embedded(self) -> str:
         name = "transformer.wpe.weight"
         places = self.writer.constant(name, self.source.array(name, self.shape.context, self.shape.width))
-        ids = self.writer.node("Reshape", ["input_ids", self.flat])
-        positions = self.writer.node("Reshape", ["position_ids", self.flat])
-        return self.writer.node("Add", [self.products.embed(ids), self.writer.node("Gather", [places, positions])])
-
-    def _attention(self, layer: int, normed: str) -> str:
-        linear = self.source.linear(f"transformer.h.{layer}.attn.c_attn", self.shape.width, 3 * self.shape.width)
-        packed = self.writer.node("Reshape", [self.products.linear(linear, normed), self.packed])
-        past = [f"past_key_values.{layer}.key", f"past_key_values.{layer}.value"]
-        present = [f"present.{layer}.key", f"present.{layer}.value"]
-        attended, *_ = self.writer.nodes(
-            "GroupQueryAttention",
-            [packed, "", "", *past, "seqlens_k", "total_sequence_length"],
-            [self.writer.fresh("GroupQueryAttention"), *present],
-            domain=MICROSOFT,
-            num_heads=self.shape.heads,
-            kv_num_heads=self.shape.heads,
-            scale=self.shape.attention_scale(layer),
-        )
-        return self.writer.node("Reshape", [attended, self.hidden])
+        positions = self.writer.node("Gather", [places, "position_ids"])
+        return self.writer.node("Add", [self.products.embed("input_ids"), positions])
 
     def _norm(self, name: str, value: str) -> str:
         # Not SkipLayerNormalization: adding first and LayerNormalization after is several times faster on CPU.
         parts = [f"{name}.weight", f"{name}.bias"]
         inputs = [value, *(self.writer.constant(part, self.source.array(part, self.shape.width)) for part in parts)]
         return self.writer.node("LayerNormalization", inputs, epsilon=self.shape.epsilon)
-
-
-def _cache(stem: str, shape: Shape) -> list[onnx.ValueInfoProto]:
-    sizes: list[str | int | None] = ["B", shape.heads, "M", shape.head_size]
-    names = [f"{stem}.{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")]
-    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in names]
-
-
-def _inputs(shape: Shape) -> list[onnx.ValueInfoProto]:
-    return [
-        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["B", "S"]),
-        helper.make_tensor_value_info("position_ids", TensorProto.INT64, ["B", "S"]),
-        helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, ["B"]),
-        helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
-        helper.make_tensor_value_info("logit_positions", TensorProto.INT64, ["W"]),
-        *_cache("past_key_values", shape),
-    ]
-
-
-def _outputs(shape: Shape) -> list[onnx.ValueInfoProto]:
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["W", shape.vocabulary])
-    return [logits, *_cache("present", shape)]

@@ -6,12 +6,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from generation.export import artifact, hub
+from generation.export.cache_range import fold, measure
 from generation.export.checkpoint import load
-from generation.export.defaults import DEFAULT_PRECISION, PRECISIONS, Precision
+from generation.export.defaults import (
+    CACHE_TYPES,
+    DEFAULT_CACHES,
+    DEFAULT_PRECISION,
+    PRECISIONS,
+    CacheType,
+    Precision,
+)
 from generation.export.errors import ExportError
-from generation.export.graph import Shape, build
+from generation.export.graph import Parameters, Shape, build
 from generation.export.reference import export_reference, read_parameters
-from generation.export.verify import Report, judge, verify
+from generation.export.verify import EVALUATION_TEXT, Report, judge, verify
 
 Progress = Callable[[str], None]
 # One file, because the artifact promises one, and protobuf ends at 2 GiB.
@@ -23,6 +31,7 @@ def export(
     output: Path | str,
     precision: Precision = DEFAULT_PRECISION,
     *,
+    cache: CacheType | None = None,
     revision: str | None = None,
     name: str | None = None,
     allow_loss: bool = False,
@@ -30,8 +39,9 @@ def export(
 ) -> Report:
     """Export the checkpoint `model`, a folder or a hub id, to the artifact folder `output`, and prove it right.
 
-    The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. `progress` is told
-    each stage as it begins.
+    The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. `cache` is the type
+    of keys and values in the batch; by default int8 where weights are not exact either. `progress` is told each stage
+    as it begins.
 
     Raises:
         ExportError: anything the user can mend; the output is then as it was before.
@@ -39,6 +49,9 @@ def export(
     """
     if precision not in PRECISIONS:
         raise ExportError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    cache = cache or DEFAULT_CACHES[precision]
+    if cache not in CACHE_TYPES or (precision == "fp32" and cache != "float32"):
+        raise ExportError(f"cache {cache!r}: fp32 needs float32, the others take {' or '.join(CACHE_TYPES)}")
     output = Path(output).expanduser().resolve()
     with artifact.staging(output) as folder:
         progress(f"getting {model}")
@@ -49,23 +62,27 @@ def export(
             progress("exporting the portable reference graph")
             reference = export_reference(checkpoint.model, Path(scratch))
             progress(f"writing the serving graph, {precision}")
-            graph = build(read_parameters(reference), checkpoint.shape, precision)
+            parameters: Parameters = read_parameters(reference)
+            if cache == "int8":
+                ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
+                parameters = fold(parameters, measure(checkpoint.model, ids))
+            graph = build(parameters, checkpoint.shape, precision, cache)
             (folder / artifact.MODEL).write_bytes(graph.SerializeToString())
-            del graph
+            del graph, parameters
             (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
             progress("verifying it against PyTorch")
-            report = verify(checkpoint, reference, folder / artifact.MODEL, precision)
+            report = verify(checkpoint, reference, folder / artifact.MODEL, precision, cache)
         judge(report, allow_loss=allow_loss)
         progress(f"putting it in {output}")
         artifact.write_report(folder, report)
-        artifact.write_config(folder, checkpoint, precision)
+        artifact.write_config(folder, checkpoint, precision, cache)
         artifact.publish(folder, output)
     return report
 
 
 def _check_size(shape: Shape, precision: Precision) -> None:
     block = shape.width * (4 * shape.width + 2 * shape.inner)
-    size = (4 if precision == "fp32" else 1) * (shape.layers * block + shape.vocabulary * shape.width)
+    size = {"fp32": 4, "int8": 1, "int4": 0.625}[precision] * (shape.layers * block + shape.vocabulary * shape.width)
     if size > LARGEST_FILE:
         advice = "; int8 would be a quarter of that" if precision == "fp32" else ""
         raise ExportError(f"the graph would be {size / 1e9:.1f} GB in {precision}, and a file ends at 2 GiB{advice}")

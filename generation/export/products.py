@@ -97,8 +97,8 @@ class Int8Products:
         self._table_scales = writer.constant("transformer.wte.weight.scale", channels.scales)
         # QGemm wants a zero point per channel where it gets a scale per channel.
         self._table_zeros = writer.constant("transformer.wte.weight.zero", np.zeros(len(table), np.int8))
-        column = writer.constant("int8.column", np.array([-1, 1], np.int64))
-        rows = writer.node("Shape", [writer.node("Reshape", ["input_ids", column])])
+        # A zero point per row, [N, 1].
+        rows = writer.node("Concat", [writer.node("Shape", ["input_ids"]), self._axis], axis=0)
         middle = helper.make_tensor("middle", TensorProto.UINT8, [1], [128])
         self._middles = writer.node("ConstantOfShape", [rows], value=middle)
 

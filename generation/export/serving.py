@@ -5,68 +5,97 @@ It knows just enough to verify an artifact. The run time has a model of its own;
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from generation.export.attention import BATCH, STAGING
+from generation.export.defaults import CacheType
 from generation.export.graph import Shape
 
 CHUNK = 128
-Cache = list[NDArray[np.float32]]
+Cache = list[NDArray[Any]]
 
 
 class Serving:
-    """A session on the graph at `path`."""
+    """A session on the graph at `path`, whose batch holds keys and values of the type `cache`."""
 
-    def __init__(self, path: Path, shape: Shape) -> None:
+    def __init__(self, path: Path, shape: Shape, cache: CacheType) -> None:
         options = onnxruntime.SessionOptions()
         # Exact integer products on CPUs without VNNI too, where u8 by s8 would saturate.
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._shape = shape
+        self._types = {STAGING: np.float32, BATCH: np.float32 if cache == "float32" else np.int8}
+        self._idle = {part: self._empty(part, 1) for part in (STAGING, BATCH)}
 
-    def cache(self, rows: int) -> Cache:
-        """Return an empty cache: key and value of each layer, float32 [rows, H, context, D]."""
-        size = (rows, self._shape.heads, self._shape.context, self._shape.head_size)
-        return [np.zeros(size, np.float32) for _ in range(2 * self._shape.layers)]
+    def _empty(self, part: str, rows: int) -> Cache:
+        # A chunk is padded at the end: there must be room for that.
+        size = (rows, self._shape.heads, self._shape.context + CHUNK, self._shape.head_size)
+        return [np.zeros(size, self._types[part]) for _ in range(2 * self._shape.layers)]
+
+    def staging(self, rows: int = 1) -> Cache:
+        """Return an empty staging cache: key and value of each layer, float32 [rows, H, context + CHUNK, D]."""
+        return self._empty(STAGING, rows)
+
+    def batch(self, rows: int) -> Cache:
+        """Return an empty cache of the batch, of the same shape."""
+        return self._empty(BATCH, rows)
+
+    def join(self, staging: Cache, batch: Cache, row: int) -> None:
+        """Put the only row of a staging cache into a row of the batch."""
+        for source, target in zip(staging, batch, strict=True):
+            whole = target.dtype == np.int8
+            target[row] = np.clip(np.rint(source[0]), -127, 127) if whole else source[0]
 
     def step(
-        self, cache: Cache, ids: NDArray[np.int64], lengths: Sequence[int], wanted: Sequence[int]
+        self, part: str, cache: Cache, ids: Sequence[Sequence[int]], lengths: Sequence[int], wanted: Sequence[int]
     ) -> NDArray[np.float32]:
-        """Put `ids` [B, S] behind the `lengths` tokens that each row has in the cache; return logits [W, V].
+        """Put `ids`, some for each row, behind the `lengths` tokens that each row has in `cache`; return logits [W, V].
 
-        `wanted` counts row by row through [B, S]. More than one new token on a cache in use needs B = 1: a limit of the
-        attention operator on CPU.
+        `wanted` counts row by row through `ids`.
         """
-        before = np.array(lengths, np.int64)
-        after = before + ids.shape[1]
+        counts = np.array([len(row) for row in ids], np.int32)
+        before = np.array(lengths, np.int32)
+        slots = np.zeros((len(ids), counts.max()), np.int64)
+        real = np.arange(counts.max()) < counts[:, None]
+        slots[real] = np.arange(counts.sum())
+        idle = {STAGING: BATCH, BATCH: STAGING}[part]
         feeds = {
-            "input_ids": ids,
-            "position_ids": before[:, None] + np.arange(ids.shape[1]),
-            "seqlens_k": (after - 1).astype(np.int32),
-            "total_sequence_length": np.array(after.max(), np.int32),
+            "input_ids": np.concatenate([np.asarray(row, np.int64) for row in ids]),
+            "position_ids": np.concatenate([np.arange(n, n + len(row)) for n, row in zip(lengths, ids, strict=True)]),
             "logit_positions": np.array(wanted, np.int64),
+            # Staging slots come first; an idle part has one.
+            "places": np.flatnonzero(real) + (part == BATCH),
+            f"{part}_slots": slots,
+            f"{part}_counts": counts,
+            f"{part}_seqlens_k": before + counts - 1,
+            f"{idle}_slots": np.zeros((1, 1), np.int64),
+            f"{idle}_counts": np.zeros(1, np.int32),
+            f"{idle}_seqlens_k": np.zeros(1, np.int32),
         }
         binding = self._session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         logits = np.empty((len(wanted), self._shape.vocabulary), np.float32)
         binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
-        for i, buffer in enumerate(cache):
-            slot = f"{i // 2}.{('key', 'value')[i % 2]}"
-            place = ("cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
-            binding.bind_input(f"past_key_values.{slot}", *place)
-            binding.bind_output(f"present.{slot}", *place)
+        for name, buffers in ((part, cache), (idle, self._idle[idle])):
+            for i, buffer in enumerate(buffers):
+                kind = f"{i // 2}.{('key', 'value')[i % 2]}"
+                place = ("cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
+                binding.bind_input(f"{name}.past.{kind}", *place)
+                binding.bind_output(f"{name}.present.{kind}", *place)
         self._session.run_with_iobinding(binding)
         return logits
 
-    def prefill(self, cache: Cache, ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def prefill(self, cache: Cache, ids: Sequence[int], part: str = STAGING) -> Iterator[NDArray[np.float32]]:
         """Fill a cache of one row from the start; yield the logits [up to CHUNK, V] of every token, chunk by chunk."""
         for start in range(0, len(ids), CHUNK):
-            chunk = np.array([ids[start : start + CHUNK]], np.int64)
-            yield self.step(cache, chunk, [start], range(chunk.shape[1]))
+            chunk = ids[start : start + CHUNK]
+            yield self.step(part, cache, [chunk], [start], range(len(chunk)))
 
     def decode(self, cache: Cache, ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
-        """One token for every row; return logits [B, V]."""
-        return self.step(cache, np.array(ids, np.int64)[:, None], lengths, range(len(ids)))
+        """One token for every row of the batch; return logits [B, V]."""
+        return self.step(BATCH, cache, [[token] for token in ids], lengths, range(len(ids)))

@@ -9,15 +9,17 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from generation.export.attention import BATCH
 from generation.export.checkpoint import Checkpoint
-from generation.export.defaults import Precision
+from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 from generation.export.reference import reference_logits
 from generation.export.serving import Serving
 
 EVALUATION_TEXT = Path(__file__).with_name("evaluation.txt")
 LOGIT_TOLERANCE = 1e-3
-PERPLEXITY_LIMIT = 0.03
+# What a lossy precision may cost, as a part of the checkpoint's perplexity.
+PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int4": 0.10}
 GREEDY_STEPS = 64
 # Tokens: the least there is, two usual sizes, and one that takes more than one chunk of prefill.
 PROMPT_LENGTHS = (1, 16, 60, 200)
@@ -53,6 +55,7 @@ class Report:
     """What verification measured. Differences are absolute, in logits, against the checkpoint in PyTorch."""
 
     precision: Precision
+    cache: CacheType
     evaluation_tokens: int
     largest_logit_difference: float
     reference_logit_difference: float
@@ -60,7 +63,7 @@ class Report:
     perplexity: Perplexity
 
 
-def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Precision) -> Report:
+def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Precision, cache: CacheType) -> Report:
     """Measure the serving graph at `model` and the portable `reference`.
 
     Raises:
@@ -71,13 +74,14 @@ def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Prec
     if shape.context < 4:  # noqa: PLR2004
         raise ExportError(f"a context of {shape.context} tokens is too short to verify anything")
     ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
-    serving = Serving(model, shape)
+    serving = Serving(model, shape, cache)
     greedy, decode_difference = _greedy(checkpoint, serving, ids)
     perplexity, prefill_difference = _perplexity(checkpoint, serving, ids)
     sample = ids[: min(256, shape.context)]
     against = reference_logits(reference, shape, sample) - _torch_logits(checkpoint, sample).numpy()
     return Report(
         precision=precision,
+        cache=cache,
         evaluation_tokens=len(ids),
         largest_logit_difference=max(decode_difference, prefill_difference),
         reference_logit_difference=float(np.abs(against).max()),
@@ -90,7 +94,8 @@ def judge(report: Report, *, allow_loss: bool = False) -> None:
     """Let a report pass or raise.
 
     Raises:
-        ExportError: fp32 that is not the checkpoint's function, or int8 that costs too much (unless `allow_loss`).
+        ExportError: fp32 that is not the checkpoint's function, or another precision that costs too much (unless
+            `allow_loss`).
 
     """
     # Written so that NaN fails: it compares as false.
@@ -108,12 +113,23 @@ def judge(report: Report, *, allow_loss: bool = False) -> None:
                 f"greedy agreement {report.greedy.agreement:.1%}"
             )
         return
-    cost = report.perplexity
-    if not math.isfinite(cost.artifact) or not (cost.change <= PERPLEXITY_LIMIT or allow_loss):
+    cost, limit = report.perplexity, PERPLEXITY_LIMITS[report.precision]
+    if not math.isfinite(cost.artifact) or not (cost.change <= limit or allow_loss):
+        before, after = cost.checkpoint, cost.artifact
         raise ExportError(
-            f"int8 would cost {cost.change:+.1%} perplexity on the evaluation text ({cost.checkpoint:.2f} -> "
-            f"{cost.artifact:.2f}), more than {PERPLEXITY_LIMIT:.0%}. Use fp32, or accept the loss (--allow-loss)"
+            f"{report.precision} would cost {cost.change:+.1%} perplexity on the evaluation text ({before:.2f} -> "
+            f"{after:.2f}), more than {limit:.0%}. Use {_better(report)}, or accept the loss (--allow-loss)"
         )
+
+
+def _better(report: Report) -> str:
+    return (
+        "int8 or fp32"
+        if report.precision == "int4"
+        else "--cache float32, or fp32"
+        if report.cache == "int8"
+        else "fp32"
+    )
 
 
 @torch.inference_mode()
@@ -123,7 +139,10 @@ def _torch_logits(checkpoint: Checkpoint, ids: list[int]) -> torch.Tensor:
 
 
 def _perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Perplexity, float]:
-    """Score the text in windows of the whole context; return the largest logit difference as well."""
+    """Score the text in windows of the whole context; return the largest logit difference as well.
+
+    All tokens go through the batch, whose cache may be int8: the perplexity is that of decoding.
+    """
     context = checkpoint.shape.context
     windows = [ids[start : start + context] for start in range(0, len(ids), context)]
     nats, expected_nats, scored, difference = 0.0, 0.0, 0, 0.0
@@ -132,7 +151,7 @@ def _perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tup
             expected = _torch_logits(checkpoint, window)
             targets = torch.tensor(window[1:])
             start = 0
-            for chunk in serving.prefill(serving.cache(1), window):
+            for chunk in serving.prefill(serving.batch(1), window, BATCH):
                 logits, reach = torch.from_numpy(chunk), start + len(chunk)
                 difference = max(difference, (logits - expected[start:reach]).abs().max().item())
                 goal = targets[start:reach]
@@ -155,14 +174,14 @@ def _greedy(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[G
     steps = min(GREEDY_STEPS, context // 2)
     lengths = sorted({min(length, context - steps) for length in PROMPT_LENGTHS})
     prompts = [ids[10 * i : 10 * i + length] for i, length in enumerate(lengths)]
-    cache = serving.cache(len(prompts))
-    first, alone = [], serving.cache(1)
+    cache, alone = serving.batch(len(prompts)), serving.batch(1)
+    first = []
     for row, prompt in enumerate(prompts):
-        alone = serving.cache(1)
-        *_, last = serving.prefill(alone, prompt)
+        staging = serving.staging()
+        *_, last = serving.prefill(staging, prompt)
         first.append(last[-1])
-        for whole, one in zip(cache, alone, strict=True):
-            whole[row] = one[0]
+        serving.join(staging, cache, row)
+        serving.join(staging, alone, 0)
     logits = [np.stack(first)]
     for step in tqdm(range(steps - 1), desc="greedy", unit="step", leave=False, disable=None):
         logits.append(serving.decode(cache, logits[-1].argmax(axis=1).tolist(), [n + step for n in lengths]))

@@ -31,7 +31,7 @@ def write_checkpoint(folder: Path, **changes: object) -> Path:
     settings: dict[str, object] = {
         "vocab_size": VOCABULARY,
         "n_positions": CONTEXT,
-        "n_embd": 48,
+        "n_embd": 96,
         "n_layer": 2,
         "n_head": 3,
         "bos_token_id": VOCABULARY - 1,

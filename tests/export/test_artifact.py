@@ -13,7 +13,7 @@ FILES = (MODEL, TOKENIZER, REPORT, CONFIG)
 
 def fill(folder: Path, content: str) -> None:
     for name in FILES:
-        (folder / name).write_text(json.dumps({"format": 1, "content": content}))
+        (folder / name).write_text(json.dumps({"format": 2, "content": content}))
 
 
 def contents(folder: Path) -> set[str]:

@@ -89,4 +89,4 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     assert "examples:" in said
     assert "safetensors" in said
-    assert "3 % perplexity" in said
+    assert "int8 3 %, int4 10 %" in said

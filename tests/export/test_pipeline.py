@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 
 from generation.export import pipeline
 from generation.export.checkpoint import Checkpoint
-from generation.export.defaults import PRECISIONS, Precision
+from generation.export.defaults import DEFAULT_CACHES, PRECISIONS, Precision
 from generation.export.errors import ExportError
 from generation.export.pipeline import export
-from generation.export.verify import EVALUATION_TEXT, Report
+from generation.export.verify import EVALUATION_TEXT, PERPLEXITY_LIMITS, Report
 from tests.export.conftest import CONTEXT, VOCABULARY, write_checkpoint
 
 
@@ -42,15 +42,16 @@ def test_the_configuration_is_the_contract(
     precision, output, _, _ = exported
 
     assert json.loads((output / "config.json").read_text()) == {
-        "format": 1,
+        "format": 2,
         "model_type": "gpt2",
         "layers": 2,
         "heads": 3,
-        "head_size": 16,
+        "head_size": 32,
         "vocabulary": VOCABULARY,
         "context": CONTEXT,
         "end_of_text": VOCABULARY - 1,
         "precision": precision,
+        "cache": DEFAULT_CACHES[precision],
         "files": {
             name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")
         },
@@ -91,7 +92,7 @@ def test_each_stage_is_announced(exported: tuple[Precision, Path, Report, list[s
 def test_an_artifact_that_fails_verification_does_not_appear(
     checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("generation.export.verify.PERPLEXITY_LIMIT", -1.0)
+    monkeypatch.setitem(PERPLEXITY_LIMITS, "int8", -1.0)
 
     with pytest.raises(ExportError, match="int8 would cost"):
         export(str(checkpoint_folder), tmp_path / "out", "int8")
@@ -99,7 +100,7 @@ def test_an_artifact_that_fails_verification_does_not_appear(
 
 
 def test_an_accepted_loss_is_kept(checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generation.export.verify.PERPLEXITY_LIMIT", -1.0)
+    monkeypatch.setitem(PERPLEXITY_LIMITS, "int8", -1.0)
     export(str(checkpoint_folder), tmp_path / "out", "int8", allow_loss=True)
 
     assert (tmp_path / "out" / "config.json").is_file()
@@ -122,7 +123,7 @@ def test_an_unknown_precision(tmp_path: Path) -> None:
 def test_a_model_too_large_for_one_file(
     checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "LARGEST_FILE", 100_000)
+    monkeypatch.setattr(pipeline, "LARGEST_FILE", 400_000)
 
     with pytest.raises(ExportError, match="int8 would be a quarter"):
         export(str(checkpoint_folder), tmp_path / "out", "fp32")

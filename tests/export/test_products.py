@@ -6,24 +6,27 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from generation.export.four_bits import Int4Products
 from generation.export.nodes import GraphWriter
 from generation.export.products import Float32Products, Int8Products, Linear, Products
-from generation.export.quantize import quantize_channels
+from generation.export.quantize import quantize_blocks, quantize_channels
 
 RANDOM = np.random.default_rng(3)
 TABLE = RANDOM.standard_normal((20, 32)).astype(np.float32)
 LAYER = Linear("layer", RANDOM.standard_normal((32, 24)).astype(np.float32), np.arange(24, dtype=np.float32))
+# Wide enough for several blocks, inner and outer.
+WIDE = Linear("wide", RANDOM.standard_normal((32, 200)).astype(np.float32), np.ones(200, np.float32))
 ROWS = RANDOM.standard_normal((5, 32)).astype(np.float32)
 
 
 def run(
-    products: type[Float32Products | Int8Products], layer: Linear, rows: NDArray[np.float32]
+    products: type[Float32Products | Int8Products | Int4Products], layer: Linear, rows: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     writer = GraphWriter()
     made: Products = products(writer, TABLE)
     writer.nodes("Identity", [made.linear(layer, "rows")], ["result"])
     inputs = [
-        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["B", "S"]),
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", "K"]),
     ]
     model = writer.model("test", inputs, [helper.make_tensor_value_info("result", TensorProto.FLOAT, ["N", "J"])])
@@ -31,7 +34,7 @@ def run(
     options.log_severity_level = 3
     options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feeds = {"input_ids": np.zeros((1, len(rows)), np.int64), "rows": rows}
+    feeds = {"input_ids": np.zeros(len(rows), np.int64), "rows": rows}
     result: NDArray[np.float32] = session.run(["result"], feeds)[0]
     return result
 
@@ -66,13 +69,44 @@ def test_int8_sums_do_not_saturate() -> None:
     assert np.allclose(run(Int8Products, layer, rows), 32)
 
 
+@pytest.mark.parametrize("products", [Int8Products, Int4Products])
 @pytest.mark.parametrize("row", range(len(ROWS)))
-def test_an_int8_row_does_not_depend_on_its_company(row: int) -> None:
+def test_a_row_does_not_depend_on_its_company(products: type[Int8Products | Int4Products], row: int) -> None:
     company = ROWS * np.array([1, 10, 100, 1000, 10000], np.float32)[:, None]
 
-    together = run(Int8Products, LAYER, company)[row]
-    alone = run(Int8Products, LAYER, company[row : row + 1])[0]
+    together = run(products, WIDE, company)[row]
+    alone = run(products, WIDE, company[row : row + 1])[0]
     assert np.array_equal(together, alone)
+
+
+def test_int4_is_the_product_with_blocks_scaled_back() -> None:
+    blocks = quantize_blocks(LAYER.weight.T)
+    low, high = blocks.values & 15, blocks.values >> 4
+    nibbles = np.stack([low, high], axis=3).reshape(*blocks.scales.shape, 32).astype(np.float32)
+    weight = ((nibbles - 8) * blocks.scales[:, :, None]).reshape(24, 32)
+
+    # Activations are rounded to 8 bits.
+    assert np.allclose(run(Int4Products, LAYER, ROWS), ROWS @ weight.T + LAYER.bias, atol=0.2)
+
+
+def test_int4_looks_up_what_it_multiplies_with() -> None:
+    writer = GraphWriter()
+    products = Int4Products(writer, TABLE)
+    writer.nodes("Identity", [products.embed("input_ids")], ["rows"])
+    products.logits("one", "logits")
+    inputs = [
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
+        helper.make_tensor_value_info("one", TensorProto.FLOAT, ["W", 32]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("rows", "logits")]
+    session = onnxruntime.InferenceSession(
+        writer.model("test", inputs, outputs).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    ids = np.arange(20)
+    rows, logits = session.run(None, {"input_ids": ids, "one": np.eye(32, dtype=np.float32)})
+
+    assert np.allclose(rows, logits.T, atol=1e-6)
+    assert np.abs(rows - TABLE).mean() < 0.15
 
 
 def test_an_int8_row_of_zeros_gives_the_bias() -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from generation.export.quantize import quantize_channels
+from generation.export.errors import ExportError
+from generation.export.quantize import quantize_blocks, quantize_channels
 
 WEIGHT = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
 
@@ -38,3 +39,30 @@ def test_a_channel_of_zeros_stays_zero() -> None:
 
     assert (channels.values[:, 2] == 0).all()
     assert np.isfinite(channels.scales).all()
+
+
+def test_nibbles_are_within_half_a_step_but_for_the_far_side() -> None:
+    weight = np.random.default_rng(2).standard_normal((6, 64)).astype(np.float32)
+    blocks = quantize_blocks(weight)
+    nibbles = np.stack([blocks.values & 15, blocks.values >> 4], axis=3).reshape(6, 2, 32)
+    scaled = (nibbles.astype(np.float32) - 8) * blocks.scales[:, :, None]
+    error = np.abs(scaled.reshape(6, 64) - weight)
+
+    assert blocks.values.shape == (6, 2, 16)
+    assert np.median(error) < np.abs(blocks.scales).max() / 4
+    # Plain rounding to the largest magnitude is what a search must not fall behind.
+    plain = np.abs(weight.reshape(6, 2, 32)).max(axis=2, keepdims=True) / 7
+    rounded = np.clip(np.rint(weight.reshape(6, 2, 32) / plain), -8, 7) * plain
+    assert np.square(error).sum() < np.square(rounded.reshape(6, 64) - weight).sum()
+
+
+def test_a_block_of_zeros_stays_zero() -> None:
+    blocks = quantize_blocks(np.zeros((1, 32), np.float32))
+
+    assert (blocks.values == 0x88).all()
+    assert (blocks.scales == 1).all()
+
+
+def test_a_width_that_is_no_multiple_of_the_block_is_refused() -> None:
+    with pytest.raises(ExportError, match="multiples of 32, and there is one of 48: use int8"):
+        quantize_blocks(np.zeros((2, 48), np.float32))

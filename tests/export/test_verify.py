@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from generation.export.cache_range import fold, measure
 from generation.export.checkpoint import Checkpoint
 from generation.export.defaults import Precision
 from generation.export.errors import ExportError
@@ -20,19 +21,22 @@ from generation.export.verify import EVALUATION_TEXT, Perplexity, Report, judge,
 def graphs(checkpoint: Checkpoint, reference: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Path]:
     folder = tmp_path_factory.mktemp("graphs")
     paths: dict[Precision, Path] = {"fp32": folder / "fp32.onnx", "int8": folder / "int8.onnx"}
-    for precision, path in paths.items():
-        path.write_bytes(build(read_parameters(reference), checkpoint.shape, precision).SerializeToString())
+    ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
+    parameters = read_parameters(reference)
+    folded = fold(parameters, measure(checkpoint.model, ids))
+    paths["fp32"].write_bytes(build(parameters, checkpoint.shape, "fp32", "float32").SerializeToString())
+    paths["int8"].write_bytes(build(folded, checkpoint.shape, "int8", "int8").SerializeToString())
     return paths
 
 
 @pytest.fixture(scope="module")
 def fp32(checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path]) -> Report:
-    return verify(checkpoint, reference, graphs["fp32"], "fp32")
+    return verify(checkpoint, reference, graphs["fp32"], "fp32", "float32")
 
 
 @pytest.fixture(scope="module")
 def int8(checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path]) -> Report:
-    return verify(checkpoint, reference, graphs["int8"], "int8")
+    return verify(checkpoint, reference, graphs["int8"], "int8", "int8")
 
 
 def test_fp32_is_the_function_of_the_checkpoint(fp32: Report) -> None:
@@ -48,10 +52,11 @@ def test_full_agreement_means_equal_to_generate(
     checkpoint: Checkpoint, graphs: dict[Precision, Path], fp32: Report
 ) -> None:
     assert fp32.greedy.agreement == 1.0
-    serving = Serving(graphs["fp32"], checkpoint.shape)
+    serving = Serving(graphs["fp32"], checkpoint.shape, "float32")
     ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids[:20]
-    cache = serving.cache(1)
-    *_, last = serving.prefill(cache, ids)
+    staging, cache = serving.staging(), serving.batch(1)
+    *_, last = serving.prefill(staging, ids)
+    serving.join(staging, cache, 0)
     found = [int(last[-1].argmax())]
     while len(found) < 64:
         found.append(int(serving.decode(cache, found[-1:], [len(ids) + len(found) - 1]).argmax()))
@@ -89,12 +94,12 @@ def test_a_graph_with_one_wrong_parameter_is_refused(
     (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "transformer.h.1.mlp.c_proj.bias")
     # One element: the final norm takes away whatever is added to all.
     bias.CopyFrom(
-        numpy_helper.from_array(numpy_helper.to_array(bias) + np.eye(48, dtype=np.float32)[0] / 10, bias.name)
+        numpy_helper.from_array(numpy_helper.to_array(bias) + np.eye(96, dtype=np.float32)[0] / 10, bias.name)
     )
     onnx.save(model, tmp_path / "wrong.onnx")
 
     with pytest.raises(ExportError, match="fp32 graph differs from PyTorch"):
-        judge(verify(checkpoint, reference, tmp_path / "wrong.onnx", "fp32"))
+        judge(verify(checkpoint, reference, tmp_path / "wrong.onnx", "fp32", "float32"))
 
 
 def test_a_tie_is_not_a_difference(fp32: Report) -> None:
@@ -111,7 +116,7 @@ def test_a_reference_that_differs_is_refused(int8: Report) -> None:
         judge(replace(int8, reference_logit_difference=0.1))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_not_a_number_is_refused(precision: Precision, fp32: Report) -> None:
     nan = float("nan")
     spoiled = replace(
@@ -131,6 +136,14 @@ def test_int8_that_costs_too_much_is_refused_unless_allowed(int8: Report) -> Non
     with pytest.raises(ExportError, match=r"\+4\.0% perplexity.*40\.00 -> 41\.60.*--allow-loss"):
         judge(lossy)
     judge(lossy, allow_loss=True)
+
+
+def test_int4_may_cost_more(int8: Report) -> None:
+    lossy = replace(int8, precision="int4", perplexity=Perplexity(checkpoint=40, artifact=43.6, change=0.09))
+
+    judge(lossy)
+    with pytest.raises(ExportError, match=r"int4 would cost \+11\.0%.*more than 10%. Use int8 or fp32"):
+        judge(replace(lossy, perplexity=Perplexity(checkpoint=40, artifact=44.4, change=0.11)))
 
 
 def test_the_evaluation_text_is_long_enough_for_real_tokenizers() -> None:

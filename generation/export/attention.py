@@ -1,0 +1,95 @@
+"""Attention in the serving graph: two caches, each read and written in place by one `GroupQueryAttention`.
+
+Prompts are prefilled in a *staging* cache of float32, sequences decode in the *batch*, whose keys and values are int8
+(or float32): decoding reads all of its cache for every token, so the bytes there decide the speed of a full batch,
+while prefill is bound by arithmetic, which the operator does faster on float32. A step uses either or both; a part that
+has nothing to do gets one idle row.
+
+With an int8 cache the operator's arithmetic for a token does not depend on how many tokens or rows come with it. That
+makes speculation exact. Its scale is 1: `cache_range.fold` has put the real ones into the weights.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from generation.export.defaults import CacheType
+from generation.export.nodes import MICROSOFT, GraphWriter
+
+STAGING, BATCH = "staging", "batch"
+_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8}
+
+
+class Attention:
+    """Writes the attention of every layer.
+
+    Inputs, for each part (``staging``, ``batch``) of R rows of S tokens, right-padded: ``{part}_slots`` int64 [R, S],
+    places of the tokens among the N of the step; ``{part}_counts`` int32 [R], how many of the S are real;
+    ``{part}_seqlens_k`` int32 [R], tokens in the cache after this step, minus 1; ``{part}.past.{i}.key``, ``.value``
+    [R, H, M, D], with a present for each past. A row of count 0 is idle. ``places`` int64 [N] says where each token's
+    slot is, counted through the staging slots and then the batch's. M is at least the longest of a row's past plus S.
+    """
+
+    def __init__(self, writer: GraphWriter, heads: int, head_size: int, context: int, cache: CacheType) -> None:
+        self._writer = writer
+        self._heads, self._head_size = heads, head_size
+        self._types: dict[str, CacheType] = {STAGING: "float32", BATCH: cache}
+        self._bound = writer.constant("attention.bound", np.array(context, np.int32))
+        self._flat = writer.constant("attention.flat", np.array([-1, heads * head_size], np.int64))
+        self._scale = writer.constant("attention.scale", np.array([1], np.float32)) if cache == "int8" else ""
+
+    def write(self, layer: int, packed: str, scale: float) -> str:
+        """Attend from `packed` queries, keys and values, [N, 3 * E]; return the name of the result, [N, E]."""
+        parts = [self._part(part, layer, packed, scale) for part in (STAGING, BATCH)]
+        return self._writer.node("Gather", [self._writer.node("Concat", parts, axis=0), "places"])
+
+    def _part(self, part: str, layer: int, packed: str, scale: float) -> str:
+        names = _names(part, layer)
+        inputs = [self._writer.node("Gather", [packed, f"{part}_slots"]), "", "", *names["past"]]
+        inputs += [f"{part}_seqlens_k", self._bound, "", "", "", "", ""]
+        quantized = self._types[part] == "int8"
+        inputs += [self._scale, self._scale] if quantized else ["", ""]
+        kinds = {"k_quant_type": "PER_TENSOR", "v_quant_type": "PER_TENSOR", "kv_cache_bit_width": 8}
+        attended, *_ = self._writer.nodes(
+            "GroupQueryAttention",
+            [*inputs, "", "", f"{part}_counts"],
+            [self._writer.fresh("GroupQueryAttention"), *names["present"]],
+            domain=MICROSOFT,
+            num_heads=self._heads,
+            kv_num_heads=self._heads,
+            scale=scale,
+            **(kinds if quantized else {}),
+        )
+        return self._writer.node("Reshape", [attended, self._flat])
+
+    def inputs(self, layers: int) -> Sequence[onnx.ValueInfoProto]:
+        """Return the graph's inputs for `layers` layers."""
+        found = [helper.make_tensor_value_info("places", TensorProto.INT64, ["N"])]
+        for part in (STAGING, BATCH):
+            rows, tokens = f"{part} rows", f"{part} tokens"
+            found += [
+                helper.make_tensor_value_info(f"{part}_slots", TensorProto.INT64, [rows, tokens]),
+                helper.make_tensor_value_info(f"{part}_counts", TensorProto.INT32, [rows]),
+                helper.make_tensor_value_info(f"{part}_seqlens_k", TensorProto.INT32, [rows]),
+            ]
+        return [*found, *self._caches(layers, "past")]
+
+    def outputs(self, layers: int) -> Sequence[onnx.ValueInfoProto]:
+        """Return the graph's outputs for `layers` layers."""
+        return self._caches(layers, "present")
+
+    def _caches(self, layers: int, side: str) -> list[onnx.ValueInfoProto]:
+        return [
+            helper.make_tensor_value_info(
+                name, _TYPES[self._types[part]], [f"{part} rows", self._heads, "M", self._head_size]
+            )
+            for part in (STAGING, BATCH)
+            for layer in range(layers)
+            for name in _names(part, layer)[side]
+        ]
+
+
+def _names(part: str, layer: int) -> dict[str, list[str]]:
+    return {side: [f"{part}.{side}.{layer}.{kind}" for kind in ("key", "value")] for side in ("past", "present")}

@@ -1,0 +1,72 @@
+"""Fit keys and values to an int8 cache, by weights alone.
+
+Attention does not change when a constant is taken from every key of a channel (the softmax takes it away again), when a
+key's channel is divided by what the query's is multiplied with, or when a value's channel is shifted and scaled and the
+output product puts it back. So every channel is centred and stretched to the range of an int8, and rounding is all that
+is left to do where keys and values are stored. The result is the same function as before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import GPT2LMHeadModel
+
+from generation.export.graph import Parameters
+
+LARGEST = 127
+# What was seen is not all that comes; past the range, values are clipped.
+MARGIN = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Smallest and largest of every channel of one layer's keys, then values: [2, E] each."""
+
+    lowest: NDArray[np.float32]
+    highest: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def measure(model: GPT2LMHeadModel, ids: Sequence[int]) -> list[Range]:
+    """Run the model over `ids`, a context at a time, and return what each layer's keys and values reach."""
+    seen: list[list[torch.Tensor]] = [[] for _ in range(model.config.n_layer)]
+    hooks = [
+        model.get_submodule(f"transformer.h.{place}.attn.c_attn").register_forward_hook(
+            lambda _, __, output, outputs=outputs: outputs.append(output[0])
+        )
+        for place, outputs in enumerate(seen)
+    ]
+    try:
+        for start in range(0, len(ids), model.config.n_positions):
+            model(torch.tensor([ids[start : start + model.config.n_positions]]), use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    result = []
+    for outputs in seen:
+        both = torch.cat(outputs)[:, model.config.n_embd :].reshape(-1, 2, model.config.n_embd)
+        result.append(Range(both.amin(dim=0).numpy(), both.amax(dim=0).numpy()))
+    return result
+
+
+def fold(parameters: Parameters, ranges: Sequence[Range]) -> Parameters:
+    """Return parameters of the same function whose keys and values lie in -127..127, wherever `ranges` holds."""
+    result = dict(parameters)
+    for layer, found in enumerate(ranges):
+        stem = f"transformer.h.{layer}.attn"
+        middle = (found.highest + found.lowest) / 2
+        half = (found.highest - found.lowest) / 2 * MARGIN
+        step = np.where(half > 0, half / LARGEST, 1).astype(np.float32)
+        query, key, value = np.split(parameters[f"{stem}.c_attn.weight"], 3, axis=1)
+        query_bias, key_bias, value_bias = np.split(parameters[f"{stem}.c_attn.bias"], 3)
+        result[f"{stem}.c_attn.weight"] = np.concatenate([query * step[0], key / step[0], value / step[1]], axis=1)
+        result[f"{stem}.c_attn.bias"] = np.concatenate(
+            [query_bias * step[0], (key_bias - middle[0]) / step[0], (value_bias - middle[1]) / step[1]]
+        )
+        projection = parameters[f"{stem}.c_proj.weight"]
+        result[f"{stem}.c_proj.weight"] = projection * step[1][:, None]
+        result[f"{stem}.c_proj.bias"] = parameters[f"{stem}.c_proj.bias"] + middle[1] @ projection
+    return result

@@ -1,0 +1,81 @@
+"""Products with weights of 4 bits: a scale for each block of 32 weights, activations in 8 bits a block.
+
+The embedding table is stored once, for lookup and for the language model head. Blocks of 32, not more: with larger ones
+onnxruntime's kernels round differently for one row than for several, and an answer would depend on its company.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.export.nodes import MICROSOFT, GraphWriter
+from generation.export.products import Linear
+from generation.export.quantize import BLOCK, quantize_blocks
+
+# Tells the operator to multiply in 8 bits.
+INT8_ACCURACY = 4
+
+
+class Int4Products:
+    """Weights are unsigned nibbles around 8."""
+
+    def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+        self._writer = writer
+        self._vocabulary, self._width = table.shape
+        self._table = self._weight("transformer.wte.weight", table)
+
+    def _weight(self, name: str, rows: NDArray[np.float32]) -> list[str]:
+        """Store a matrix [outputs, inputs]; return the names of its nibbles and its scales."""
+        blocks = quantize_blocks(rows)
+        return [self._writer.constant(name, blocks.values), self._writer.constant(f"{name}.scale", blocks.scales)]
+
+    def embed(self, ids: str) -> str:
+        """Look up and scale back: the operator wants a scale of as many dimensions as the nibbles have."""
+        values, scales = self._table
+        shape = self._writer.constant("int4.table_scales", np.array([self._vocabulary, -1, 1], np.int64))
+        rows = self._writer.node(
+            "GatherBlockQuantized",
+            [values, ids, self._writer.node("Reshape", [scales, shape])],
+            domain=MICROSOFT,
+            gather_axis=0,
+            quantize_axis=2,
+            block_size=BLOCK,
+            bits=4,
+        )
+        return self._writer.node(
+            "Reshape", [rows, self._writer.constant("int4.hidden", np.array([-1, self._width], np.int64))]
+        )
+
+    def linear(self, layer: Linear, value: str) -> str:
+        """One operator, bias included."""
+        weight = self._weight(f"{layer.name}.weight", layer.weight.T)
+        bias = self._writer.constant(f"{layer.name}.bias", layer.bias)
+        return self._product([value, *weight, "", "", bias], *layer.weight.shape)
+
+    def gelu(self, layer: Linear, value: str) -> str:
+        """GELU of the product."""
+        return self._writer.node("FastGelu", [self.linear(layer, value)], domain=MICROSOFT)
+
+    def residual(self, layer: Linear, value: str, hidden: str) -> str:
+        """Add to the product."""
+        return self._writer.node("Add", [hidden, self.linear(layer, value)])
+
+    def keep(self, positions: str, *values: str) -> list[str]:
+        """Gather each."""
+        return [self._writer.node("Gather", [value, positions]) for value in values]
+
+    def logits(self, value: str, output: str) -> None:
+        """The table again."""
+        self._product([value, *self._table], self._width, self._vocabulary, output)
+
+    def _product(self, inputs: list[str], width: int, outputs: int, name: str | None = None) -> str:
+        return self._writer.nodes(
+            "MatMulNBits",
+            inputs,
+            [name or self._writer.fresh("MatMulNBits")],
+            domain=MICROSOFT,
+            K=width,
+            N=outputs,
+            bits=4,
+            block_size=BLOCK,
+            accuracy_level=INT8_ACCURACY,
+        )[0]
