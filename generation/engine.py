@@ -10,6 +10,7 @@ from generation.prefix import PrefixCache
 from generation.runner import LanguageModel, Runner
 from generation.scheduler import Group, Limits
 from generation.sequence import Request, Sequence, TextCodec
+from generation.speculation import Speculation
 from generation.stream import Mailbox, TokenStream
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,14 @@ class Engine:
     """Runs requests on a model, all in one batch. Every public method may be called from any thread."""
 
     def __init__(
-        self, model: LanguageModel, codec: TextCodec, limits: Limits, prefix: PrefixCache | None = None
+        self,
+        model: LanguageModel,
+        codec: TextCodec,
+        limits: Limits,
+        prefix: PrefixCache | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
-        self._runner = Runner(model, limits, prefix)
+        self._runner = Runner(model, limits, prefix, speculation)
         self._scheduler = self._runner.scheduler
         self._codec = codec
         self._condition = threading.Condition()

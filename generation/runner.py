@@ -17,6 +17,7 @@ from generation.pace import Pace
 from generation.prefix import PrefixCache, chunk_keys
 from generation.scheduler import Group, Limits, Scheduler
 from generation.sequence import LENGTH, TIMEOUT, PromptScores, Sequence, Token, score
+from generation.speculation import Drafter, Speculation
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +50,26 @@ class LanguageModel(Protocol):
     def prefill(self, row: int, ids: Ids[int], start: int, wanted: Ids[int]) -> Logits:
         """Compute `ids` after `start` tokens of `row`; return logits for the `wanted` of them."""
 
-    def decode(self, ids: Ids[int], lengths: Ids[int]) -> Logits:
-        """Compute one token for each of the first rows; return logits, [rows, vocabulary]."""
+    def decode(self, ids: Ids[Ids[int]], lengths: Ids[int]) -> Logits:
+        """Compute the tokens that follow in each of the first rows; return logits for all, row by row."""
 
 
 class Runner:
     """Carries requests from the scheduler's queue through the model to their mailboxes."""
 
-    def __init__(self, model: LanguageModel, limits: Limits, prefix: PrefixCache | None = None) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        limits: Limits,
+        prefix: PrefixCache | None = None,
+        speculation: Speculation | None = None,
+    ) -> None:
         self.scheduler = Scheduler(limits)
         self.pace = Pace()
         self._model = model
         self._cache = model.cache
         self._prefix = prefix
+        self._speculation = speculation
         self._chunk = limits.chunk
 
     def sweep_and_admit(self) -> None:
@@ -154,45 +162,61 @@ class Runner:
             update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
             if update is not None:
                 group.mailbox.post(update)
+        source = group.staging
         for sequence in group.sequences:
             if sequence.finish_reason is None:
-                self._cache.copy(group.staging, self.scheduler.join(group, sequence), sequence.length)
+                row = self.scheduler.join(group, sequence)
+                self._cache.copy(source, row, sequence.length)
+                source = row  # the same tokens, and the copy is cheaper from there
+                if self._speculation is not None:
+                    sequence.drafter = Drafter(request.prompt)
+                    sequence.drafter.push(sequence.last_token)
         self._leave_staging(group)
         self._retire(group, [sequence for sequence in group.sequences if sequence.finish_reason])
+
+    def _guesses(self, running: list[Sequence]) -> list[list[int]]:
+        """Return the tokens that may follow the newest one of every sequence: none, where nothing is guessed."""
+        drafters = [sequence.drafter for sequence in running if sequence.drafter is not None]
+        if self._speculation is None or len(drafters) < len(running):
+            return [[] for _ in running]
+        return self._speculation.plan(drafters, [s.request.max_tokens - s.generated - 1 for s in running])
 
     def _decode(self) -> None:
         running = list(self.scheduler.running)
         owners = [self.scheduler.owner[sequence] for sequence in running]
+        guesses = self._guesses(running)
+        tokens = [[sequence.last_token, *guess] for sequence, guess in zip(running, guesses, strict=True)]
         began = time.perf_counter()
         try:
-            logits = self._model.decode([s.last_token for s in running], [s.length for s in running])
+            logits = self._model.decode(tokens, [s.length for s in running])
         except Exception:
             log.exception("a decode step failed")
             for group in dict.fromkeys(owners):
                 self.abandon(group, GenerationFailedError("a decode step failed"))
             return
-        self.pace.saw_step(time.perf_counter() - began)
-        for sequence in running:
-            sequence.length += 1
-        self._hand_out(running, owners, logits)
+        seconds = time.perf_counter() - began
+        self.pace.saw_step(seconds)
+        if self._speculation is not None:
+            self._speculation.saw(len(logits), seconds)
+        self._hand_out(running, owners, guesses, logits)
         for sequence, group in zip(reversed(running), reversed(owners), strict=True):
             if sequence.finish_reason and not sequence.retired:
                 self._retire(group, [sequence])
 
-    def _hand_out(self, running: list[Sequence], owners: list[Group], logits: Logits) -> None:
-        """Choose the next token of every running sequence, and report what is certain."""
+    def _hand_out(self, running: list[Sequence], owners: list[Group], guesses: list[list[int]], logits: Logits) -> None:
+        """Choose the next tokens of every running sequence, and report what is certain."""
         failed: dict[Group, ApiError] = {}
-        for sequence, group, row in zip(running, owners, logits, strict=True):
+        first = 0
+        for sequence, group, guess in zip(running, owners, guesses, strict=True):
+            rows = logits[first : first + 1 + len(guess)]
+            first += len(rows)
             try:
-                update = sequence.take(row)
+                _choose(sequence, group, guess, rows)
             except ApiError as error:
                 failed[group] = error
             except Exception:
                 log.exception("choosing a token failed")
                 failed[group] = GenerationFailedError("choosing a token failed")
-            else:
-                if update is not None:
-                    group.mailbox.post(update)
         for group, reason in failed.items():
             self.abandon(group, reason)
 
@@ -212,3 +236,16 @@ class Runner:
                 self._cache.release(len(self.scheduler.running))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
+
+
+def _choose(sequence: Sequence, group: Group, guess: list[int], rows: Logits) -> None:
+    """Choose a token from each row for as long as the guess holds: a row is right only if those before it were."""
+    for place, row in enumerate(rows):
+        sequence.length += 1
+        update = sequence.take(row)
+        if update is not None:
+            group.mailbox.post(update)
+        if sequence.drafter is not None:
+            sequence.drafter.push(sequence.last_token)
+        if sequence.finish_reason is not None or guess[place : place + 1] != [sequence.last_token]:
+            return

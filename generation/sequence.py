@@ -6,7 +6,7 @@ stop strings, and knows why it ended. It holds no tensors.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from generation.sampling import Sampler, SamplingParams, log_softmax, top_k_ids
 from generation.stopping import StopMatcher
 from generation.tokenizer import Detokenizer
+
+if TYPE_CHECKING:
+    from generation.speculation import Drafter
 
 STOP, LENGTH, TIMEOUT = "stop", "length", "timeout"
 
@@ -128,6 +131,7 @@ class Sequence:
         self.last_token = request.prompt[-1]
         self.finish_reason: str | None = None
         self.retired = False
+        self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
         self._end_of_text = codec.end_of_text
         self._sampler = Sampler(request.sampling, choice, request.prompt, codec.end_of_text)

@@ -92,15 +92,17 @@ class FakeModel:
             return np.empty((0, VOCABULARY), np.float32)
         return np.stack([logits_after(history[: start + place + 1]) for place in wanted])
 
-    def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
+    def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> NDArray[np.float32]:
         if self.fail_decode:
             raise RuntimeError("decode fails")
         self.batches.append(len(ids))
         rows = []
-        for row, (token, length) in enumerate(zip(ids, lengths, strict=True)):
-            history = [*self.cache.history(row, length), token]
+        for row, (tokens, length) in enumerate(zip(ids, lengths, strict=True)):
+            history = self.cache.history(row, length)
+            for token in tokens:
+                history = [*history, token]
+                rows.append(logits_after(history))
             self.cache.rows[row] = history
-            rows.append(logits_after(history))
         return np.stack(rows)
 
 

@@ -1,7 +1,7 @@
-"""The same request, the same answer: real graphs, random mixes of requests, with and without prefix reuse."""
+"""The same request, the same answer: real graphs, random mixes, with and without prefix reuse and speculation."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from generation.prefix import PrefixCache
 from generation.sampling import SamplingParams
 from generation.scheduler import Limits
 from generation.sequence import Request
+from generation.speculation import Drafter, Speculation
 from generation.stream import Item
 from generation.tokenizer import Tokenizer
 
@@ -24,22 +25,31 @@ SYSTEM = "Once upon a time there was a little girl. She had a red ball and a sma
 TAILS = ("", "She", "The dog ran away", "It was sunny and she", "x" * 60)
 
 
-def _engine(folder: Path, prefix_bytes: int) -> Engine:
-    model = Model(open_session(folder / "model.onnx", 2), read_config(folder), batch=16, staging=4)
+class Eager(Speculation):
+    """Guesses whenever it can, whether or not it pays."""
+
+    def _pays(self, drafters: Sequence[Drafter], drafts: Sequence[list[int]]) -> bool:
+        return True
+
+
+def _engine(folder: Path, *, clever: bool) -> Engine:
+    config = read_config(folder)
+    model = Model(open_session(folder / "model.onnx", 2), config, batch=16, staging=4)
     limits = Limits(rows=16, staging=4, tokens=16 * 400, chunk=CHUNK, waiting=64)
-    prefix = PrefixCache(prefix_bytes) if prefix_bytes else None
-    engine = Engine(model, Tokenizer.load(folder / "tokenizer.json"), limits, prefix)
+    prefix = PrefixCache(1 << 24) if clever else None
+    guesses = Eager(8, 16) if clever and config.cache == "int8" else None
+    engine = Engine(model, Tokenizer.load(folder / "tokenizer.json"), limits, prefix, guesses)
     engine.start()
     return engine
 
 
-@pytest.fixture(scope="module", params=["bundled int8", "random fp32"])
+@pytest.fixture(scope="module", params=["bundled int8", "random int4", "random fp32"])
 def engines(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Iterator[tuple[Tokenizer, Engine, Engine]]:
-    """A tokenizer, an engine that reuses prefixes and one that does not."""
-    folder = Settings().model_dir if request.param == "bundled int8" else artifacts["fp32"]
-    reusing, plain = _engine(folder, 1 << 24), _engine(folder, 0)
-    yield Tokenizer.load(folder / "tokenizer.json"), reusing, plain
-    reusing.stop()
+    """A tokenizer, an engine that reuses prefixes and guesses ahead, and one that does neither."""
+    folder = Settings().model_dir if request.param == "bundled int8" else artifacts[request.param.split()[1]]
+    clever, plain = _engine(folder, clever=True), _engine(folder, clever=False)
+    yield Tokenizer.load(folder / "tokenizer.json"), clever, plain
+    clever.stop()
     plain.stop()
 
 
@@ -66,11 +76,11 @@ _asked = st.tuples(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(_asked, min_size=2, max_size=10))
-def test_an_answer_does_not_depend_on_its_company_or_on_reuse(
+def test_an_answer_does_not_depend_on_company_reuse_or_guesses(
     engines: tuple[Tokenizer, Engine, Engine],
     asked: list[tuple[str, int, int, SamplingParams, tuple[str, ...]]],
 ) -> None:
-    tokenizer, reusing, plain = engines
+    tokenizer, clever, plain = engines
     requests = [
         Request(tuple(tokenizer.encode(SYSTEM + tail)), tokens, choices, sampling=sampling, stop=stop, logprobs=2)
         for tail, tokens, choices, sampling, stop in asked
@@ -78,7 +88,7 @@ def test_an_answer_does_not_depend_on_its_company_or_on_reuse(
 
     async def compare() -> None:
         alone = [await _answer(plain, request) for request in requests]
-        for engine in (plain, reusing):
+        for engine in (plain, clever):
             together = await asyncio.gather(*(_answer(engine, request) for request in requests))
             for mine, others in zip(alone, together, strict=True):
                 # Updates of different choices may interleave differently; each choice must be the same to the bit.

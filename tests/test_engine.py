@@ -27,7 +27,7 @@ class GatedModel(FakeModel):
         self.gate = threading.Semaphore(0)
         self.stepped = threading.Event()
 
-    def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
+    def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> NDArray[np.float32]:
         self.stepped.set()
         self.gate.acquire()
         return super().decode(ids, lengths)

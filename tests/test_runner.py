@@ -1,11 +1,13 @@
 """The step, run by hand on a model of a few lines. An oracle computes every answer alone, from the same logits."""
 
 import time
+from collections.abc import Sequence as SequenceOf
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from generation.errors import DeadlineError, GenerationFailedError
 from generation.prefix import PrefixCache
@@ -13,13 +15,21 @@ from generation.runner import Runner
 from generation.sampling import Sampler
 from generation.scheduler import Group, Limits
 from generation.sequence import Request, Sequence, Update, score
+from generation.speculation import Drafter, Speculation
 from generation.stream import Mailbox
 from tests.fakes import END, ByteCodec, FakeModel, logits_after, mailbox, reasons, request, scores, texts
 
 
-def _runner(model: FakeModel, *, chunk: int = 8, tokens: int = 4000, prefix: PrefixCache | None = None) -> Runner:
+def _runner(
+    model: FakeModel,
+    *,
+    chunk: int = 8,
+    tokens: int = 4000,
+    prefix: PrefixCache | None = None,
+    speculation: Speculation | None = None,
+) -> Runner:
     rows, staging = 4, 2
-    return Runner(model, Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk), prefix)
+    return Runner(model, Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk), prefix, speculation)
 
 
 def _add(runner: Runner, asked: Request, timeout_s: float = 1e6) -> Mailbox:
@@ -329,3 +339,73 @@ def test_any_mix_of_arrivals_cancellations_and_failures(
             expected = [_oracle(asked, index) for index in range(asked.choices)]
             assert texts(box.items, asked.choices) == [text for text, _ in expected]
             assert reasons(box.items) == {index: reason for index, (_, reason) in enumerate(expected)}
+
+
+class Eager(Speculation):
+    """Guesses whenever it can, whether or not it pays."""
+
+    def _pays(self, drafters: SequenceOf[Drafter], drafts: SequenceOf[list[int]]) -> bool:
+        return True
+
+
+class Parrot(FakeModel):
+    """Its logits depend on the last two tokens only, so that greedy text soon goes round in circles."""
+
+    def decode(self, ids: SequenceOf[SequenceOf[int]], lengths: SequenceOf[int]) -> NDArray[np.float32]:
+        super().decode(ids, lengths)
+        rows = []
+        for row, (tokens, length) in enumerate(zip(ids, lengths, strict=True)):
+            history = self.cache.history(row, length + len(tokens))
+            rows += [logits_after(history[:end][-2:]) for end in range(length + 1, length + len(tokens) + 1)]
+        return np.stack(rows)
+
+
+GREEDY = {"do_sample": False, "ignore_eos": True}
+
+
+def _parrot(speculation: Speculation | None, *asked: Request) -> tuple[list[Mailbox], Parrot]:
+    model = Parrot()
+    runner = _runner(model, speculation=speculation)
+    boxes = [_add(runner, one) for one in asked]
+    _run(runner)
+    return boxes, model
+
+
+def test_guesses_that_come_true_save_steps_and_change_nothing() -> None:
+    asked = request("once", 300, **GREEDY)
+    (plain,), slow = _parrot(None, asked)
+    (guessed,), fast = _parrot(Eager(8, 4), asked)
+
+    assert texts(list(guessed.items)) == texts(list(plain.items))
+    assert reasons(list(guessed.items)) == {0: "length"}
+    assert len(fast.batches) < len(slow.batches) / 2
+
+
+@pytest.mark.parametrize("stop", ["e", "ab", "zq"])
+def test_a_stop_string_ends_a_sequence_within_a_guess(stop: str) -> None:
+    asked = request("once", 60, stop=(stop,), **GREEDY)
+    (plain,), _ = _parrot(None, asked)
+    (guessed,), _ = _parrot(Eager(8, 4), asked)
+
+    assert texts(list(guessed.items)) == texts(list(plain.items))
+    assert reasons(list(guessed.items)) == reasons(list(plain.items))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["abcabcab", "aaaa", "once"]), st.integers(1, 40), st.integers(0, 3), st.booleans()),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_guesses_change_nothing_in_any_company(mix: list[tuple[str, int, int, bool]]) -> None:
+    asked = [request(prompt, tokens, seed=seed, do_sample=sampled) for prompt, tokens, seed, sampled in mix]
+    runner = _runner(FakeModel(), speculation=Eager(8, 4))
+    boxes = [_add(runner, one) for one in asked]
+    _run(runner)
+
+    for one, box in zip(asked, boxes, strict=True):
+        text, reason = _oracle(one)
+        assert texts(list(box.items)) == [text]
+        assert reasons(list(box.items)) == {0: reason}
