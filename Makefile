@@ -4,6 +4,7 @@ PORT ?= 7071
 PRECISION ?= int8
 MODEL ?= distilbert/distilgpt2
 OUT ?= models/distilgpt2
+SOAK_MINUTES ?= 30
 # Further arguments for pip where torch is installed, such as the index of its CPU builds.
 TORCH_PIP_ARGS ?=
 
@@ -17,7 +18,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: run test test-heavy lint format model demo lock clean
+.PHONY: run test test-heavy fuzz soak lint format model demo lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -27,6 +28,13 @@ test: .venv-dev/installed $(RUNTIME)
 
 test-heavy: .venv-dev/installed $(RUNTIME)
 	$(DEV) -m pytest -m heavy
+
+# Requests made of the OpenAPI document; FUZZ_EXAMPLES for each route.
+fuzz: .venv-dev/installed .venv-fuzz/installed
+	$(DEV) -m pytest -m heavy -rP tests/test_fuzz.py
+
+soak: .venv-dev/installed
+	$(DEV) -m benchmarks.soak --minutes $(SOAK_MINUTES)
 
 lint: .venv-dev/installed
 	$(DEV) -m ruff check .
@@ -49,7 +57,7 @@ lock:
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev .venv-runtime .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -66,4 +74,9 @@ clean:
 	$(PYTHON313) -m venv .venv-runtime
 	.venv-runtime/bin/pip install --quiet --require-hashes -r requirements.txt
 	.venv-runtime/bin/pip install --quiet -r requirements-runtime.txt
+	@touch $@
+
+.venv-fuzz/installed: requirements-fuzz.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/pip install --quiet -r requirements-fuzz.txt
 	@touch $@

@@ -27,7 +27,7 @@ class SamplingFields(Body):
     min_p: float = Field(0.0, ge=0, le=1, description="keep tokens with this part of the likeliest token's probability")
     typical_p: float = Field(1.0, gt=0, le=1, description="keep the most typical tokens with this much probability")
     repetition_penalty: float = Field(
-        1.0, gt=0, le=10, description="divide the score of every token seen in prompt or text; 1 = off"
+        1.0, ge=0.01, le=10, description="divide the score of every token seen in prompt or text; 1 = off"
     )
     seed: int | None = Field(
         None, ge=-SEED_LIMIT, lt=SEED_LIMIT, description="same seed and request, same answer; null = a fresh one"

@@ -49,7 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"top_k": -2}, "top_k", "greater than or equal to -1"),
     ({"min_p": 1.5}, "min_p", "less than or equal to 1"),
     ({"typical_p": 0}, "typical_p", "greater than 0"),
-    ({"repetition_penalty": 0}, "repetition_penalty", "greater than 0"),
+    ({"repetition_penalty": 1e-320}, "repetition_penalty", "greater than or equal to 0.01"),
     ({"frequency_penalty": 2.5}, "frequency_penalty", "less than or equal to 2"),
     ({"presence_penalty": -2.5}, "presence_penalty", "greater than or equal to -2"),
     ({"logit_bias": {"5": 101}}, "logit_bias", "less than or equal to 100"),
