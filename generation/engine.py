@@ -12,6 +12,7 @@ from generation.scheduler import Group, Limits
 from generation.sequence import Request, Sequence, TextCodec
 from generation.speculation import Speculation
 from generation.stream import Mailbox, TokenStream
+from generation.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,12 @@ class Engine:
         limits: Limits,
         prefix: PrefixCache | None = None,
         speculation: Speculation | None = None,
+        *,
+        telemetry: Telemetry | None = None,
     ) -> None:
-        self._runner = Runner(model, limits, prefix, speculation)
+        self._runner = Runner(model, limits, prefix, speculation, telemetry=telemetry)
         self._scheduler = self._runner.scheduler
+        self.telemetry = self._runner.telemetry
         self._codec = codec
         self._condition = threading.Condition()
         self._stop_at: float | None = None
@@ -55,12 +59,21 @@ class Engine:
 
     def enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
         """Queue requests whose answers go to `mailbox`; see `submit`."""
+        try:
+            self._enqueue(requests, mailbox)
+        except ApiError as error:
+            self.telemetry.rejected(error)
+            raise
+
+    def _enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
         self._scheduler.check(requests)
-        now = time.monotonic()
         groups = []
         for request in requests:
             sequences = [Sequence(request, number, self._codec) for number in range(request.choices)]
-            groups.append(Group(request, sequences, mailbox, deadline=now + request.timeout_s))
+            timeline = self.telemetry.submitted(len(request.prompt))
+            deadline = timeline.submitted + request.timeout_s
+            group = Group(request, sequences, mailbox, deadline, timeline=timeline, on_close=self.telemetry.closed)
+            groups.append(group)
         with self._condition:
             if self.failure is not None:
                 raise NotReadyError(_FAILED)
@@ -86,6 +99,16 @@ class Engine:
     def waiting(self) -> int:
         """Requests in the queue."""
         return len(self._scheduler.waiting)
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens of the cache that the admitted requests may come to need."""
+        return self._scheduler.reserved_tokens
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens that the cache may hold."""
+        return self._scheduler.limits.tokens
 
     def _notify(self) -> None:
         with self._condition:

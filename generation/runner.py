@@ -18,6 +18,7 @@ from generation.prefix import PrefixCache, chunk_keys
 from generation.scheduler import Group, Limits, Scheduler
 from generation.sequence import LENGTH, TIMEOUT, PromptScores, Sequence, Token, score
 from generation.speculation import Drafter, Speculation
+from generation.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,12 @@ class Runner:
         limits: Limits,
         prefix: PrefixCache | None = None,
         speculation: Speculation | None = None,
+        *,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.scheduler = Scheduler(limits)
         self.pace = Pace()
+        self.telemetry = telemetry or Telemetry()
         self._model = model
         self._cache = model.cache
         self._prefix = prefix
@@ -122,13 +126,16 @@ class Runner:
     def _prefill(self, group: Group) -> None:
         if group.prefilled == 0:
             self._reuse_prefix(group)
+            self.telemetry.admitted(group)
         request, start = group.request, group.prefilled
         ids = request.prompt[start : start + self._chunk]
         last = start + len(ids) == len(request.prompt)
         first_wanted = 0 if request.score_prompt else len(ids) - 1 if last else len(ids)
         began = time.perf_counter()
         logits = self._model.prefill(group.staging, ids, start, range(first_wanted, len(ids)))
-        self.pace.saw_prefill(time.perf_counter() - began, len(ids))
+        seconds = time.perf_counter() - began
+        self.pace.saw_prefill(seconds, len(ids))
+        self.telemetry.prefilled(seconds)
         group.prefilled += len(ids)
         if request.score_prompt:
             following = request.prompt[start + 1 : start + 1 + len(ids)]
@@ -162,6 +169,7 @@ class Runner:
             update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
             if update is not None:
                 group.mailbox.post(update)
+        self.telemetry.began(group)
         source = group.staging
         for sequence in group.sequences:
             if sequence.finish_reason is None:
@@ -199,6 +207,7 @@ class Runner:
         if self._speculation is not None:
             self._speculation.saw(len(logits), seconds)
         self._hand_out(running, owners, guesses, logits)
+        self.telemetry.stepped(running, len(logits), seconds)
         for sequence, group in zip(reversed(running), reversed(owners), strict=True):
             if sequence.finish_reason and not sequence.retired:
                 self._retire(group, [sequence])

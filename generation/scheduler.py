@@ -7,7 +7,7 @@ lowest free rows.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from generation.errors import ApiError, OverloadedError, TooLargeError
 from generation.sequence import Request, Sequence, Token
 from generation.stream import Mailbox
+from generation.telemetry import Timeline
 
 # A short chunk costs more than its tokens: the weights are read either way.
 LEAST_CHUNK_COST = 32
@@ -32,11 +33,15 @@ class Group:
     prefilled: int = 0
     prompt_scores: list[Token] = field(default_factory=list)
     closed: bool = False
+    timeline: Timeline = field(default_factory=Timeline)
+    on_close: Callable[["Group", ApiError | None], None] | None = None
 
     def close(self, error: ApiError | None = None) -> None:
         """Say that nothing follows from this request; only the first call counts."""
         if not self.closed:
             self.closed = True
+            if self.on_close is not None:
+                self.on_close(self, error)
             self.mailbox.close(error)
 
 

@@ -131,6 +131,7 @@ class Sequence:
         self.last_token = request.prompt[-1]
         self.finish_reason: str | None = None
         self.retired = False
+        self.counted, self.token_at = 0, 0.0  # tokens that telemetry has counted, and when it did
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
         self._end_of_text = codec.end_of_text
