@@ -57,7 +57,7 @@ lock:
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
