@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, get_origin
 
 FORMAT = 2
-_ADVICE = "export the model again, or point MODEL_DIR at another folder"
+CHECKED_FILES = ("model.onnx", "tokenizer.json")
+ADVICE = "export the model again, or point MODEL_DIR at another folder"
 
 
 class ArtifactError(RuntimeError):
@@ -48,18 +49,21 @@ def read_config(folder: Path) -> ArtifactConfig:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"no model in {folder}: {path.name} is missing; {_ADVICE}") from None
+        raise ArtifactError(f"no model in {folder}: {path.name} is missing; {ADVICE}") from None
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); {_ADVICE}") from None
+        raise ArtifactError(f"{path} cannot be read ({error}); {ADVICE}") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else None
-        raise ArtifactError(f"{path} has format {found!r}, this version reads format {FORMAT}; {_ADVICE}")
+        raise ArtifactError(f"{path} has format {found!r}, this version reads format {FORMAT}; {ADVICE}")
     values = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
     for one in fields(ArtifactConfig):
         value, kind = values[one.name], _KINDS[one.name]
         wrong = not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0))
         if wrong:
-            raise ArtifactError(f"{path}: {one.name!r} is {value!r}, not a valid {kind.__name__}; {_ADVICE}")
+            raise ArtifactError(f"{path}: {one.name!r} is {value!r}, not a valid {kind.__name__}; {ADVICE}")
+    for name in CHECKED_FILES:
+        if not isinstance(values["files"].get(name), str):  # type: ignore[union-attr]
+            raise ArtifactError(f"{path} has no checksum of {name}; {ADVICE}")
     return ArtifactConfig(**values)  # type: ignore[arg-type]
 
 
@@ -74,9 +78,9 @@ def verify_files(folder: Path, config: ArtifactConfig) -> None:
             with (folder / name).open("rb") as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise ArtifactError(f"{folder / name} cannot be read ({error.strerror}); {_ADVICE}") from None
+            raise ArtifactError(f"{folder / name} cannot be read ({error.strerror}); {ADVICE}") from None
         if actual != expected:
             raise ArtifactError(
                 f"{folder / name} is damaged or belongs to another model: its sha256 is {actual[:12]}..., "
-                f"config.json says {expected[:12]}...; {_ADVICE}"
+                f"config.json says {expected[:12]}...; {ADVICE}"
             )

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from generation.artifact import ArtifactConfig, ArtifactError
+from generation.artifact import ADVICE, ArtifactConfig, ArtifactError
 from generation.cache import KVCache
 from generation.machine import has_exact_int8_products
 
@@ -41,6 +41,31 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
     except Exception as error:
         # onnxruntime's exception classes share no base but Exception.
         raise ArtifactError(f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}") from error
+
+
+def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
+    """Compare the caches and logits of the graph with the sizes in ``config.json``.
+
+    The cache is bound by address: where the two disagree, the graph would write past the end of it.
+
+    Raises:
+        ArtifactError: they are not of one model.
+    """
+    element = {"float32": "float", "int8": "int8"}.get(config.cache)
+    wanted: dict[str, tuple[str, list[Any]]] = {}
+    for part, kind in ((STAGING, "float"), (BATCH, element)):
+        for layer in range(config.layers):
+            for entry in ("key", "value"):
+                name = f"{part}.past.{layer}.{entry}"
+                wanted[name] = (f"tensor({kind})", [config.heads, config.head_size])
+    found = {
+        one.name: (one.type, [size for size in one.shape if isinstance(size, int)])
+        for one in session.get_inputs()
+        if ".past." in one.name
+    }
+    vocabulary = session.get_outputs()[0].shape[-1]
+    if found != wanted or vocabulary != config.vocabulary:
+        raise ArtifactError(f"model.onnx and config.json belong to different models; {ADVICE}")
 
 
 class _Step:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from generation import __version__
-from generation.artifact import ArtifactConfig, ArtifactError, read_config, verify_files
+from generation.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
 from generation.config import Settings
 from generation.errors import NotReadyError
 from generation.machine import cpu_limit, memory_limit
@@ -141,7 +141,7 @@ def load(settings: Settings) -> Loaded:
     # Imported here, in the loading thread: they cost a good part of the cold start.
     from generation.cache import bytes_per_token
     from generation.engine import Engine
-    from generation.model import Model, open_session
+    from generation.model import Model, check_graph, open_session
     from generation.prefix import PrefixCache
     from generation.scheduler import Limits
     from generation.speculation import Speculation
@@ -171,7 +171,8 @@ def load(settings: Settings) -> Loaded:
     if damaged:
         raise damaged[0]
     if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
-        raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; export them again")
+        raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; {ADVICE}")
+    check_graph(session, config)
 
     per_token = bytes_per_token(config.layers, config.heads, config.head_size, config.cache)
     per_staged = bytes_per_token(config.layers, config.heads, config.head_size, "float32")

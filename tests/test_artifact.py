@@ -9,7 +9,11 @@ from generation.artifact import ArtifactError, read_config, verify_files
 
 GOOD: dict[str, Any] = {
     "format": 2, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
-    "precision": "fp32", "cache": "float32", "files": {"model.onnx": hashlib.sha256(b"graph").hexdigest()},
+    "precision": "fp32", "cache": "float32",
+    "files": {
+        "model.onnx": hashlib.sha256(b"graph").hexdigest(),
+        "tokenizer.json": hashlib.sha256(b"tokenizer").hexdigest(),
+    },
     "source": {"model": "someone/some-model", "revision": None},
 }  # fmt: skip
 
@@ -18,6 +22,7 @@ GOOD: dict[str, Any] = {
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(GOOD))
     (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "tokenizer.json").write_bytes(b"tokenizer")
     return tmp_path
 
 

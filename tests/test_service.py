@@ -1,6 +1,5 @@
 """Loading, states, and what a fresh process imports."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -50,20 +49,6 @@ def test_a_damaged_artifact_is_refused_with_what_to_do(artifacts: dict[str, Path
     with pytest.raises(NotReadyError, match="export the model again, or point MODEL_DIR") as caught:
         service.loaded()
     assert caught.value.retry_after_s is None, "trying again does not help"
-
-
-def test_a_tokenizer_of_another_model_is_refused_even_with_its_checksum(
-    artifacts: dict[str, Path], tmp_path: Path
-) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(artifacts["int8"], folder)
-    shutil.copy(Settings().model_dir / "tokenizer.json", folder)
-    config = json.loads((folder / "config.json").read_text())
-    del config["files"]["tokenizer.json"]
-    (folder / "config.json").write_text(json.dumps(config))
-    service = Service(Settings(model_dir=folder)).start()
-    assert service.wait(60) is State.FAILED
-    assert "belong to different models" in (service.reason or "")
 
 
 def test_a_cache_too_small_for_the_model_is_refused() -> None:
