@@ -12,6 +12,7 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from generation import completions as openai
 from generation import generate as plain
 from generation import health as status
+from generation import metrics as prometheus
 from generation import models as model_list
 from generation import openapi as contract
 from generation import tokenize as tokens
@@ -88,6 +89,12 @@ async def detokenize(req: Request) -> Response:
 async def openapi(req: Request) -> Response:
     """Describe the whole surface."""
     return await answer("openapi", req, lambda _: contract.get(service))
+
+
+@app.route("metrics", methods=["GET"])
+async def metrics(req: Request) -> Response:
+    """Report what was counted, for Prometheus."""
+    return await answer("metrics", req, lambda _: prometheus.get(service))
 
 
 @app.warm_up_trigger("context")

@@ -69,7 +69,7 @@ def _serve(options: argparse.Namespace) -> int:
     from function_app import app, service
 
     def stop(now: bool) -> None:  # noqa: FBT001 - the signature of a callback
-        threading.Thread(target=service.stop, args=(0.0 if now else service.settings.drain_s,)).start()
+        service.stop(0.0 if now else service.settings.drain_s)
 
     server = Server(LocalHost(app, ROOT / "host.json", options.key), options.host, service.settings.drain_s, stop)
     # uvicorn raises the signal that stopped it once more when it is done.

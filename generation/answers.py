@@ -42,7 +42,7 @@ class Health(Answer):
     health: Literal["ok", "failed"]
     version: str
     revision: str | None = Field(description="commit that the image was built from")
-    state: Literal["loading", "ready", "draining", "failed"]
+    state: Literal["loading", "ready", "draining", "stopped", "failed"]
     model: ServedModel | None = Field(description="null until it is loaded")
     uptime_s: float
     load_s: float | None = Field(description="seconds that loading took; null until it is done")

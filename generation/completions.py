@@ -19,6 +19,7 @@ from generation.guide import make_guide
 from generation.http import EventStream, collect, event, read_body
 from generation.logprobs import Report
 from generation.prompting import check_context, encode, timeout
+from generation.requestlog import note_prompts
 from generation.sampling import SamplingParams
 from generation.schemas import parse_json
 from generation.sequence import LENGTH, TIMEOUT, PromptScores, Update
@@ -32,6 +33,8 @@ async def post(service: Service, request: Request) -> Response:
     body = parse_json(CompletionBody, await read_body(request, service.settings.max_body_kb * 1024)).check()
     loaded = service.loaded()
     check_model(body.model, loaded)
+    if service.settings.log_prompts == "on":
+        note_prompts(*body.prompt)
     prompts = await _prompts(body, loaded)
     for prompt in prompts:
         check_context(len(prompt), body.max_tokens, loaded.config.context, "max_tokens")

@@ -46,6 +46,12 @@ class Settings:
     keep_alive_s: float = _number(15.0, 0.05, 200.0, "seconds of silence after which a stream gets a comment line")
     drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests get to finish at shutdown")
     max_body_kb: int = _number(1024, 1, 1 << 16, "KiB of a request body; past it 400")
+    log_prompts: str = _choice("off", ("off", "on"), "whether the log has the prompts of each request")
+    traces: str = _choice(
+        "auto",
+        ("auto", "off", "otlp", "applicationinsights"),
+        "where OpenTelemetry spans go; auto = where an exporter is configured",
+    )
     git_sha: str = field(default="", metadata={"text": "commit that the image was built from, shown by /api/health"})
 
     @classmethod

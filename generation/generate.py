@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from generation.errors import InvalidRequestError
 from generation.http import EventStream, collect, event, read_body
 from generation.prompting import check_context, encode, timeout
+from generation.requestlog import note_prompts
 from generation.sampling import SamplingParams
 from generation.schemas import GenerateBody, parse_json, parse_query
 from generation.sequence import Request as EngineRequest
@@ -39,6 +40,8 @@ async def get(service: Service, request: Request) -> Response:
 
 async def _respond(service: Service, request: Request, body: GenerateBody, *, sequences_only: bool) -> Response:
     loaded = service.loaded()
+    if service.settings.log_prompts == "on":
+        note_prompts(body.prompt)
     prompt = await encode(loaded.tokenizer, body.prompt)
     engine_request = EngineRequest(
         prompt=prompt,

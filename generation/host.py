@@ -7,10 +7,10 @@ the alphabetical order of the function names, first match wins.
 
 import hmac
 import json
-import math
 import re
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+
+LAST_WORDS_S = 5  # for what has been written to reach its readers
 
 Handler = Callable[..., Awaitable[Response]]
 
@@ -109,11 +111,12 @@ class LocalHost:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that ends running work when it is told to stop, rather than waiting for it."""
+    """A uvicorn server that drains when it is told to stop: it goes on answering until the running work has ended.
 
-    def __init__(self, host: LocalHost, address: str, grace_s: float, on_stop: Callable[[bool], None]) -> None:
-        # The engine ends what runs; the seconds on top are for writing its last words.
-        wait_s = math.ceil(grace_s) + 5
+    Requests that come meanwhile are answered too, by the app, which knows that it is draining: with 503.
+    """
+
+    def __init__(self, host: LocalHost, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
         super().__init__(
             uvicorn.Config(
                 host,
@@ -121,16 +124,27 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
-                timeout_graceful_shutdown=wait_s,
+                timeout_graceful_shutdown=LAST_WORDS_S,
             )
         )
         self._on_stop = on_stop
+        self._most_s = grace_s + LAST_WORDS_S
+        self._draining = False
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Handle SIGINT and SIGTERM. A second signal does not wait for anything."""
-        if not self.should_exit:
-            self._on_stop(sig == signal.SIGINT)
-        super().handle_exit(sig, frame)
+        if self._draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._draining = True
+        self._captured_signals.append(sig)
+        threading.Thread(target=self._drain, args=(sig == signal.SIGINT,), name="drain", daemon=True).start()
+
+    def _drain(self, now: bool) -> None:  # noqa: FBT001 - what `on_stop` is told
+        work = threading.Thread(target=self._on_stop, args=(now,), daemon=True)
+        work.start()
+        work.join(self._most_s)
+        self.should_exit = True
 
 
 def bind(address: str, port: int) -> socket.socket:

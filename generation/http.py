@@ -7,9 +7,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
-import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -18,13 +15,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from generation.errors import ApiError, InvalidBodyError
+from generation.requestlog import RequestRecord
 from generation.stream import Item, TokenStream
+from generation.telemetry import timelines
 
 log = logging.getLogger("generation.requests")
 
 POLL_S = 0.25
 DONE = "data: [DONE]\n\n"
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 def silence_access_log() -> None:
@@ -36,25 +34,32 @@ def silence_access_log() -> None:
 
 
 async def answer(name: str, request: Request, operation: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Run `operation` and return its response, or the response that its error stands for. Logs one line."""
-    began = time.monotonic()
-    given = request.headers.get("x-request-id", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    """Run `operation` and return its response, or the response that its error stands for.
+
+    One line is logged: now, or of a stream when it has ended.
+    """
+    record = RequestRecord(name, request.method, request.headers)
+    timelines.set(record.timelines)
     try:
         response = await operation(request)
         if not isinstance(response, Response):
             raise TypeError(f"{name} returned {type(response).__name__} instead of a response")  # noqa: TRY301
     except ApiError as error:
+        record.error_code = error.code
         response = JSONResponse(error.body(), error.status, error.headers())
     except ClientDisconnect:
         response = Response(status_code=499)  # nobody is there to read it
     except Exception:
-        log.exception("request %s failed", request_id)
-        unexpected = ApiError(f"an unexpected error happened; the log knows it as request {request_id}")
+        log.exception("request %s failed", record.id)
+        unexpected = ApiError(f"an unexpected error happened; the log knows it as request {record.id}")
+        record.error_code = unexpected.code
         response = JSONResponse(unexpected.body(), unexpected.status)
-    response.headers["x-request-id"] = request_id
-    milliseconds = (time.monotonic() - began) * 1000
-    log.info("%s %s status=%d ms=%.1f id=%s", request.method, name, response.status_code, milliseconds, request_id)
+    record.status = response.status_code
+    response.headers.update(record.headers())
+    if isinstance(response, EventStream):
+        response.record = record
+    else:
+        record.finish()
     return response
 
 
@@ -112,6 +117,7 @@ class EventStream(StreamingResponse):
         last: Callable[[], str] = str,
     ) -> None:
         self._stream = stream
+        self.record: RequestRecord | None = None
         super().__init__(
             self._events(encode, keep_alive_s, first, last),
             media_type="text/event-stream",
@@ -124,6 +130,8 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._stream.cancel()
+            if self.record is not None:
+                self.record.finish()
 
     async def _events(
         self, encode: Callable[[Item], str], keep_alive_s: float, first: str, last: Callable[[], str]
@@ -147,11 +155,17 @@ class EventStream(StreamingResponse):
                 upcoming = asyncio.ensure_future(anext(self._stream))
             yield last() + DONE
         except ApiError as error:
+            self._failed(error)
             yield event(error.body()) + DONE
         except Exception:
             log.exception("a stream failed")
+            self._failed(ApiError(""))
             yield event(ApiError("an unexpected error ended this stream").body()) + DONE
         finally:
             self._stream.cancel()
             if upcoming is not None:
                 upcoming.cancel()
+
+    def _failed(self, error: ApiError) -> None:
+        if self.record is not None:
+            self.record.error_code = error.code

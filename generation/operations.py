@@ -10,7 +10,7 @@ from generation import answers
 from generation.completions_schema import CompletionBody
 from generation.schemas import DetokenizeBody, GenerateBody, TokenizeBody
 
-JSON, EVENTS = "application/json", "text/event-stream"
+JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
 PROMPT = "Once upon a time"
 
 
@@ -123,5 +123,6 @@ OPERATIONS = (
         examples={"tokens": {"tokens": [10, 20, 30]}},
         errors=(400, 500, 503),
     ),
+    Operation("metrics", "get", "metrics", "What was counted, in Prometheus's text format", {TEXT: None}),
     Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),
 )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from generation import __version__
+from generation import __version__, tracing
 from generation.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
 from generation.config import Settings
 from generation.errors import NotReadyError
 from generation.machine import cpu_limit, memory_limit
+from generation.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from generation.engine import Engine
@@ -31,6 +32,7 @@ class State(StrEnum):
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
+    STOPPED = "stopped"
     FAILED = "failed"
 
 
@@ -53,16 +55,22 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.telemetry = Telemetry()
         self.started = time.time()
         self.load_s: float | None = None
         self.error: str | None = None
         self._begun = time.monotonic()
         self._loaded: Loaded | None = None
-        self._draining = False
+        self._draining = self._stopped = False
         self._done = threading.Event()
 
     def start(self) -> "Service":
-        """Load in a thread of its own, so that importing the app takes no longer; returns the service itself."""
+        """Load in a thread of its own, so that importing the app takes no longer; returns the service itself.
+
+        Raises:
+            SettingsError: traces are asked for and cannot be sent.
+        """
+        tracing.configure(self.settings.traces)
         threading.Thread(target=self._load, name="load", daemon=True).start()
         return self
 
@@ -77,7 +85,7 @@ class Service:
         if self.error is not None or (self._loaded is not None and self._loaded.engine.failure is not None):
             return State.FAILED
         if self._draining:
-            return State.DRAINING
+            return State.STOPPED if self._stopped else State.DRAINING
         return State.READY if self._loaded is not None else State.LOADING
 
     @property
@@ -86,6 +94,11 @@ class Service:
         if self.error is None and self.state is State.FAILED:
             return "the engine's thread has ended with an error; see the log"
         return self.error
+
+    @property
+    def engine(self) -> "Engine | None":
+        """The engine, in whatever state; None until the model is loaded."""
+        return self._loaded.engine if self._loaded is not None else None
 
     @property
     def uptime_s(self) -> float:
@@ -101,7 +114,7 @@ class Service:
         state = self.state
         if state is State.FAILED:
             raise NotReadyError(f"the model cannot be served: {self.reason}")
-        if state is State.DRAINING:
+        if self._draining:
             raise NotReadyError("this instance is shutting down; try again", retry_after_s=LOADING_RETRY_S)
         if self._loaded is None:
             raise NotReadyError("the model is loading; try again", retry_after_s=LOADING_RETRY_S)
@@ -116,10 +129,11 @@ class Service:
         self._draining = True
         if self._loaded is not None:
             self._loaded.engine.stop(grace_s)
+            self._ended()
 
     def _load(self) -> None:
         try:
-            self._loaded = load(self.settings)
+            self._loaded = load(self.settings, self.telemetry)
         except ArtifactError as error:
             self.error = str(error)
             log.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - the message says all
@@ -130,9 +144,14 @@ class Service:
         self._done.set()
         if self._loaded is not None and self._draining:
             self._loaded.engine.stop()
+            self._ended()
+
+    def _ended(self) -> None:
+        self._stopped = True
+        tracing.shutdown()
 
 
-def load(settings: Settings) -> Loaded:
+def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     """Load the model and start its engine.
 
     Raises:
@@ -204,6 +223,7 @@ def load(settings: Settings) -> Loaded:
         limits,
         PrefixCache(prefix_bytes) if prefix_bytes else None,
         Speculation(settings.speculate, rows) if guesses else None,
+        telemetry=telemetry,
     )
     engine.start()
     return Loaded(config, tokenizer, engine)

@@ -70,7 +70,7 @@ class Telemetry:
         self.batch = Histogram(SIZES)
         self.request_tokens = Histogram(TOKENS)
         self.prompt_tokens = self.cached_tokens = self.generated_tokens = 0
-        self.drafted = self.accepted = 0
+        self.prefix_hits = self.drafted = self.accepted = 0
         self.cancelled = 0
         self.finished: Counter[str] = Counter()
         self.rejections: Counter[str] = Counter()
@@ -95,6 +95,7 @@ class Telemetry:
         self.queue_s.observe(timeline.admitted - timeline.submitted)
         self.prompt_tokens += timeline.prompt_tokens
         self.cached_tokens += group.prefilled
+        self.prefix_hits += group.prefilled > 0
 
     def prefilled(self, seconds: float) -> None:
         """Count one chunk of a prompt."""

@@ -64,7 +64,7 @@ async def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO)
     await _answer()
     assert len(caplog.records) == 1
-    assert "POST test status=200" in caplog.text
+    assert '"method": "POST", "route": "test", "status": 200' in caplog.text
 
 
 async def test_a_body_is_read_in_parts() -> None:
