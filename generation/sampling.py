@@ -81,6 +81,23 @@ def top_k_candidates(logits: Floats, k: int) -> Ids:
     return kept
 
 
+def top_p_candidates(logits: Floats, top_p: float) -> tuple[Ids, float]:
+    """Return ids, ascending, that surely include all tokens that `apply_top_p` keeps, and the part of them to keep.
+
+    Tokens below an equal share of what `top_p` leaves over cannot hold as much as that together, so none is needed. Of
+    50,000 tokens few are left, and the sorting of the rest is saved.
+
+    Args:
+        logits: with the largest at 0.
+        top_p: in (0, 1).
+    """
+    weights = np.exp(logits)
+    total = float(weights.sum(dtype=np.float64))
+    # Half of the share, to be on the safe side of rounding.
+    candidates = np.flatnonzero(weights >= np.float32(0.5 * (1 - top_p) * total / len(weights)))
+    return candidates, top_p * total / float(weights[candidates].sum(dtype=np.float64))
+
+
 def apply_repetition_penalty(logits: Floats, seen: Ids, penalty: float) -> Floats:
     """Divide positive and multiply negative logits of the tokens `seen` by `penalty` (Keskar et al. 2019)."""
     result = logits.copy()
@@ -108,6 +125,8 @@ def apply_logit_bias(logits: Floats, bias: Mapping[int, float]) -> Floats:
 def apply_temperature(logits: Floats, temperature: float) -> Floats:
     """Divide by the temperature, above 0; the largest logit is subtracted first, so that nothing overflows upwards."""
     result: Floats = logits - logits.max()
+    if temperature == 1:
+        return result
     with np.errstate(over="ignore"):
         result /= np.float32(max(temperature, LOWEST_TEMPERATURE))
     return result
@@ -209,8 +228,12 @@ class Sampler:
         # The order of the logits is that of the tempered ones, so the candidates can be found first.
         ids = top_k_candidates(values, params.top_k) if params.top_k else None
         values = apply_temperature(values if ids is None else values[ids], params.temperature)
-        if params.top_p < 1:
-            values = apply_top_p(values, params.top_p)
+        top_p = params.top_p
+        if top_p < 1 and ids is None:
+            ids, top_p = top_p_candidates(values, top_p)
+            values = values[ids]
+        if top_p < 1:
+            values = apply_top_p(values, top_p)
         if params.min_p > 0:
             values = apply_min_p(values, params.min_p)
         if params.typical_p < 1:

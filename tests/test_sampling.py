@@ -28,6 +28,7 @@ from generation.sampling import (
     log_softmax,
     top_k_candidates,
     top_k_ids,
+    top_p_candidates,
 )
 from generation.selection import Floats
 
@@ -135,6 +136,19 @@ def test_a_rule_on_one_token_on_equals_and_on_what_is_ruled_out(
 ) -> None:
     values = np.array(logits, np.float32)
     np.testing.assert_array_equal(rule(values, p), _theirs(processor(p), values))
+
+
+@pytest.mark.parametrize("p", [0.01, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("spread", [1, 3, 8])
+def test_top_p_candidates_are_enough_and_few_where_few_matter(spread: int, p: float) -> None:
+    logits = (np.random.default_rng(spread).normal(size=50257) * spread).astype(np.float32)
+    logits -= logits.max()
+    candidates, part = top_p_candidates(logits, p)
+    kept = candidates[np.isfinite(apply_top_p(logits[candidates], part))]
+
+    assert kept.tolist() == sorted(_kept(apply_top_p(logits, p)))
+    if spread == 8:
+        assert len(candidates) < 5000
 
 
 @pytest.mark.parametrize("rule", [apply_top_p, apply_typical_p])
