@@ -1,11 +1,11 @@
-"""Command line: ``python -m generation serve | generate``."""
+"""Command line: ``python -m generation serve | generate | bench``."""
 
 import argparse
 import asyncio
 import json
 import sys
 
-from generation import __version__
+from generation import __version__, bench
 from generation.config import ROOT, SettingsError
 from generation.errors import ApiError
 
@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, help="same seed, same text")
     generate.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
     generate.set_defaults(command=_generate)
+
+    bench.register(commands)
     return parser
 
 

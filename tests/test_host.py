@@ -120,6 +120,39 @@ def test_sigterm_lets_a_running_stream_finish() -> None:
         assert served.process.wait(30) == 0
 
 
+def test_while_it_drains_it_is_alive_not_ready_and_refuses_what_is_new() -> None:
+    with serve() as served, httpx.Client(base_url=served.url, timeout=30) as client:
+        body = {"prompt": "Once", "max_new_tokens": 480, "ignore_eos": True, "stream": True, "num_return_sequences": 16}
+        with client.stream("POST", "/generate", json=body) as response:
+            lines = response.iter_lines()
+            next(lines)
+            served.process.send_signal(signal.SIGTERM)
+            while (state := client.get("/health").json()["state"]) == "ready":
+                pass  # the signal is on its way
+            refused = [client.get("/ready"), client.post("/generate", json={"prompt": "Once"})]
+            rest = list(lines)
+        assert state == "draining"
+        assert [(one.status_code, one.headers["retry-after"]) for one in refused] == [(503, "1")] * 2
+        assert rest[-2:] == ["data: [DONE]", ""]
+        assert not any('"error"' in line for line in rest)
+        assert served.process.wait(30) == 0
+
+
+def test_a_second_signal_waits_for_nothing() -> None:
+    with serve() as served, httpx.Client(base_url=served.url, timeout=30) as client:
+        body = {"prompt": "Once", "max_new_tokens": 480, "ignore_eos": True, "stream": True, "num_return_sequences": 16}
+        with client.stream("POST", "/generate", json=body) as response:
+            lines = response.iter_lines()
+            next(lines)
+            served.process.send_signal(signal.SIGTERM)
+            while client.get("/health").json()["state"] == "ready":
+                pass
+            served.process.send_signal(signal.SIGTERM)
+            with pytest.raises(httpx.HTTPError):
+                list(lines)
+        served.process.wait(30)
+
+
 def test_ctrl_c_ends_a_running_stream_with_an_error_event() -> None:
     with serve() as served, httpx.Client(timeout=30) as client:
         body = {"prompt": "Once", "max_new_tokens": 450, "ignore_eos": True, "stream": True, "num_return_sequences": 16}

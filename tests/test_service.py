@@ -51,6 +51,28 @@ def test_a_damaged_artifact_is_refused_with_what_to_do(artifacts: dict[str, Path
     assert caught.value.retry_after_s is None, "trying again does not help"
 
 
+def test_a_process_that_could_not_load_stays_and_says_why(tmp_path: Path) -> None:
+    code = f"""
+import os
+os.environ["MODEL_DIR"] = {str(tmp_path)!r}
+import asyncio, json, function_app
+from starlette.requests import Request
+function_app.service.wait()
+handlers = {{one.get_function_name(): one.get_user_function() for one in function_app.app.get_functions()}}
+def get(name):
+    scope = {{"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "path_params": {{}}}}
+    response = asyncio.run(handlers[name](Request(scope)))
+    return response.status_code, json.loads(response.body), "retry-after" in response.headers
+status, body, _ = get("health")
+assert (status, body["health"], body["state"]) == (200, "failed", "failed"), body
+assert "no model in" in body["reason"] or "is missing" in body["reason"], body
+status, body, again = get("generate_path")
+assert (status, body["error"]["code"], again) == (503, "not_ready", False), body
+print("ok")
+"""
+    assert _fresh(code).strip() == "ok"
+
+
 def test_a_cache_too_small_for_the_model_is_refused() -> None:
     service = Service(Settings(cache_mb=1)).start()
     assert service.wait(60) is State.FAILED
