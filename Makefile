@@ -18,7 +18,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: run test test-heavy fuzz soak lint format model demo lock clean
+.PHONY: run test test-heavy fuzz soak lint format model demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -51,6 +51,23 @@ model: .venv-dev/installed
 # The bundled model: train the checkpoint with `$(DEV) -m generation.export.train TEXT models/demo/checkpoint`, then this.
 demo: .venv-dev/installed
 	$(DEV) -m generation.export models/demo/checkpoint models/demo --precision int8 --name tinystories-demo
+
+# Speed beside peers, at DistilGPT2's size: about a quarter of an hour on an idle machine. BENCH_ARGS=--help says more.
+bench: .venv-dev/installed .bench/venv/plot/installed
+	$(DEV) -m benchmarks.compare $(BENCH_ARGS)
+
+# An environment for each peer. llama.cpp is compiled, which takes minutes; with AMX its version here crashes.
+PEERS := ctranslate2 openvino llama
+ifeq ($(shell uname -m),x86_64)
+.bench/venv/llama/installed: export CMAKE_ARGS := -DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8
+.bench/venv/llama/installed: export PIP_NO_CACHE_DIR := 1
+endif
+bench-peers: $(PEERS:%=.bench/venv/%/installed)
+
+.bench/venv/%/installed: benchmarks/requirements-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet $(TORCH_PIP_ARGS) -r $<
+	@touch $@
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

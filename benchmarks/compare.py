@@ -1,0 +1,160 @@
+"""Ours and the peers side by side at DistilGPT2's size: ``python -m benchmarks.compare``.
+
+Every engine runs alone in a process of its own, in turns with the others; a round of all is repeated. A peer whose
+environment is not there (``make bench-peers``) is left out, with the reason. Every turn is written down at once in
+.bench/run.json; a run that was cut short goes on with --resume. Writes docs/benchmarks, but not for a choice of engines
+or workloads: that is printed.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks import over_http, report
+from benchmarks.engines.base import WORKLOADS
+from benchmarks.entries import BASELINE, ENTRIES, FOLDER, Entry, prepare, sizes_mb, weights_mb
+from benchmarks.machine import bandwidth_gb_s, describe
+from benchmarks.turn import EngineError, Figures, Plan, Turn, command_of, measure, watch_others
+from generation.config import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = FOLDER / "run.json"
+DOCS = ROOT / "docs" / "benchmarks"
+PLOTTER = FOLDER / "venv" / "plot" / "bin" / "python"
+CORES = 2
+
+SERVERS = {"ours int8": over_http.ours, "ours int4": over_http.ours, BASELINE: over_http.workshop}
+
+Results = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """What takes a turn in every round: a label, a kind, and what to call with the number of the round."""
+
+    label: str
+    kind: str
+    run: Callable[[int], tuple[Figures, dict[str, str]]]
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is left out."""
+        return f"{self.label} ({self.kind})"
+
+
+def jobs(entries: list[Entry], workloads: list[str], plan: Plan) -> list[Job]:
+    """Return what takes turns; HTTP only where one of its figures is wanted."""
+    found = [Job("memory", "machine", lambda _: ({"bandwidth_gb_s": [bandwidth_gb_s()]}, {}))]
+    for entry in entries:
+        wanted = [one for one in entry.workloads if one in workloads]
+        if wanted:
+            found.append(Job(entry.label, "engine", partial(measure, command_of(entry), entry.settings, wanted, plan)))
+    if any(one in over_http.ROUNDS for one in workloads):
+        models = {entry.label: FOLDER / entry.model for entry in entries}
+        for label, serve in SERVERS.items():
+            if label in models:
+                found.append(Job(label, "http", partial(_over_http, serve, models[label], plan)))
+    return found
+
+
+def _over_http(serve: Callable[..., Figures], model: "Path", plan: Plan, _: int) -> tuple[Figures, dict[str, str]]:
+    return serve(model, plan.most), {}
+
+
+def take_turns(results: Results, todo: list[Job], rounds: int, until: float, save: Callable[[], None]) -> bool:
+    """Run rounds of all jobs, back and forth, and write down each turn; False where the time ended first."""
+    done = {(turn["round"], turn["label"], turn["kind"]) for turn in results["turns"]}
+    for number in range(1, rounds + 1):
+        # Back and forth, so that nobody always follows the same neighbour.
+        for job in todo if number % 2 else reversed(todo):
+            if (number, job.label, job.kind) in done or job.name in results["missing"]:
+                continue
+            if time.monotonic() >= until:
+                return False
+            began = time.monotonic()
+            try:
+                with watch_others() as share:
+                    figures, versions = job.run(number)
+            except (EngineError, RuntimeError, OSError) as error:
+                results["missing"][job.name] = str(error)[:200]
+                print(f"round {number}: {job.name} left out: {error}", file=sys.stderr, flush=True)
+                continue
+            results["turns"].append(asdict(Turn(number, job.label, job.kind, figures, share.others)))
+            results["versions"] |= versions
+            save()
+            print(
+                f"round {number} of {rounds}: {job.name}, {time.monotonic() - began:.1f} s; "
+                f"others took {share.others:.0%}",
+                file=sys.stderr,
+                flush=True,
+            )
+    return True
+
+
+def write_docs(results: Results) -> None:
+    """Write results.json, README.md and plot.png; `make bench` has made the environment that draws."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    (DOCS / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (DOCS / "README.md").write_text(report.document(results), encoding="utf-8")
+    command = [str(PLOTTER), "-m", "benchmarks.plot", str(DOCS / "results.json"), str(DOCS / "plot.png")]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def main() -> int:
+    """Command line."""
+    options = _parser().parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    partly = bool(options.only or options.workloads or options.trial)
+    chosen = [one for one in ENTRIES if not options.only or any(text in one.label for text in options.only)]
+    missing = prepare(chosen)
+    for label, why in missing.items():
+        print(f"left out: {label}: {why}", file=sys.stderr)
+    if options.prepare:
+        return 0
+    plan = Plan(1, most=4) if options.trial else Plan(options.repeats)
+    file = RUN.with_name("partial.json") if partly else RUN
+    results: Results = {"machine": describe(), "missing": missing, "versions": {}, "turns": []}
+    if options.resume and file.is_file():
+        results |= {name: json.loads(file.read_text(encoding="utf-8"))[name] for name in ("versions", "turns")}
+    results |= {"sizes_mb": sizes_mb(), "weights_mb": weights_mb()}
+
+    def save() -> None:
+        file.write_text(json.dumps(results), encoding="utf-8")
+
+    wanted = options.workloads or [*WORKLOADS, *over_http.ROUNDS]
+    todo = jobs([one for one in chosen if one.label not in missing], wanted, plan)
+    until = time.monotonic() + 60 * options.minutes
+    whole = take_turns(results, todo, 1 if options.trial else options.rounds, until, save)
+    if partly:
+        for columns in (report.SPEED, report.START, report.HTTP):
+            print(report.table(results["turns"], columns))
+        print(report.aims(report.with_sizes(results)))
+    else:
+        write_docs(results)
+        print(f"written to {DOCS}" + ("" if whole else "; the time was up, --resume goes on"), file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="of a workload in a turn at most (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=15, help="no turn begins later (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="only engines whose label holds one of these")
+    parser.add_argument("--workloads", nargs="+", choices=[*WORKLOADS, *over_http.ROUNDS], help="only these")
+    parser.add_argument("--resume", action="store_true", help="go on where the last run was cut short")
+    parser.add_argument("--prepare", action="store_true", help="make the models, and measure nothing")
+    parser.add_argument("--trial", action="store_true", help="4 tokens and one round: does everything run?")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

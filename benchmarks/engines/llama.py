@@ -1,0 +1,74 @@
+"""llama.cpp through the C interface that its Python package wraps: the package's own class knows no batches."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engines.base import Prompt
+
+CONTEXT = 1024
+CONTEXT_IN_BATCH = 128
+BATCH = 1024
+MICRO_BATCH = 512
+
+
+class LlamaCpp:
+    """A GGUF file; one context for each number of sequences, made when it is first needed."""
+
+    def __init__(self, file: Path) -> None:
+        import llama_cpp
+        import numpy as np
+
+        self._c: Any = llama_cpp
+        self._np: Any = np
+        self._quiet = llama_cpp.llama_log_callback(lambda *_: None)
+        llama_cpp.llama_log_set(self._quiet, None)
+        llama_cpp.llama_backend_init()
+        self._model: Any = llama_cpp.llama_model_load_from_file(
+            str(file).encode(), llama_cpp.llama_model_default_params()
+        )
+        if not self._model:
+            raise RuntimeError(f"llama.cpp cannot load {file}")
+        self._vocabulary: int = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self._contexts: dict[int, Any] = {}
+        self._batch: Any = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._context(1)
+
+    def generate(self, prompts: list[Prompt], new: int) -> None:
+        """All prompts as one batch."""
+        context = self._context(len(prompts))
+        self._c.llama_memory_clear(self._c.llama_get_memory(context), True)
+        newest: list[int] = []
+        for number, prompt in enumerate(prompts):
+            last = len(prompt) - 1
+            self._decode(context, [(token, place, number, place == last) for place, token in enumerate(prompt)])
+            newest.append(self._likeliest(context, last))
+        for step in range(new - 1):
+            entries = [(token, len(prompts[i]) + step, i, True) for i, token in enumerate(newest)]
+            self._decode(context, entries)
+            newest = [self._likeliest(context, i) for i in range(len(prompts))]
+
+    def _context(self, sequences: int) -> Any:
+        if sequences not in self._contexts:
+            settings = self._c.llama_context_default_params()
+            settings.n_ctx = CONTEXT if sequences == 1 else CONTEXT_IN_BATCH * sequences
+            settings.n_seq_max = sequences
+            settings.n_batch, settings.n_ubatch = BATCH, MICRO_BATCH
+            settings.n_threads = settings.n_threads_batch = len(os.sched_getaffinity(0))
+            self._contexts[sequences] = self._c.llama_init_from_model(self._model, settings)
+        return self._contexts[sequences]
+
+    def _decode(self, context: Any, entries: list[tuple[int, int, int, bool]]) -> None:
+        """Compute tokens, each given with its position, its sequence and whether its logits are wanted."""
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        for i, (token, position, sequence, wanted) in enumerate(entries):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, position, wanted
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+        if self._c.llama_decode(context, batch):
+            raise RuntimeError("llama.cpp cannot decode")
+
+    def _likeliest(self, context: Any, place: int) -> int:
+        logits = self._c.llama_get_logits_ith(context, place)
+        return int(self._np.ctypeslib.as_array(logits, shape=(self._vocabulary,)).argmax())

@@ -1,0 +1,41 @@
+"""What the benchmark ran on, and how fast it reads memory."""
+
+import os
+import platform
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+
+
+def describe() -> dict[str, str]:
+    """Return processor, cores, Python and date."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = re.search(r"model name\s*:\s*(.*)", cpuinfo)
+    flags = [flag for flag in ("avx2", "avx512_vnni", "amx_int8") if flag in cpuinfo]
+    return {
+        "processor": name[1] if name else platform.processor(),
+        "instructions": ", ".join(flags),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def bandwidth_gb_s(megabytes: int = 512, rounds: int = 7) -> float:
+    """Return the GB a second that all cores together read from memory, the best of some rounds."""
+    threads = len(os.sched_getaffinity(0))
+    parts = [np.ones(megabytes * 1_000_000 // threads // 8, np.int64) for _ in range(threads)]
+    seconds = []
+    for _ in range(rounds):
+        workers = [Thread(target=part.max) for part in parts]
+        began = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        seconds.append(time.perf_counter() - began)
+    return sum(part.nbytes for part in parts) / 1e9 / min(seconds)

@@ -1,0 +1,81 @@
+"""One engine in a process of its own: ``python -m benchmarks.worker ENGINE MODEL``, in that engine's environment.
+
+Speaks JSON, a line at a time. The first line comes when the engine has made its first token: the seconds that
+importing, loading and that token took, and the versions of the engine's packages. Then every line of standard input
+asks for a workload (``{"workload": "stream", "seed": 1, "most": null}``) and is answered by its ``value``.
+"""
+
+import json
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engines import llama, ours, peers
+from benchmarks.engines.base import WORKLOADS, Maker, Workload, peak_mib
+
+# What is imported before an engine is made, so that it can be timed by itself; and whose version is told.
+IMPORTS = {
+    "ours": ("generation.service", "generation.engine", "generation.model", "generation.tokenizer"),
+    "transformers": ("torch", "transformers"),
+    "optimum": ("torch", "optimum.onnxruntime"),
+    "ctranslate2": ("ctranslate2",),
+    "openvino": ("openvino_genai",),
+    "llama": ("llama_cpp",),
+}
+PACKAGES = {
+    "ours": ("onnxruntime",),
+    "transformers": ("torch", "transformers"),
+    "optimum": ("onnxruntime", "optimum-onnx"),
+    "ctranslate2": ("ctranslate2",),
+    "openvino": ("openvino-genai",),
+    "llama": ("llama-cpp-python",),
+}
+ENGINES: dict[str, Maker] = {
+    "ours": ours.Ours,
+    "ours-no-speculation": lambda folder: ours.Ours(folder, speculate=0),
+    "transformers": peers.Transformers,
+    "optimum": peers.Optimum,
+    "ctranslate2": peers.CTranslate2,
+    "openvino-f32": lambda folder: peers.OpenVino(folder, "f32"),
+    "openvino-bf16": lambda folder: peers.OpenVino(folder, "bf16"),
+    "llama": llama.LlamaCpp,
+}
+FIRST = Workload(1, 16, 1)
+WARM_UP = 2
+
+
+def main() -> None:
+    """Load, then run what comes in."""
+    name, model = sys.argv[1], Path(sys.argv[2])
+    family = name.split("-")[0]
+    began = time.perf_counter()
+    for module in IMPORTS[family]:
+        import_module(module)
+    imported = time.perf_counter()
+    engine = ENGINES[name](model)
+    loaded = time.perf_counter()
+    FIRST.measure(engine, 0)
+    ended = time.perf_counter()
+    times = {"import_s": imported - began, "load_s": loaded - imported, "token_s": ended - loaded}
+    tell(figures=times, versions={package: version(package) for package in PACKAGES[family]})
+    warm = set[str]()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        workload = WORKLOADS[asked["workload"]]
+        if asked["workload"] not in warm:
+            # Buffers of this shape are made once, and that is not what is measured.
+            warm.add(asked["workload"])
+            workload.measure(engine, 0, WARM_UP)
+        tell(value=workload.measure(engine, asked["seed"], asked["most"]), peak_mib=peak_mib())
+
+
+def tell(**found: Any) -> None:
+    """Answer the process that asked."""
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
