@@ -81,7 +81,7 @@ clean:
 	.venv/bin/pip install --quiet --require-hashes -r requirements.txt
 	@touch $@
 
-.venv-dev/installed: requirements.txt requirements-export.txt requirements-dev.txt
+.venv-dev/installed: requirements.txt requirements-export.txt requirements-dev.txt requirements-tracing.txt
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --require-hashes -r requirements.txt
 	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) -r requirements-export.txt -r requirements-dev.txt

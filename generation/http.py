@@ -129,6 +129,8 @@ class EventStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
+            if self.record is not None and not self._stream.mailbox.closed:
+                self.record.error_code = "client_left"
             self._stream.cancel()
             if self.record is not None:
                 self.record.finish()

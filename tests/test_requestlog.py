@@ -108,3 +108,12 @@ def test_a_stream_is_one_line_when_it_has_ended_and_prompts_are_a_matter_of_the_
     assert (first["status"], first["generated_tokens"], first["finish_reasons"]) == (200, 6, {"length": 1})
     assert first["ms"] >= first["decode_ms"]
     assert (first["prompts"], second["prompts"]) == (["a secret"], ["another"])
+
+
+def test_a_stream_that_is_left_says_so() -> None:
+    body = {"prompt": "Once", "max_new_tokens": 480, "ignore_eos": True, "stream": True, "num_return_sequences": 16}
+    with serve() as served:
+        with httpx.stream("POST", f"{served.url}/generate", json=body, timeout=60) as response:
+            next(response.iter_lines())
+        (line,) = _lines(served, 1)
+    assert line["error"] == "client_left"
