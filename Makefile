@@ -5,6 +5,7 @@ PRECISION ?= int8
 MODEL ?= distilbert/distilgpt2
 OUT ?= models/distilgpt2
 SOAK_MINUTES ?= 30
+MODULE ?= stopping
 # Further arguments for pip where torch is installed, such as the index of its CPU builds.
 TORCH_PIP_ARGS ?=
 
@@ -18,7 +19,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: run test test-heavy fuzz soak lint format model demo bench bench-peers lock clean
+.PHONY: run test test-heavy fuzz soak coverage mutants audit lint format model demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -35,6 +36,26 @@ fuzz: .venv-dev/installed .venv-fuzz/installed
 
 soak: .venv-dev/installed
 	$(DEV) -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+# Lines and branches of generation/ that the fast suite runs, its servers included.
+coverage: .venv-dev/installed $(RUNTIME)
+	rm -f .coverage .coverage.*
+	$(DEV) -m coverage run --rcfile=tests/coverage.toml -m pytest
+	$(DEV) -m coverage combine --rcfile=tests/coverage.toml --quiet
+	$(DEV) -m coverage report --rcfile=tests/coverage.toml
+
+# Mutants of one module that the tests do not kill: MODULE=stopping, tokenizer, sampling or scheduler. Works on a copy.
+mutants: .venv-dev/installed .venv-mutants/installed
+	rm -rf .mutants && mkdir .mutants && git archive HEAD | tar x -C .mutants
+	ln -s ../.venv-dev .mutants/.venv-dev
+	cd .mutants && ../.venv-mutants/bin/cosmic-ray init tests/mutation/$(MODULE).toml session.sqlite
+	cd .mutants && ../.venv-mutants/bin/cr-filter-operators session.sqlite tests/mutation/$(MODULE).toml
+	cd .mutants && PATH="$$PWD/../.venv-mutants/bin:$$PATH" cosmic-ray exec tests/mutation/$(MODULE).toml session.sqlite
+	cd .mutants && ../.venv-mutants/bin/cr-report --surviving-only --show-diff session.sqlite
+
+# Known weaknesses of the run-time packages; needs a network that reaches the advisory service.
+audit: .venv-mutants/installed
+	.venv-mutants/bin/pip-audit --disable-pip --require-hashes -r requirements.txt
 
 lint: .venv-dev/installed
 	$(DEV) -m ruff check .
@@ -74,7 +95,7 @@ lock:
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis tests/fuzz/.schemathesis
+	rm -rf .venv .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -96,4 +117,9 @@ clean:
 .venv-fuzz/installed: requirements-fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/pip install --quiet -r requirements-fuzz.txt
+	@touch $@
+
+.venv-mutants/installed: requirements-mutants.txt
+	$(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/pip install --quiet -r requirements-mutants.txt
 	@touch $@

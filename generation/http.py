@@ -56,6 +56,8 @@ async def answer(name: str, request: Request, operation: Callable[[Request], Awa
         response = JSONResponse(unexpected.body(), unexpected.status)
     record.status = response.status_code
     response.headers.update(record.headers())
+    # Generated text may look like a page; no browser shall take an answer for one.
+    response.headers["x-content-type-options"] = "nosniff"
     if isinstance(response, EventStream):
         response.record = record
     else:

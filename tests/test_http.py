@@ -52,6 +52,11 @@ async def test_an_error_of_ours_becomes_its_body_status_and_headers() -> None:
     assert json.loads(bytes(response.body))["error"]["code"] == "overloaded"
 
 
+async def test_every_answer_says_that_its_type_is_not_to_be_guessed() -> None:
+    for error in (None, OverloadedError("busy"), ValueError()):
+        assert (await _answer(error)).headers["x-content-type-options"] == "nosniff"
+
+
 async def test_an_unexpected_error_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     response = await _answer(ValueError("inner workings"))
     assert response.status_code == 500
