@@ -49,6 +49,10 @@ def document(*, keyed: bool) -> dict[str, Any]:
                     "description": "the request's own x-request-id, or a fresh one; the log knows it",
                     "schema": {"type": "string"},
                 },
+                "ServerTiming": {
+                    "description": "where the time of the answer went, in milliseconds",
+                    "schema": {"type": "string"},
+                },
                 "RetryAfter": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
             },
             "securitySchemes": {
@@ -124,8 +128,8 @@ def _error(status: int) -> dict[str, Any]:
 
 
 def _headers(*more: str) -> dict[str, Any]:
-    names = {"RequestId": "x-request-id", "RetryAfter": "Retry-After"}
-    return {names[one]: {"$ref": f"#/components/headers/{one}"} for one in ("RequestId", *more)}
+    names = {"RequestId": "x-request-id", "ServerTiming": "Server-Timing", "RetryAfter": "Retry-After"}
+    return {names[one]: {"$ref": f"#/components/headers/{one}"} for one in ("RequestId", "ServerTiming", *more)}
 
 
 def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
