@@ -125,6 +125,24 @@ async def test_a_full_queue_refuses_and_takes_again_later() -> None:
     await asyncio.to_thread(engine.stop)
 
 
+async def test_the_time_to_wait_grows_with_the_backlog() -> None:
+    waits = []
+    for queued in (10, 3000):
+        model = GatedModel()
+        engine = _engine(model, rows=1, waiting=1)
+        streams = [engine.submit(request("a", 10, ignore_eos=True))]
+        await asyncio.to_thread(model.stepped.wait)
+        streams.append(engine.submit(request("b", queued, ignore_eos=True)))
+        with pytest.raises(OverloadedError) as caught:
+            engine.submit(request("c", 1))
+        waits.append(int(caught.value.headers()["Retry-After"]))
+        for stream in streams:
+            stream.cancel()
+        model.gate.release(1000)
+        await asyncio.to_thread(engine.stop)
+    assert waits[0] * 10 < waits[1]
+
+
 async def test_what_never_fits_is_refused(engine: Engine) -> None:
     with pytest.raises(TooLargeError):
         engine.submit(request("a", 30000))

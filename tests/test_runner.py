@@ -311,34 +311,6 @@ _requests = st.builds(
     stop=st.sampled_from([(), ("e",), ("st", "er")]),
     do_sample=st.booleans(),
 )
-_events = st.tuples(st.integers(0, 6), st.sampled_from(["nothing", "cancel", "fail prefill", "fail decode"]))
-
-
-@settings(max_examples=120, deadline=None)
-@given(st.lists(st.tuples(_requests, _events), min_size=1, max_size=8), st.booleans())
-def test_any_mix_of_arrivals_cancellations_and_failures(
-    arrivals: list[tuple[Request, tuple[int, str]]], reuse: bool
-) -> None:
-    """Whatever the company, who ends by itself has exactly the answer that it would have had alone."""
-    model = FakeModel()
-    runner = _runner(model, prefix=PrefixCache(2000) if reuse else None)
-    boxes = []
-    for asked, (steps, happening) in arrivals:
-        boxes.append((asked, _add(runner, asked)))
-        model.fail_prefill, model.fail_decode = happening == "fail prefill", happening == "fail decode"
-        if happening == "cancel":
-            boxes[steps % len(boxes)][1].cancelled = True
-        for _ in range(steps):
-            _step(runner)
-    model.fail_prefill = model.fail_decode = False
-    _run(runner)
-    _assert_clean(runner, model)
-    for asked, box in boxes:
-        assert box.closed
-        if box.error is None and not box.cancelled:
-            expected = [_oracle(asked, index) for index in range(asked.choices)]
-            assert texts(box.items, asked.choices) == [text for text, _ in expected]
-            assert reasons(box.items) == {index: reason for index, (_, reason) in enumerate(expected)}
 
 
 class Eager(Speculation):
@@ -346,6 +318,71 @@ class Eager(Speculation):
 
     def _pays(self, drafters: SequenceOf[Drafter], drafts: SequenceOf[list[int]]) -> bool:
         return True
+
+
+_HAPPENINGS = ["nothing", "cancel", "deadline", "fail prefill", "fail decode"]
+_events = st.tuples(st.integers(0, 6), st.sampled_from(_HAPPENINGS))
+
+
+def _assert_consistent(runner: Runner) -> None:
+    """What is counted is what is there, after any step."""
+    scheduler, limits = runner.scheduler, runner.scheduler.limits
+    assert len(set(scheduler.running)) == len(scheduler.running) <= scheduler.reserved_rows <= limits.rows
+    assert set(scheduler.owner) == set(scheduler.running)
+    assert all(sequence.finish_reason is None for sequence in scheduler.running)
+    assert 0 <= scheduler.reserved_tokens <= limits.tokens
+    assert scheduler.waiting_tokens == sum(len(group.request.prompt) for group in scheduler.waiting)
+    rows = [group.staging for group in scheduler.prefilling]
+    assert len(set(rows)) == len(rows) <= limits.staging
+
+
+def _assert_right(asked: Request, box: Mailbox, *, failing: bool, late: bool) -> None:
+    """It ended once, for a reason that there was, with what it would have had alone or the beginning of it."""
+    assert box.closed
+    expected = [_oracle(asked, index) for index in range(asked.choices)]
+    got = texts(list(box.items), asked.choices)
+    assert all(text.startswith(part) for part, (text, _) in zip(got, expected, strict=True))
+    if box.error is not None:
+        assert isinstance(box.error, (DeadlineError,) * late + (GenerationFailedError,) * failing)
+    elif not box.cancelled:
+        ends = reasons(list(box.items))
+        for index, (text, reason) in enumerate(expected):
+            assert (got[index], ends[index]) == (text, reason) or (late and ends[index] == "timeout")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(_requests, _events), min_size=1, max_size=8), st.booleans(), st.booleans())
+def test_any_mix_of_arrivals_cancellations_deadlines_and_failures(
+    arrivals: list[tuple[Request, tuple[int, str]]], reuse: bool, guess: bool
+) -> None:
+    """Whatever the company, each ends once, and nothing is left behind."""
+    model = FakeModel()
+    runner = _runner(
+        model,
+        tokens=250,
+        prefix=PrefixCache(2000) if reuse else None,
+        speculation=Eager(8, 4) if guess else None,
+    )
+    boxes, late, failing = [], set(), False
+    for asked, (steps, happening) in arrivals:
+        boxes.append((asked, _add(runner, asked)))
+        model.fail_prefill, model.fail_decode = happening == "fail prefill", happening == "fail decode"
+        failing = failing or model.fail_prefill or model.fail_decode
+        one = boxes[steps % len(boxes)][1]
+        if happening == "cancel":
+            one.cancelled = True
+        if happening == "deadline":
+            late.add(id(one))
+            for group in runner.scheduler.groups():
+                group.deadline = 0 if group.mailbox is one else group.deadline
+        for _ in range(steps):
+            _step(runner)
+            _assert_consistent(runner)
+    model.fail_prefill = model.fail_decode = False
+    _run(runner)
+    _assert_clean(runner, model)
+    for asked, box in boxes:
+        _assert_right(asked, box, failing=failing, late=id(box) in late)
 
 
 class Parrot(FakeModel):
