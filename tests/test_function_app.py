@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import azure.functions as func
+import httpx
 import pytest
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response, StreamingResponse
 
 from generation.config import ROOT, Settings
+from generation.host import LocalHost
 from tests.traps import problems
 
 HOST_JSON = ROOT / "host.json"
@@ -185,3 +187,27 @@ def test_editor_files_are_json(folder: str) -> None:
     assert files
     for file in files:
         json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_functions_can_be_read_only_once() -> None:
+    app = func.FunctionApp()
+
+    @app.route("once", methods=["GET"])
+    async def once(req: Request) -> Response:
+        return JSONResponse({})
+
+    app.get_functions()
+    with pytest.raises(ValueError, match="unique function name"):
+        app.get_functions()
+
+
+async def test_the_embedded_host_decodes_a_slash_in_a_path(tmp_path: Path) -> None:
+    app = func.FunctionApp()
+
+    @app.route("echo/{*rest}", methods=["GET"])
+    async def echo(req: Request) -> Response:
+        return JSONResponse(req.path_params)
+
+    transport = httpx.ASGITransport(LocalHost(app, _host_json(tmp_path)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://local") as client:
+        assert (await client.get("/api/echo/a%2Fb")).json() == {"rest": "a/b"}
