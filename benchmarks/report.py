@@ -108,7 +108,7 @@ Written by `make bench` on {machine["date"]}, on {machine["cores"]} cores of {ma
 {versions}.
 Other work took {median(others):.0f} % of these cores' time in the median turn, {max(others):.0f} % in the worst.
 
-Every engine runs alone, in a fresh process, in turns with the others; {rounds} rounds. Figures are medians. Ratios are
+Every engine runs alone, in a fresh process, in turns with the others; rounds: {rounds}. Figures are medians. Ratios are
 medians of the ratios within each round, so that both sides met the same minute. They travel between machines; absolute
 figures do not.
 

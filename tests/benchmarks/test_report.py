@@ -51,7 +51,7 @@ def test_the_report_tells_the_circumstances() -> None:
 
     assert "- llama.cpp q4_0: not installed" in text
     assert "300 tokens/s in int8" in text
-    assert "2 rounds" in text
+    assert "rounds: 2" in text
     assert "torch 1.2" in text
     assert "1 % of these cores' time in the median turn, 3 % in the worst" in text
 
