@@ -19,7 +19,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: run test test-heavy fuzz soak coverage mutants audit lint format model demo bench bench-peers lock clean
+.PHONY: image-check lint-deploy run test test-heavy fuzz soak coverage mutants audit lint format model demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -90,12 +90,19 @@ bench-peers: $(PEERS:%=.bench/venv/%/installed)
 	$(@D)/bin/pip install --quiet $(TORCH_PIP_ARGS) -r $<
 	@touch $@
 
+# The Dockerfile built and run without a Docker engine; as root, needs buildah and podman.
+image-check:
+	scripts/image-check.sh
+
+lint-deploy: .venv-deploy/installed
+	scripts/lint-deploy.sh
+
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
+	rm -rf .venv .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -106,6 +113,11 @@ clean:
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --require-hashes -r requirements.txt
 	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) -r requirements-export.txt -r requirements-dev.txt
+	@touch $@
+
+.venv-deploy/installed: requirements-deploy.txt
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/pip install --quiet -r requirements-deploy.txt
 	@touch $@
 
 .venv-runtime/installed: requirements.txt requirements-runtime.txt

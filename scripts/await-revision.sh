@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Wait until a running app says that it is built from a commit, and can serve. Exit 1, with the likely cause, if it does not.
+# Usage: scripts/await-revision.sh API_URL SHA     (API_URL up to and with /api)
+#   WAIT_S   most seconds to wait (default 600)     POLL_S   seconds between two looks (default 5)
+set -euo pipefail
+
+url=${1:?usage: scripts/await-revision.sh API_URL SHA}
+sha=${2:?usage: scripts/await-revision.sh API_URL SHA}
+url=${url%/}
+wait_s=${WAIT_S:-600}
+poll_s=${POLL_S:-5}
+
+body=$(mktemp)
+trap 'rm -f "$body"' EXIT
+# What the last look showed: a status, or 000 where nothing answered.
+look() {
+    status=$(curl -sS --max-time 20 -o "$body" -w '%{http_code}' "$1" 2> /dev/null) || status=000
+}
+
+end=$((SECONDS + wait_s))
+revision=
+health=
+while :; do
+    look "$url/health"
+    health=$status
+    if [ "$status" = 200 ]; then
+        revision=$(python3 -c 'import json, sys; print(json.load(sys.stdin).get("revision") or "none")' < "$body" 2> /dev/null) \
+            || revision=unreadable
+        if [ "$revision" = "$sha" ]; then
+            look "$url/ready"
+            if [ "$status" = 200 ]; then
+                echo "ok: $url runs $sha"
+                exit 0
+            fi
+        fi
+    fi
+    [ "$SECONDS" -lt "$end" ] || break
+    sleep "$poll_s"
+done
+
+echo "error: $url does not run $sha after $wait_s s" >&2
+if [ -z "$revision" ]; then
+    echo "  /health answered $health and never 200: the container does not start. Look at its log (az webapp log tail)." >&2
+    echo "  The usual causes: the image cannot be pulled, WEBSITES_PORT is not 80, the storage account cannot be reached." >&2
+elif [ "$revision" != "$sha" ]; then
+    echo "  it still runs: $revision. The usual causes: continuous deployment is off (the webhook answers 200 even so);" >&2
+    echo "  the app follows another tag than the one that was pushed; the image cannot be pulled." >&2
+else
+    echo "  it runs the new image, and /ready answered $status: the model does not load. /health gives the reason." >&2
+fi
+exit 1

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Ask the app, through its registry webhook, to pull its image again. That it did is for await-revision.sh to find out.
+# Usage: AZURE_FUNCTIONAPP_WEBHOOK_URL=... scripts/call-webhook.sh
+# The address holds a password: it is read from the environment and never printed.
+set -euo pipefail
+
+: "${AZURE_FUNCTIONAPP_WEBHOOK_URL:?is not set. It is the SCM address of the app with /api/registry/webhook: docs/deploy.md}"
+
+# From standard input, because arguments are visible to every process of the machine.
+status=$(printf 'url = "%s"\n' "$AZURE_FUNCTIONAPP_WEBHOOK_URL" | curl --config - -sS -o /dev/null -w '%{http_code}' \
+    --retry "${RETRIES:-3}" --retry-connrefused --max-time 60 -X POST --data '' 2> /dev/null) || status=${status:-000}
+case "$status" in
+    2??) echo "the webhook answered $status" ;;
+    401 | 403)
+        echo "error: the webhook answered $status: basic authentication of the SCM site is off, or the password has changed." >&2
+        echo "  az resource update ... basicPublishingCredentialsPolicies --set properties.allow=true, as in docs/deploy.md" >&2
+        exit 1
+        ;;
+    404) echo "error: the webhook answered 404: the address must end in /api/registry/webhook" >&2; exit 1 ;;
+    000) echo "error: the webhook did not answer: the app is stopped or deleted, or the address is wrong" >&2; exit 1 ;;
+    *) echo "error: the webhook answered $status" >&2; exit 1 ;;
+esac

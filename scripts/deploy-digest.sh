@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Set the app's image by digest, wait until it runs, and put the old image back if it does not.
+# Usage: scripts/deploy-digest.sh IMAGE@sha256:... SHA
+#   RG, APP   resource group and name of the app     API_URL   its address up to and with /api
+# From a shell that is logged in (az login); WAIT_S and POLL_S as in await-revision.sh.
+set -euo pipefail
+here=$(dirname "$0")
+
+image=${1:?usage: scripts/deploy-digest.sh IMAGE@sha256:... SHA}
+sha=${2:?usage: scripts/deploy-digest.sh IMAGE@sha256:... SHA}
+: "${RG:?is not set}" "${APP:?is not set}" "${API_URL:?is not set}"
+case "$image" in
+    *@sha256:*) ;;
+    *) echo "error: $image is not a digest (name@sha256:...)" >&2; exit 2 ;;
+esac
+
+old=$(az functionapp config show -g "$RG" -n "$APP" --query linuxFxVersion -o tsv)
+old=${old#DOCKER|}
+az functionapp config container set -g "$RG" -n "$APP" --image "$image" --output none
+if "$here/await-revision.sh" "$API_URL" "$sha"; then
+    exit 0
+fi
+if [ -z "$old" ] || [ "$old" = "$image" ]; then
+    echo "error: there is no earlier image to go back to" >&2
+    exit 1
+fi
+echo "putting back $old" >&2
+az functionapp config container set -g "$RG" -n "$APP" --image "$old" --output none
+exit 1

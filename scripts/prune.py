@@ -1,0 +1,99 @@
+"""Take out of a folder of installed packages what the server never imports; print what that saved.
+
+Usage: python3 prune.py FOLDER
+
+A package that is named here and not installed is passed over. That nothing needed is missing is for smoke.py to show,
+which imports every module and makes requests: the image's build runs it.
+"""
+
+import shutil
+import sys
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+# What others ask for by name and nothing imports at run time.
+UNUSED = {
+    "certifi": "requests, hub",
+    "charset-normalizer": "requests",
+    "colorama": "click, on Windows",
+    "filelock": "hub",
+    "flatbuffers": "onnxruntime's tools",
+    "fsspec": "hub",
+    "hf-xet": "hub",
+    "huggingface-hub": "tokenizers, to download",
+    "packaging": "onnxruntime's tools",
+    "protobuf": "onnxruntime's tools; the worker has its own, which this would hide",
+    "pyyaml": "hub",
+    "requests": "hub",
+    "tqdm": "hub",
+    "urllib3": "requests",
+}
+FOLDERS = (
+    "bin",
+    "numpy/distutils",
+    "numpy/f2py",
+    "numpy/_core/include",
+    "numpy/_core/lib",
+    "numpy/random/lib",
+    "numpy/random/_examples",
+    "onnxruntime/backend",
+    "onnxruntime/datasets",
+    "onnxruntime/quantization",
+    "onnxruntime/tools",
+    "onnxruntime/transformers",
+)
+# libonnxruntime.so is a second copy, for programs in C: the Python module has everything in it.
+FILES = (
+    "libonnxruntime.so*",
+    "_simd.*.so",
+    "*.pyi",
+    "*.pxd",
+    "*.pyx",
+    "*.a",
+    "*.h",
+    "*.c",
+    "RECORD",
+    "INSTALLER",
+    "REQUESTED",
+    "direct_url.json",
+)
+
+
+def prune(root: Path) -> None:
+    """Remove unused packages, then folders and files by name, from `root`."""
+    for one in list(distributions(path=[str(root)])):
+        if one.metadata["Name"].lower().replace("_", "-") in UNUSED:
+            _remove(one, root)
+    for name in FOLDERS:
+        shutil.rmtree(root / name, ignore_errors=True)
+    for folder in [*root.rglob("tests"), *root.rglob("test"), *root.rglob("__pycache__")]:
+        if folder.is_dir() and folder.parent != root:
+            shutil.rmtree(folder)
+    for pattern in FILES:
+        for path in root.rglob(pattern):
+            path.unlink()
+
+
+def size(root: Path) -> float:
+    """Return the MiB of all files under `root`."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 2**20
+
+
+def _remove(one: Distribution, root: Path) -> None:
+    for path in one.files or ():
+        absolute = Path(str(one.locate_file(path))).resolve()
+        if absolute.is_relative_to(root.resolve()):
+            absolute.unlink(missing_ok=True)
+            for parent in absolute.parents:
+                if parent == root.resolve() or any(parent.iterdir()):
+                    break
+                parent.rmdir()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its argument
+        sys.exit(f"usage: {sys.argv[0]} FOLDER")
+    packages = Path(sys.argv[1])
+    before = size(packages)
+    prune(packages)
+    print(f"pruned {packages}: {before:.0f} -> {size(packages):.0f} MiB")

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Make a base image with buildah that stands in for Azure's own where no registry can be reached: Debian with Python 3.11
+# and the environment that the Functions image sets. It has no Functions host.
+# Usage: scripts/stand-in-base.sh NAME   (as root; needs buildah and debootstrap)
+set -euo pipefail
+
+name=${1:?usage: scripts/stand-in-base.sh NAME}
+export BUILDAH_ISOLATION=chroot
+root=$(mktemp -d)
+container=
+clean() {
+    [ -z "$container" ] || buildah rm "$container" > /dev/null
+    rm -rf "$root"
+}
+trap clean EXIT
+
+debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv bookworm "$root" > /dev/null
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+# A machine behind a proxy of its own trusts more than Debian does.
+if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+fi
+
+container=$(buildah from scratch)
+buildah copy --quiet "$container" "$root" / > /dev/null
+buildah config \
+    --env HOME=/home \
+    --env AzureWebJobsScriptRoot=/home/site/wwwroot \
+    --env ASPNETCORE_URLS=http://+:80 \
+    --env FUNCTIONS_WORKER_RUNTIME=python \
+    --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    "$container"
+buildah commit --quiet "$container" "$name" > /dev/null
+echo "made $name"
