@@ -31,6 +31,9 @@ UNUSED = {
 FOLDERS = (
     "bin",
     "numpy/distutils",
+    "numpy/fft",
+    "numpy/ma",
+    "numpy/polynomial",
     "numpy/f2py",
     "numpy/_core/include",
     "numpy/_core/lib",
@@ -41,11 +44,15 @@ FOLDERS = (
     "onnxruntime/quantization",
     "onnxruntime/tools",
     "onnxruntime/transformers",
+    "pydantic/v1",
+    "samples",
+    "werkzeug/debug",
 )
 # libonnxruntime.so is a second copy, for programs in C: the Python module has everything in it.
 FILES = (
     "libonnxruntime.so*",
     "_simd.*.so",
+    "_*_tests.*.so",
     "*.pyi",
     "*.pxd",
     "*.pyx",
