@@ -5,6 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from generation.config import Settings
 from generation.errors import InvalidRequestError
 from generation.http import EventStream, collect, event, read_body
 from generation.prompting import check_context, encode, timeout
@@ -13,7 +14,7 @@ from generation.sampling import SamplingParams
 from generation.schemas import GenerateBody, parse_json, parse_query
 from generation.sequence import Request as EngineRequest
 from generation.sequence import Update
-from generation.service import Service
+from generation.service import Loaded, Service
 from generation.stream import Item
 
 
@@ -38,12 +39,15 @@ async def get(service: Service, request: Request) -> Response:
     return await _respond(service, request, body, sequences_only=True)
 
 
-async def _respond(service: Service, request: Request, body: GenerateBody, *, sequences_only: bool) -> Response:
-    loaded = service.loaded()
-    if service.settings.log_prompts == "on":
-        note_prompts(body.prompt)
+async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings) -> EngineRequest:
+    """Return what the engine is asked for.
+
+    Raises:
+        InvalidRequestError: or one of its kin; the prompt does not fit, or takes too long.
+    """
     prompt = await encode(loaded.tokenizer, body.prompt)
-    engine_request = EngineRequest(
+    check_context(len(prompt), body.max_new_tokens, loaded.config.context, "max_new_tokens")
+    return EngineRequest(
         prompt=prompt,
         max_tokens=body.max_new_tokens,
         choices=body.num_return_sequences,
@@ -51,17 +55,23 @@ async def _respond(service: Service, request: Request, body: GenerateBody, *, se
             do_sample=body.do_sample, temperature=body.temperature, top_k=body.top_k, **body.sampling()
         ),
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
-        timeout_s=timeout(body.timeout_s, service.settings),
+        timeout_s=timeout(body.timeout_s, settings),
     )
-    check_context(len(prompt), body.max_new_tokens, loaded.config.context, "max_new_tokens")
-    stream = loaded.engine.submit(engine_request)
+
+
+async def _respond(service: Service, request: Request, body: GenerateBody, *, sequences_only: bool) -> Response:
+    loaded = service.loaded()
+    if service.settings.log_prompts == "on":
+        note_prompts(body.prompt)
+    asked = await engine_request(body, loaded, service.settings)
+    stream = loaded.engine.submit(asked)
     before = body.prompt if body.return_full_text else ""
     if body.stream:
-        first = "".join(event({"index": i, "text": before}) for i in range(engine_request.choices)) if before else ""
+        first = "".join(event({"index": i, "text": before}) for i in range(asked.choices)) if before else ""
         return EventStream(stream, _event, service.settings.keep_alive_s, first=first)
 
-    texts = [before] * engine_request.choices
-    reasons: list[str | None] = [None] * engine_request.choices
+    texts = [before] * asked.choices
+    reasons: list[str | None] = [None] * asked.choices
     generated = 0
     for item in await collect(request, stream):
         if isinstance(item, Update):
@@ -70,7 +80,11 @@ async def _respond(service: Service, request: Request, body: GenerateBody, *, se
             generated += item.generated
     if sequences_only:
         return JSONResponse({"generated_sequences": texts})
-    usage = {"prompt_tokens": len(prompt), "completion_tokens": generated, "total_tokens": len(prompt) + generated}
+    usage = {
+        "prompt_tokens": len(asked.prompt),
+        "completion_tokens": generated,
+        "total_tokens": len(asked.prompt) + generated,
+    }
     return JSONResponse({"generated_sequences": texts, "finish_reasons": reasons, "usage": usage})
 
 

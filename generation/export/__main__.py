@@ -65,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the output is as it was", file=sys.stderr)
         return 130
+    if options.json:
+        print((output / "report.json").read_text(encoding="utf-8"))
+        return 0
     print(f"{output}: {report.precision}, {time.monotonic() - started:.0f} s")
     print(f"  largest logit difference  {report.largest_logit_difference:.2g}")
     print(f"  greedy agreement          {report.greedy.agreement:.1%} of {report.greedy.steps} steps")
@@ -119,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep an artifact that costs more perplexity than its precision may (int8 3 %%, int4 10 %%)",
     )
+    parser.add_argument("--json", action="store_true", help="print report.json instead of its figures in words")
     return parser
 
 

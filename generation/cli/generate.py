@@ -1,0 +1,110 @@
+"""``generate``: text on the terminal, token by token, from a model in this very process."""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from generation.cli.inputs import add_model, add_text, read_text, settings
+
+if TYPE_CHECKING:
+    from generation.schemas import GenerateBody
+    from generation.service import Service
+
+# Options that are fields of POST /api/generate, with the type of a value; their help is that of the API.
+FIELDS: dict[str, type] = {
+    "max_new_tokens": int,
+    "num_return_sequences": int,
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "min_p": float,
+    "typical_p": float,
+    "repetition_penalty": float,
+    "seed": int,
+    "timeout_s": float,
+}
+HELP = {
+    "max_new_tokens": "tokens to generate at most (default: 50)",
+    "num_return_sequences": "sequences to generate (default: 1); several are printed whole, with --- between them",
+    "temperature": "below 1 bolder choices are rarer; 0 = no sampling (default: 1)",
+    "top_k": "keep this many of the likeliest tokens; 0 = all (default: 50)",
+    "top_p": "keep the likeliest tokens that hold this much probability (default: 1)",
+    "min_p": "keep tokens with this part of the likeliest token's probability (default: 0)",
+    "typical_p": "keep the most typical tokens with this much probability (default: 1)",
+    "repetition_penalty": "divide the score of every token seen (default: 1 = off)",
+    "seed": "same seed, same text",
+    "timeout_s": "stop after this many seconds with what there is",
+}
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "generate",
+        help="generate text here and now, without a server",
+        description="Go on from a text, here and now, without a server. The text comes as it is generated.",
+        epilog="The text on stdout is the prompt and what follows it; everything else goes to stderr.",
+    )
+    add_text(parser, "the text to go on from")
+    add_model(parser)
+    for name, kind in FIELDS.items():
+        metavar = "N" if kind is int else "X"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=HELP[name])
+    parser.add_argument("--stop", action="append", metavar="S", help="end before this string; may be repeated")
+    parser.add_argument("--ignore-eos", action="store_true", help="go on past the end-of-text token")
+    parser.add_argument("--only-new", action="store_true", help="leave the prompt out of the answer")
+    parser.add_argument("--json", action="store_true", help="print what POST /api/generate answers, and no text before")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from generation.schemas import GenerateBody, parse_json
+    from generation.service import Service
+
+    values = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
+    values |= {"prompt": read_text(options.text), "stop": options.stop, "ignore_eos": options.ignore_eos}
+    body = parse_json(GenerateBody, json.dumps(values | {"return_full_text": not options.only_new}).encode())
+    logging.getLogger("generation").addHandler(logging.NullHandler())  # what goes wrong is said once, by the caller
+    service = Service(settings(options.model)).start()
+    try:
+        service.wait()
+        answer = asyncio.run(_generate(service, body, show=not options.json))
+    finally:
+        service.stop()
+    if options.json:
+        print(json.dumps(answer, ensure_ascii=False))
+    elif "timeout" in answer["finish_reasons"]:
+        print("stopped at the deadline", file=sys.stderr)
+    return 0
+
+
+async def _generate(service: "Service", body: "GenerateBody", *, show: bool) -> dict[str, Any]:
+    """Generate; with `show`, a single sequence appears as it comes, several one after the other at the end."""
+    from generation.generate import engine_request
+    from generation.sequence import Update
+
+    loaded = service.loaded()
+    request = await engine_request(body, loaded, service.settings)
+    before = body.prompt if body.return_full_text else ""
+    texts: list[str] = [before] * request.choices
+    reasons: list[str | None] = [None] * request.choices
+    generated = 0
+    live = show and request.choices == 1
+    if live:
+        print(before, end="", flush=True)
+    async for item in loaded.engine.submit(request):
+        if not isinstance(item, Update):
+            continue
+        texts[item.index] += item.text
+        reasons[item.index] = item.finish_reason
+        generated += item.generated
+        if live:
+            print(item.text, end="", flush=True)
+    if show:
+        print("" if live else "\n---\n".join(texts), flush=True)
+    count = len(request.prompt)
+    usage = {"prompt_tokens": count, "completion_tokens": generated, "total_tokens": count + generated}
+    return {"generated_sequences": texts, "finish_reasons": reasons, "usage": usage}

@@ -1,0 +1,44 @@
+"""``tokenize``: the tokens of a text, as the model sees them."""
+
+import argparse
+import json
+from typing import Any
+
+from generation.cli.inputs import add_model, add_text, read_text, settings
+from generation.errors import InvalidRequestError
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "tokenize",
+        help="show the tokens of a text",
+        description="Show the tokens of a text: a line each with its id and its text, quoted as in JSON.",
+    )
+    add_text(parser, "the text to split")
+    add_model(parser)
+    parser.add_argument("--json", action="store_true", help="print what POST /api/tokenize answers")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from generation.artifact import ArtifactError, read_config
+    from generation.tokenizer import Tokenizer, TokenizerError
+
+    folder = settings(options.model).model_dir
+    try:
+        config = read_config(folder)
+        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        ids = tokenizer.encode(read_text(options.text))
+    except (ArtifactError, TokenizerError) as error:
+        raise InvalidRequestError(str(error)) from None
+    pieces = [tokenizer.piece(token) for token in ids]
+    if options.json:
+        answer = {"tokens": ids, "pieces": pieces, "count": len(ids), "max_context": config.context}
+        print(json.dumps(answer, ensure_ascii=False))
+        return 0
+    for token in ids:
+        data = tokenizer.token_bytes(token)
+        print(f"{token:6}  {json.dumps(data.decode(errors='backslashreplace'), ensure_ascii=False)}")
+    print(f"{len(ids)} tokens; the context window holds {config.context}")
+    return 0
