@@ -15,6 +15,7 @@ from generation import health as status
 from generation import metrics as prometheus
 from generation import models as model_list
 from generation import openapi as contract
+from generation import playground as page
 from generation import tokenize as tokens
 from generation.config import Settings
 from generation.http import answer, silence_access_log
@@ -95,6 +96,12 @@ async def openapi(req: Request) -> Response:
 async def metrics(req: Request) -> Response:
     """Report what was counted, for Prometheus."""
     return await answer("metrics", req, lambda _: prometheus.get(service))
+
+
+@app.route("playground", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def playground(req: Request) -> Response:
+    """Show a page to try it."""
+    return await answer("playground", req, lambda _: page.get())
 
 
 @app.warm_up_trigger("context")

@@ -10,7 +10,7 @@ from generation import answers
 from generation.completions_schema import CompletionBody
 from generation.schemas import DetokenizeBody, GenerateBody, TokenizeBody
 
-JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
+JSON, EVENTS, TEXT, HTML = "application/json", "text/event-stream", "text/plain", "text/html"
 PROMPT = "Once upon a time"
 
 
@@ -125,4 +125,5 @@ OPERATIONS = (
     ),
     Operation("metrics", "get", "metrics", "What was counted, in Prometheus's text format", {TEXT: None}),
     Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),
+    Operation("playground", "get", "playground", "A page to try the server with", {HTML: None}, keyed=False),
 )
