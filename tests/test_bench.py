@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from generation.__main__ import main
 from generation.bench_report import Outcome, Progress, quantile, summarize
+from generation.cli.main import main
 from tests.server import Served
 
 
