@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +55,15 @@ def test_its_python_runs(served: Served, capsys: pytest.CaptureFixture[str]) -> 
     (program,) = [block for block in _blocks() if "from openai" in block]
     exec(compile(program.replace("http://127.0.0.1:7071/api", served.url), "README.md", "exec"), {})  # noqa: S102
     assert capsys.readouterr().out.strip()
+
+
+def test_its_command_runs_and_prints_as_much_as_it_shows() -> None:
+    """The text may differ between kinds of processors."""
+    ((command, shown),) = [
+        (block, _blocks()[place + 1]) for place, block in enumerate(_blocks()) if "-m generation generate" in block
+    ]
+    arguments = shlex.split(command.replace(".venv/bin/python", sys.executable))
+    said = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.startswith("Once upon a time")
+    assert shown.startswith("Once upon a time")
+    assert said.stderr == ""
