@@ -47,7 +47,7 @@ def _open(browser: webdriver.Chrome, url: str, **values: str) -> None:
 
 
 def _until(browser: webdriver.Chrome, script: str) -> None:
-    WebDriverWait(browser, WAIT_S, 0.02).until(lambda one: one.execute_script(script))  # type: ignore[no-untyped-call]
+    WebDriverWait(browser, WAIT_S, 0.02).until(lambda one: one.execute_script(script))
 
 
 def _state(browser: webdriver.Chrome, state: str) -> None:
@@ -82,7 +82,7 @@ def test_tokens_stream_into_a_card_for_each_sequence(
     assert _texts(browser) == [asked["prompt"] + one["text"] for one in choices]
     assert len(browser.find_elements(By.CSS_SELECTOR, ".token")) == int(browser.find_element(By.ID, "count").text)
     assert browser.find_element(By.ID, "first").text.endswith("ms")
-    assert not browser.get_log("browser")  # such as a breach of the policy
+    assert not browser.get_log("browser")  # type: ignore[no-untyped-call]
 
 
 @browser_needed
@@ -111,9 +111,7 @@ def test_stop_ends_the_work_on_the_server(browser: webdriver.Chrome, served: Ser
     browser.find_element(By.ID, "halt").click()
     _state(browser, "stopped")
     assert browser.find_element(By.ID, "go").is_enabled()
-    WebDriverWait(browser, WAIT_S, 0.02).until(  # type: ignore[no-untyped-call]
-        lambda _: _measured(client, "cancelled_requests_total") == before + 1
-    )
+    WebDriverWait(browser, WAIT_S, 0.02).until(lambda _: _measured(client, "cancelled_requests_total") == before + 1)
     assert _measured(client, "running_sequences") == 0
 
 
