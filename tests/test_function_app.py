@@ -129,6 +129,9 @@ async def test_no_handler_raises_whatever_breaks(
         if function.get_trigger().get_binding_name() != "httpTrigger":
             continue
         response = await function.get_user_function()(Request(scope))
+        if function.get_function_name() == "playground":  # a page that needs no service
+            assert response.status_code == 200
+            continue
         assert response.status_code >= 400
         assert json.loads(response.body)["error"]["message"]
         assert b"inner workings" not in response.body
