@@ -6,11 +6,23 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${APP:?is not set}" "${RG:?is not set}" "${IMAGE:?is not set}"
 
-az account show --query name -o tsv > /dev/null || { echo "error: not logged in: az login" >&2; exit 2; }
-az group create -n "$RG" -l "${LOCATION:-westeurope}" --output none
+# az has said why on standard error when this is called.
+stop() {
+    echo "error: $1" >&2
+    exit 1
+}
+
+command -v az > /dev/null || stop "the Azure CLI (az) is not installed"
+az account show --output none || stop "not logged in: az login"
+# A group cannot be made again in another region, so it is made only where there is none.
+exists=$(az group exists -n "$RG") || stop "could not look for the resource group $RG"
+if [ "$exists" != true ]; then
+    az group create -n "$RG" -l "${LOCATION:-westeurope}" --output none || stop "could not make the resource group $RG"
+fi
 url=$(az deployment group create -g "$RG" -n "$APP" --template-file infra/main.bicep --query properties.outputs.url.value -o tsv \
     --parameters name="$APP" image="$IMAGE" sku="${SKU:-EP1}" maxInstances="${MAX_INSTANCES:-3}" \
-    allowWebhook="${ALLOW_WEBHOOK:-true}")
+    allowWebhook="${ALLOW_WEBHOOK:-true}") \
+    || stop "infra/main.bicep was not deployed. Nothing is undone; run this again once the cause is gone, or scripts/destroy.sh"
 echo "deployed: $url/health"
 echo "On GitHub, set the variable AZURE_FUNCTIONAPP_URL to $url"
 echo "and the secret AZURE_FUNCTIONAPP_WEBHOOK_URL to what this prints, with /api/registry/webhook at its end:"

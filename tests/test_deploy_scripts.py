@@ -1,4 +1,4 @@
-"""The deployment's waiting, checking and rolling back, against a loopback stand-in for the SCM site and the app."""
+"""The scripts that deploy, against a loopback stand-in for the SCM site and the app, and an `az` that notes calls."""
 
 import json
 import os
@@ -63,10 +63,16 @@ def site() -> Iterator[Site]:
     thread.join()
 
 
-def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "WAIT_S": "0", "POLL_S": "0", "RETRIES": "0", "NO_PROXY": "*", **environment}
     return subprocess.run(
-        [ROOT / "scripts" / script, *arguments], env=variables, capture_output=True, text=True, timeout=60, check=False
+        [ROOT / "scripts" / script, *arguments],
+        env=variables,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -124,24 +130,48 @@ def test_a_new_revision_that_cannot_serve_is_an_error(site: Site) -> None:
     assert "the model does not load" in done.stderr
 
 
+AZ = """#!/bin/sh
+# Knows one image and at most one resource group; fails at what FAIL says.
+echo "$*" >> "$0.calls"
+case "$*" in "${FAIL:-nothing}"*) echo "az: no" >&2; exit 1;; esac
+case "$*" in
+    *"config show"*) echo "DOCKER|ghcr.io/o/r:old";;
+    "group exists"*) if [ -e "$0.group" ]; then echo true; else echo false; fi;;
+    "group create"*) touch "$0.group";;
+    "group delete"*) rm "$0.group";;
+    "deployment group create"*) echo https://app.example/api;;
+    "resource list"*) echo /subscriptions/s/app;;
+esac
+"""
+
+
 @pytest.fixture
 def azure(tmp_path: Path) -> Path:
-    """Put an `az` on the path that knows one image and notes what it is told."""
+    """Put an `az` in a folder, which goes on the path of what is run."""
     program = tmp_path / "az"
-    program.write_text(
-        '#!/bin/sh\necho "$*" >> "$0.calls"\ncase "$*" in *"config show"*) echo "DOCKER|ghcr.io/o/r:old";; esac\n',
-        encoding="utf-8",
-    )
+    program.write_text(AZ, encoding="utf-8")
     program.chmod(0o755)
     return tmp_path
 
 
-def digest(site: Site, azure: Path, image: str = IMAGE) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def calls(azure: Path) -> list[str]:
+    """Return what `az` was called with, and forget it."""
+    file = azure / "az.calls"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines
+
+
+def with_azure(
+    azure: Path, script: str, *arguments: str, typed: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     path = f"{azure}{os.pathsep}{os.environ['PATH']}"
-    done = run("deploy-digest.sh", image, NEW, PATH=path, RG="g", APP="a", API_URL=f"{site.url}/api")
-    calls = azure / "az.calls"
-    lines = calls.read_text(encoding="utf-8").splitlines() if calls.exists() else []
-    return done, [line.split("--image ")[1].split()[0] for line in lines if "--image" in line]
+    return run(script, *arguments, typed=typed, **{"PATH": path, "RG": "g", "APP": "a", **environment})
+
+
+def digest(site: Site, azure: Path, image: str = IMAGE) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    done = with_azure(azure, "deploy-digest.sh", image, NEW, API_URL=f"{site.url}/api")
+    return done, [line.split("--image ")[1].split()[0] for line in calls(azure) if "--image" in line]
 
 
 def test_a_digest_that_runs_stays(site: Site, azure: Path) -> None:
@@ -158,3 +188,83 @@ def test_a_digest_that_does_not_run_is_put_back(site: Site, azure: Path) -> None
 def test_a_tag_is_refused_where_a_digest_is_wanted(site: Site, azure: Path) -> None:
     done, images = digest(site, azure, "ghcr.io/o/r:latest")
     assert (done.returncode, images) == (2, [])
+
+
+def test_the_first_deployment_makes_the_group_then_all_that_is_in_it(azure: Path) -> None:
+    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest")
+    assert done.returncode == 0, done.stderr
+    account, exists, group, deployment = calls(azure)
+    assert account.startswith("account show")
+    assert (exists, group) == ("group exists -n g", "group create -n g -l westeurope --output none")
+    assert deployment.startswith("deployment group create -g g -n a --template-file infra/main.bicep")
+    assert deployment.endswith("name=a image=ghcr.io/o/r:latest sku=EP1 maxInstances=3 allowWebhook=true")
+    assert "AZURE_FUNCTIONAPP_URL to https://app.example/api\n" in done.stdout
+
+
+def test_a_second_deployment_keeps_the_group_and_asks_for_the_same(azure: Path) -> None:
+    with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest")
+    first = calls(azure)
+    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest", LOCATION="northeurope")
+    assert done.returncode == 0, done.stderr
+    assert calls(azure) == [call for call in first if not call.startswith("group create")]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("account show", "not logged in: az login"),
+        ("group exists", "could not look for the resource group g"),
+        ("group create", "could not make the resource group g"),
+        ("deployment group create", "infra/main.bicep was not deployed"),
+    ],
+)
+def test_a_deployment_stops_at_the_step_that_fails_and_names_it(azure: Path, step: str, message: str) -> None:
+    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest", FAIL=step)
+    assert done.returncode == 1
+    assert done.stderr.startswith("az: no\nerror: ")
+    assert message in done.stderr
+    assert calls(azure)[-1].startswith(step)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("variable", ["APP", "RG", "IMAGE"])
+def test_a_deployment_without_one_of_its_names_asks_azure_nothing(azure: Path, variable: str) -> None:
+    done = with_azure(azure, "deploy.sh", **{"IMAGE": "ghcr.io/o/r:latest", variable: ""})
+    assert done.returncode == 1
+    assert f"{variable}: is not set" in done.stderr
+    assert calls(azure) == []
+
+
+def test_the_group_is_deleted_when_its_name_is_typed(azure: Path) -> None:
+    (azure / "az.group").touch()
+    done = with_azure(azure, "destroy.sh", typed="g\n")
+    assert done.returncode == 0, done.stderr
+    assert "/subscriptions/s/app" in done.stdout
+    assert calls(azure)[-1] == "group delete -n g --yes"
+
+
+@pytest.mark.parametrize("typed", ["", "yes\n"])
+def test_nothing_is_deleted_when_something_else_is_typed(azure: Path, typed: str) -> None:
+    (azure / "az.group").touch()
+    done = with_azure(azure, "destroy.sh", typed=typed)
+    assert done.returncode == 1
+    assert "nothing was deleted" in done.stderr
+    assert (azure / "az.group").exists()
+
+
+def test_a_second_deletion_finds_nothing_to_delete(azure: Path) -> None:
+    (azure / "az.group").touch()
+    with_azure(azure, "destroy.sh", YES="1")
+    calls(azure)
+    done = with_azure(azure, "destroy.sh", YES="1")
+    assert (done.returncode, calls(azure)) == (0, ["group exists -n g"])
+    assert "nothing to delete" in done.stdout
+
+
+@pytest.mark.parametrize(("step", "message"), [("group exists", "az login"), ("group delete", "was not deleted")])
+def test_a_deletion_that_fails_says_so(azure: Path, step: str, message: str) -> None:
+    (azure / "az.group").touch()
+    done = with_azure(azure, "destroy.sh", YES="1", FAIL=step)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "deleted g" not in done.stdout
