@@ -32,6 +32,12 @@ class Served:
             self.news.wait_for(lambda: len(self.lines) >= at_least, START_S)
             return list(self.lines)
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until a line holds `text`."""
+        with self.news:
+            if not self.news.wait_for(lambda: any(text in line for line in self.lines), START_S):
+                raise TimeoutError(f"the server never logged {text}")
+
     def stop(self, sig: int = signal.SIGINT) -> int:
         """Stop the server as Ctrl-C does; return its exit status."""
         if self.process.poll() is None:
