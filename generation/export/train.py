@@ -1,60 +1,32 @@
-"""Train a small GPT-2 from scratch on a text file; the bundled demo model was made with it.
+"""Train a small GPT-2 from scratch on a text file, or go on from a checkpoint; the bundled demo model was made with it.
 
     python -m generation.export.train corpus.txt models/demo/checkpoint
+    python -m generation.export.train mine.txt models/mine/checkpoint --from models/demo/checkpoint
 
-The text holds documents separated by lines of ``<|endoftext|>``. One document in fifty is held out by position, never
-trained on, and scored at the end in bits per character. The folder gets a `transformers` checkpoint (half precision),
-its tokenizer and ``training.json`` with every figure that the model card quotes.
+The text holds documents separated by lines of ``<|endoftext|>``. The folder gets a `transformers` checkpoint (half
+precision), its tokenizer and ``training.json``: the recipe and the score on documents that were held out.
 """
 
 import argparse
 import json
-import math
 import sys
-import time
-from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers import processors as post_processors
-from torch import Tensor, nn
-from tqdm import tqdm
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel
 
-END_OF_TEXT = "<|endoftext|>"
-HELD_OUT_EVERY = 50
+from generation.export import hub
+from generation.export.checkpoint import load
+from generation.export.errors import ExportError
+from generation.export.training import END_OF_TEXT, Recipe, fit, split_documents
 
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the result, besides the text. Sizes in tokens, rates per optimizer step."""
-
-    layers: int = 6
-    width: int = 192
-    heads: int = 6
-    context: int = 512
-    vocabulary: int = 4096
-    batch: int = 8
-    epochs: float = 6.0
-    dropout: float = 0.0
-    muon_rate: float = 0.02
-    adam_rate: float = 2e-3
-    weight_decay: float = 0.1
-    warmup: float = 0.02
-    decay: float = 0.6
-    seed: int = 1
-
-
-def split_documents(text: str) -> tuple[list[str], list[str]]:
-    """Return (training, held-out) documents; every fiftieth document is held out."""
-    documents = [part.strip() for part in text.split(END_OF_TEXT)]
-    documents = [part for part in documents if part]
-    held_out = documents[::HELD_OUT_EVERY]
-    training = [part for i, part in enumerate(documents) if i % HELD_OUT_EVERY]
-    return training, held_out
+# What a checkpoint has learnt is moved gently: AdamW alone, at a fortieth of the rate, and not for long.
+FINE_TUNING = Recipe(epochs=3.0, muon_rate=0.0, adam_rate=5e-5, weight_decay=0.01, warmup=0.1, decay=0.9)
+# Told by the checkpoint.
+SHAPE = ("layers", "width", "heads", "vocabulary", "dropout")
 
 
 def train_tokenizer(documents: list[str], vocabulary: int) -> Tokenizer:
@@ -71,77 +43,16 @@ def train_tokenizer(documents: list[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def batches(documents: list[Tensor], recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield [batch, context + 1] windows for ever: each epoch joins the documents in a new order and cuts them."""
-    window = recipe.context + 1
-    while True:
-        order = torch.randperm(len(documents), generator=generator).tolist()
-        stream = torch.cat([documents[i] for i in order])
-        shift = int(torch.randint(recipe.context, (1,), generator=generator))
-        windows = stream[shift:].unfold(0, window, recipe.context)
-        for rows in torch.randperm(len(windows), generator=generator).split(recipe.batch):
-            if len(rows) == recipe.batch:
-                yield windows[rows]
-
-
-def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices inside the blocks, AdamW for embeddings, norms and biases."""
-    named = list(model.named_parameters())
-    vectors = [p for _, p in named if p.ndim == 1]
-    matrices = [p for name, p in named if p.ndim > 1 and ".h." in name]
-    tables = [p for name, p in named if p.ndim > 1 and ".h." not in name]
-    return [
-        torch.optim.Muon(matrices, lr=recipe.muon_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="original"),
-        torch.optim.AdamW(
-            [{"params": tables, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=recipe.adam_rate,
-            betas=(0.9, 0.98),
-        ),
-    ]
-
-
-def rate(step: int, steps: int, recipe: Recipe) -> float:
-    """Warm up linearly, hold, then decay linearly to zero over the last part (`recipe.decay`) of the run."""
-    warm = max(1, round(steps * recipe.warmup))
-    cool = max(1, round(steps * recipe.decay))
-    return min(1.0, (step + 1) / warm, (steps - step) / cool)
-
-
-@torch.inference_mode()
-def bits_per_character(model: GPT2LMHeadModel, tokenizer: Tokenizer, documents: list[str], context: int) -> float:
-    """Score each document from an end-of-text token on, its own end-of-text included, over its characters.
-
-    A document longer than the context is scored in windows that overlap by half.
-    """
-    model.eval()
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    nats, characters = 0.0, 0
-    for document in documents:
-        ids = torch.tensor([end, *tokenizer.encode(document).ids, end])
-        characters += len(document)
-        scored = 1
-        while scored < len(ids):
-            start = 0 if scored == 1 else scored - context // 2
-            piece = ids[start : start + context + 1]
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = model(piece[None, :-1]).logits[0].float()
-            new = slice(scored - start - 1, None)
-            nats += nn.functional.cross_entropy(logits[new], piece[1:][new], reduction="sum").item()
-            scored = start + len(piece)
-    model.train()
-    return nats / math.log(2) / characters
-
-
 def train(text: str, output: Path, recipe: Recipe, *, compiled: bool = False) -> dict[str, object]:
-    """Train on `text` and write the checkpoint folder `output`. Returns what ``training.json`` holds."""
-    torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    training, held_out = split_documents(text)
-    tokenizer = train_tokenizer(training, recipe.vocabulary)
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    encoded = [torch.tensor([*e.ids, end]) for e in tokenizer.encode_batch(training)]
-    tokens = sum(len(e) for e in encoded)
+    """Train from scratch on `text` and write the checkpoint folder `output`. Returns what ``training.json`` holds.
 
+    Raises:
+        ExportError: too little text for one batch.
+
+    """
+    torch.manual_seed(recipe.seed)
+    tokenizer = train_tokenizer(split_documents(text)[0], recipe.vocabulary)
+    end = tokenizer.token_to_id(END_OF_TEXT)
     config = GPT2Config(
         vocab_size=tokenizer.get_vocab_size(),
         n_positions=recipe.context,
@@ -155,84 +66,88 @@ def train(text: str, output: Path, recipe: Recipe, *, compiled: bool = False) ->
         eos_token_id=end,
         architectures=["GPT2LMHeadModel"],
     )
-    model = GPT2LMHeadModel(config)
-    optimizer = optimizers(model, recipe)
-    initial = [[group["lr"] for group in one.param_groups] for one in optimizer]
+    return fit(GPT2LMHeadModel(config), tokenizer, end, text, output, recipe=recipe, compiled=compiled)
 
-    def loss_of(window: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(window[:, :-1]).logits
-        return nn.functional.cross_entropy(logits.flatten(0, 1).float(), window[:, 1:].flatten())
 
-    step_loss = torch.compile(loss_of) if compiled else loss_of
-    steps = round(recipe.epochs * tokens / (recipe.batch * recipe.context))
-    source = batches(encoded, recipe, generator)
-    started, loss = time.monotonic(), torch.zeros(())
-    for step in (progress := tqdm(range(steps), unit="step", mininterval=10)):
-        factor = rate(step, steps, recipe)
-        for one, rates in zip(optimizer, initial, strict=True):
-            for group, lr in zip(one.param_groups, rates, strict=True):
-                group["lr"] = lr * factor
-        loss = step_loss(next(source))
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for one in optimizer:
-            one.step()
-            one.zero_grad(set_to_none=True)
-        if step % 20 == 0:
-            progress.set_postfix(loss=f"{loss.item():.3f}")
-        if step and step % 500 == 0:
-            score = bits_per_character(model, tokenizer, held_out[:60], recipe.context)
-            tqdm.write(f"step {step}: {score:.4f} bits per character on 60 held-out documents")
-            save(model, tokenizer, output)
-    minutes = (time.monotonic() - started) / 60
-    # The half-precision weights are what ships, so they are what is scored.
-    save(model, tokenizer, output)
-    shipped = GPT2LMHeadModel.from_pretrained(output, dtype=torch.float32)
-    result: dict[str, object] = {
-        "recipe": asdict(recipe),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "training": {"documents": len(training), "tokens": tokens, "steps": steps, "minutes": round(minutes, 1)},
-        "held_out": {
-            "documents": len(held_out),
-            "characters": sum(len(part) for part in held_out),
-            "bits_per_character": round(bits_per_character(shipped, tokenizer, held_out, recipe.context), 4),
-        },
-        "last_training_loss": round(loss.item(), 4),
-        "torch": torch.__version__,
-    }
+def fine_tune(
+    model: str, text: str, output: Path, recipe: Recipe = FINE_TUNING, *, compiled: bool = False
+) -> dict[str, object]:
+    """Go on from the checkpoint `model`, a folder or a hub id, with its tokenizer and its shape; else as `train`.
+
+    Raises:
+        ExportError: a checkpoint that the export would refuse, one that would overwrite itself, a context longer than
+            its own, or too little text for one batch.
+
+    """
+    found = hub.find(model)
+    if found.path.resolve() == output.resolve():
+        raise ExportError(f"the output is {model} itself: choose another folder, so that the checkpoint stays")
+    torch.manual_seed(recipe.seed)
+    checkpoint = load(found)
+    config, shape = checkpoint.model.config, checkpoint.shape
+    if checkpoint.tokenizer.id_to_token(checkpoint.end_of_text) is None:
+        raise ExportError(f"the tokenizer of {model} lacks its end-of-text token, {checkpoint.end_of_text}")
+    if recipe.context > shape.context:
+        raise ExportError(f"--context {recipe.context} is more than the checkpoint's {shape.context}")
+    recipe = replace(
+        recipe,
+        layers=shape.layers,
+        width=config.n_embd,
+        heads=shape.heads,
+        vocabulary=shape.vocabulary,
+        dropout=config.resid_pdrop,
+    )
+    result = fit(
+        checkpoint.model,
+        checkpoint.tokenizer,
+        checkpoint.end_of_text,
+        text,
+        output,
+        recipe=recipe,
+        compiled=compiled,
+    )
+    result = {
+        "from": {"model": found.name, "revision": found.revision, "weights_sha256": checkpoint.weights_sha256}
+    } | result
     (output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
-def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, output: Path) -> None:
-    """Write a `transformers` checkpoint in half precision, with its tokenizer."""
-    output.mkdir(parents=True, exist_ok=True)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, unk_token=END_OF_TEXT
-    )
-    fast.model_max_length = model.config.n_positions
-    fast.save_pretrained(output)
-    deepcopy(model).half().save_pretrained(output)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+    """Command line; returns the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m generation.export.train", description=__doc__.split("\n")[0])
     parser.add_argument("text", type=Path, help="UTF-8 text, documents separated by lines of <|endoftext|>")
     parser.add_argument("output", type=Path, help="folder for the checkpoint")
+    parser.add_argument(
+        "--from", dest="model", metavar="MODEL", help="go on from this checkpoint: a folder, or an id on the hub"
+    )
+    gentle = asdict(FINE_TUNING)
     for name, value in asdict(Recipe()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}")
+        default = f"default {value}"
+        if name in SHAPE:
+            default += "; with --from the checkpoint's"
+        elif gentle[name] != value:
+            default += f"; with --from {gentle[name]}"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=argparse.SUPPRESS, help=default)
     parser.add_argument("--compiled", action="store_true", help="a third faster; needs a C++ compiler")
     options = vars(parser.parse_args(arguments))
-    text, output = options.pop("text"), options.pop("output")
+    text, output, model = options.pop("text"), options.pop("output"), options.pop("model")
     compiled = options.pop("compiled")
+    if model and (told := [f"--{name}" for name in SHAPE if name in options]):
+        parser.error(f"{', '.join(told)}: with --from the checkpoint decides")
     try:
         corpus = text.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"cannot read {text}: {error}", file=sys.stderr)
+        if model:
+            result = fine_tune(model, corpus, output, replace(FINE_TUNING, **options), compiled=compiled)
+        else:
+            result = train(corpus, output, Recipe(**options), compiled=compiled)
+    except (OSError, UnicodeDecodeError, ExportError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(train(corpus, output, Recipe(**options), compiled=compiled), indent=2))
+    except KeyboardInterrupt:
+        print("stopped; what was saved last is kept", file=sys.stderr)
+        return 130
+    print(json.dumps(result, indent=2))
     return 0
 
 
