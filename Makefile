@@ -19,7 +19,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-deploy run test test-heavy fuzz soak coverage mutants audit lint format model demo bench bench-peers lock clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak coverage mutants audit lint format model demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -97,12 +97,16 @@ image-check:
 lint-deploy: .venv-deploy/installed
 	scripts/lint-deploy.sh
 
+# Every az line of the documentation and the scripts, parsed by the Azure CLI itself: its environment is large.
+lint-az: .venv-az/installed
+	.venv-az/bin/python scripts/lint_az.py README.md docs/*.md scripts/*.sh
+
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
+	rm -rf .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -118,6 +122,11 @@ clean:
 .venv-deploy/installed: requirements-deploy.txt
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/pip install --quiet -r requirements-deploy.txt
+	@touch $@
+
+.venv-az/installed: requirements-az.txt
+	$(PYTHON) -m venv .venv-az
+	.venv-az/bin/pip install --quiet -r requirements-az.txt
 	@touch $@
 
 .venv-runtime/installed: requirements.txt requirements-runtime.txt

@@ -13,7 +13,7 @@ case "$status" in
     2??) echo "the webhook answered $status" ;;
     401 | 403)
         echo "error: the webhook answered $status: basic authentication of the SCM site is off, or the password has changed." >&2
-        echo "  az resource update ... basicPublishingCredentialsPolicies --set properties.allow=true, as in docs/deploy.md" >&2
+        echo "  The line az resource update ... in docs/deploy.md, under When it fails, lets it in." >&2
         exit 1
         ;;
     404) echo "error: the webhook answered 404: the address must end in /api/registry/webhook" >&2; exit 1 ;;

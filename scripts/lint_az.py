@@ -1,0 +1,102 @@
+"""Have the Azure CLI parse each `az` line that the documentation shows and the scripts run, without doing any of them.
+
+Usage: python3 lint_az.py [--list] FILE...     (--list prints the lines found; nothing is run)
+
+Logged out, the CLI parses a line before it asks for `az login` and exits with 1; what it cannot parse ends with 2. So
+each line runs with a new, empty configuration. In a shell script every command counts, printed ones too; in Markdown
+what stands in a fenced block.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# Where a command starts: a line, a substitution, a list, or what `echo "  az ..."` prints.
+COMMAND = re.compile(r'(?:^|\$\(|&& |\|\| |; )\s*(?:echo "\s*)?az (?=[a-z])')
+ENDS = re.compile(r"[()<>|&;]+")
+VARIABLE = re.compile(r"\$(?:\w+|\{(\w+)[^}]*\})")
+NOT_PARSED = {
+    "login": "it is what the CLI asks for",
+    "deployment group create": "it fetches the Bicep compiler before it looks at anything else",
+}
+
+
+def lines(file: Path) -> list[str]:
+    """Return the lines of `file` that a shell would read, continued ones joined."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".md":
+        text = "\n".join(re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    return [line for line in text.replace("\\\n", " ").splitlines() if not line.lstrip().startswith("#")]
+
+
+def commands(file: Path) -> list[list[str]]:
+    """Return the arguments of each `az` in `file`, variables replaced by a word.
+
+    Raises:
+        ValueError: a quotation does not end.
+    """
+    found = []
+    for line in lines(file):
+        for start in COMMAND.finditer(line):
+            rest = line[start.end() :]
+            if "echo" in start.group():
+                rest = rest.rpartition('"')[0]
+            words = shlex.shlex(rest, posix=True, punctuation_chars=True)
+            words.whitespace_split = True
+            arguments = []
+            for word in words:
+                if ENDS.fullmatch(word):
+                    break
+                arguments.append(VARIABLE.sub("word", word))
+            found.append(arguments)
+    return found
+
+
+def parse(arguments: list[str]) -> str | None:
+    """Return what the CLI has against a command, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "AZURE_CONFIG_DIR": folder, "AZURE_CORE_COLLECT_TELEMETRY": "0"}
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "azure.cli", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode == 1 and "az login" in done.stderr and "deprecated" not in done.stderr:
+        return None
+    return f"exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+
+
+def main(arguments: list[str]) -> int:
+    """Check the files named; return 1 when a line does not parse or none is found, else 0."""
+    only_list = arguments[:1] == ["--list"]
+    wrong = seen = 0
+    for file in map(Path, arguments[only_list:]):
+        for command in commands(file):
+            seen += 1
+            shown = f"{file}: {shlex.join(['az', *command])}"
+            why = next(
+                (why for start, why in NOT_PARSED.items() if command[: start.count(" ") + 1] == start.split()), None
+            )
+            if only_list:
+                print(shown)
+            elif why:
+                print(f"left out  {shown}\n          {why}")
+            elif error := parse(command):
+                wrong += 1
+                print(f"WRONG     {shown}\n          {error}")
+            else:
+                print(f"ok        {shown}", flush=True)
+    if not seen:
+        print("error: no az line was found", file=sys.stderr)
+    return int(wrong > 0 or not seen)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
