@@ -21,6 +21,7 @@ UNUSED = {
     "fsspec": "hub",
     "hf-xet": "hub",
     "huggingface-hub": "tokenizers, to download",
+    "idna": "anyio, to connect to hosts whose names are not ASCII",
     "packaging": "onnxruntime's tools",
     "protobuf": "onnxruntime's tools; the worker has its own, which this would hide",
     "pyyaml": "hub",
@@ -34,7 +35,9 @@ FOLDERS = (
     "numpy/fft",
     "numpy/ma",
     "numpy/polynomial",
+    "numpy/_pyinstaller",
     "numpy/f2py",
+    "numpy/testing",
     "numpy/_core/include",
     "numpy/_core/lib",
     "numpy/random/lib",
@@ -44,15 +47,38 @@ FOLDERS = (
     "onnxruntime/quantization",
     "onnxruntime/tools",
     "onnxruntime/transformers",
+    "pydantic/experimental",
     "pydantic/v1",
     "samples",
+    "tokenizers/tools",
     "werkzeug/debug",
+    "werkzeug/middleware",
+)
+# For test suites and type checkers, and for servers that uvicorn would use if they were installed.
+MODULES = (
+    "anyio/_backends/_trio.py",
+    "anyio/pytest_plugin.py",
+    "click/testing.py",
+    "fastapi/testclient.py",
+    "numpy/conftest.py",
+    "numpy/lib/recfunctions.py",
+    "pydantic/mypy.py",
+    "starlette/testclient.py",
+    "uvicorn/protocols/http/auto_zttp_impl.py",
+    "uvicorn/protocols/http/httptools_impl.py",
+    "uvicorn/protocols/http/zttp_h2_impl.py",
+    "uvicorn/protocols/http/zttp_impl.py",
+    "uvicorn/protocols/websockets/websockets_impl.py",
+    "uvicorn/protocols/websockets/websockets_sansio_impl.py",
+    "uvicorn/protocols/websockets/wsproto_impl.py",
+    "werkzeug/testapp.py",
 )
 # libonnxruntime.so is a second copy, for programs in C: the Python module has everything in it.
 FILES = (
     "libonnxruntime.so*",
     "_simd.*.so",
     "_*_tests.*.so",
+    "lapack_lite.*.so",
     "*.pyi",
     "*.pxd",
     "*.pyx",
@@ -67,7 +93,7 @@ FILES = (
 
 
 def prune(root: Path) -> None:
-    """Remove unused packages, then folders and files by name, from `root`."""
+    """Remove unused packages, then folders and files by name, from `root`; of METADATA, keep the fields."""
     for one in list(distributions(path=[str(root)])):
         if one.metadata["Name"].lower().replace("_", "-") in UNUSED:
             _remove(one, root)
@@ -76,9 +102,14 @@ def prune(root: Path) -> None:
     for folder in [*root.rglob("tests"), *root.rglob("test"), *root.rglob("__pycache__")]:
         if folder.is_dir() and folder.parent != root:
             shutil.rmtree(folder)
+    for name in MODULES:
+        (root / name).unlink(missing_ok=True)
     for pattern in FILES:
         for path in root.rglob(pattern):
             path.unlink()
+    for path in root.glob("*.dist-info/METADATA"):
+        fields, _, _readme = path.read_text(encoding="utf-8").partition("\n\n")
+        path.write_text(fields + "\n", encoding="utf-8")
 
 
 def size(root: Path) -> float:

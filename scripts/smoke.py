@@ -96,6 +96,7 @@ def check(url: str, sha: str | None) -> None:
     _expect("completions, guided", answer["choices"][0]["text"] in guided["guided_choice"], answer)
     ids = json.loads(ask(url, "/tokenize", {"prompt": "Tom had a ball"}))
     _expect("tokenize", ids["count"] >= 1, ids)
+    _expect("metrics", "# TYPE " in ask(url, "/metrics"), "no # TYPE line")
     contract = json.loads(ask(url, "/openapi.json"))
     _expect("openapi", contract["openapi"].startswith("3."), contract.keys())
     try:
