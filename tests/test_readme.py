@@ -1,10 +1,12 @@
 """The README says what is so."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from generation.config import ROOT, table
 from tests.server import Served
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:
@@ -27,6 +30,23 @@ def test_every_file_that_it_names_exists() -> None:
         assert path.exists(), name
         if path.is_dir() and not line.startswith("  "):
             folder = path
+
+
+def test_every_file_of_the_documentation_is_in_its_index() -> None:
+    linked = set(LINK.findall(README))
+
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in linked] == []
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    """Those into benchmarks/ do once ``make bench`` has written it."""
+    links = [link.split("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8"))]
+    relative = [link for link in links if link and "://" not in link and not link.startswith("benchmarks/")]
+
+    assert [link for link in relative if not (page.parent / link).exists()] == []
 
 
 def _blocks() -> list[str]:
