@@ -88,6 +88,8 @@ bench-peers: $(PEERS:%=.bench/venv/%/installed)
 .bench/venv/%/installed: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet $(TORCH_PIP_ARGS) -r $<
+# optimum-intel asks for torchvision; no text model needs it, and one of another build than torch breaks the conversion.
+	$(if $(filter openvino,$*),$(@D)/bin/pip uninstall --quiet --yes torchvision)
 	@touch $@
 
 # The Dockerfile built and run without a Docker engine; as root, needs buildah and podman.

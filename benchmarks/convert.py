@@ -16,14 +16,14 @@ def ctranslate2(checkpoint: Path, out: Path) -> None:
 
 
 def optimum(checkpoint: Path, out: Path) -> None:
-    """Write `out` in float32 and, beside it, ``<out>-int8``, dynamically quantized."""
+    """Write ``fp32`` and, dynamically quantized, ``int8``."""
     from optimum.onnxruntime import ORTModelForCausalLM, ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-    ORTModelForCausalLM.from_pretrained(checkpoint, export=True).save_pretrained(out)
-    quantizer = ORTQuantizer.from_pretrained(out, file_name="model.onnx")
+    ORTModelForCausalLM.from_pretrained(checkpoint, export=True).save_pretrained(out / "fp32")
+    quantizer = ORTQuantizer.from_pretrained(out / "fp32", file_name="model.onnx")
     settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)
-    quantizer.quantize(save_dir=f"{out}-int8", quantization_config=settings)
+    quantizer.quantize(save_dir=out / "int8", quantization_config=settings)
 
 
 def openvino(checkpoint: Path, out: Path) -> None:
