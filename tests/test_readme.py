@@ -42,9 +42,8 @@ def test_every_file_of_the_documentation_is_in_its_index() -> None:
     "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
 )
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    """Those into benchmarks/ do once ``make bench`` has written it."""
     links = [link.split("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8"))]
-    relative = [link for link in links if link and "://" not in link and not link.startswith("benchmarks/")]
+    relative = [link for link in links if link and "://" not in link]
 
     assert [link for link in relative if not (page.parent / link).exists()] == []
 
