@@ -112,7 +112,7 @@ def test_stop_ends_the_work_on_the_server(browser: webdriver.Chrome, served: Ser
     _state(browser, "stopped")
     assert browser.find_element(By.ID, "go").is_enabled()
     WebDriverWait(browser, WAIT_S, 0.02).until(lambda _: _measured(client, "cancelled_requests_total") == before + 1)
-    assert _measured(client, "running_sequences") == 0
+    WebDriverWait(browser, WAIT_S, 0.02).until(lambda _: _measured(client, "running_sequences") == 0)
 
 
 @browser_needed
