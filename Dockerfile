@@ -14,18 +14,18 @@ ARG PRECISION=int8
 # Further arguments for pip, such as the index of torch's CPU builds: without it pip fetches several GB for GPUs.
 ARG TORCH_PIP_ARGS=
 COPY requirements-export.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/cache/pip \
     if [ "${MODEL}" = demo ] && [ "${PRECISION}" = int8 ]; then echo "the bundled artifact needs no tools"; exit 0; fi; \
     python3 -m venv /opt/export && \
-    /opt/export/bin/pip install --quiet ${TORCH_PIP_ARGS} -r requirements-export.txt
+    /opt/export/bin/pip install --quiet --cache-dir /cache/pip ${TORCH_PIP_ARGS} -r requirements-export.txt
 COPY models/ models/
 COPY generation/ generation/
 # A private model needs a token: docker build --secret id=hf_token,env=HF_TOKEN
-RUN --mount=type=cache,target=/root/.cache/huggingface \
+RUN --mount=type=cache,target=/cache/huggingface \
     --mount=type=secret,id=hf_token \
     set -eu; \
     if [ -f /run/secrets/hf_token ]; then HF_TOKEN=$(cat /run/secrets/hf_token); export HF_TOKEN; fi; \
-    export HF_HOME=/root/.cache/huggingface; \
+    export HF_HOME=/cache/huggingface; \
     if [ "${MODEL}" = demo ] && [ "${PRECISION}" = int8 ]; then \
         mkdir -p /artifact && cp models/demo/*.* /artifact/; \
     elif [ "${MODEL}" = demo ]; then \
@@ -41,8 +41,8 @@ RUN --mount=type=cache,target=/root/.cache/huggingface \
 # of what is slowest to compile at a start, and of nothing else: the rest is megabytes.
 FROM ${BASE_IMAGE} AS dependencies
 COPY requirements.txt scripts/prune.py /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m pip install --quiet --no-compile --require-hashes --target /packages -r /build/requirements.txt && \
+RUN --mount=type=cache,target=/cache/pip \
+    python3 -m pip install --quiet --cache-dir /cache/pip --no-compile --require-hashes --target /packages -r /build/requirements.txt && \
     python3 /build/prune.py /packages && \
     PYTHONPATH=/packages python3 -c "import azurefunctions.extensions.http.fastapi"
 

@@ -105,9 +105,7 @@ def phases(timelines: list[Timeline]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for one in timelines:
-        stages = (("queue", one.submitted, one.admitted), ("prefill", one.admitted, one.first_token),
-                  ("decode", one.first_token, one.ended))  # fmt: skip
-        for name, start, end in stages:
+        for name, start, end in one.stages():
             if start is not None and end is not None:
                 found[name] = max(found.get(name, 0.0), end - start)
     return found

@@ -53,6 +53,14 @@ class Timeline:
     generated_tokens: int = 0
     finish_reasons: list[str] = field(default_factory=list)
 
+    def stages(self) -> tuple[tuple[str, float | None, float | None], ...]:
+        """Return (name, begin, end) of what a request goes through."""
+        return (
+            ("queue", self.submitted, self.admitted),
+            ("prefill", self.admitted, self.first_token),
+            ("decode", self.first_token, self.ended),
+        )
+
 
 # The timelines of the HTTP request that is being answered; `submit` adds to them, the log and the traces read them.
 timelines: ContextVar[list[Timeline] | None] = ContextVar("timelines", default=None)

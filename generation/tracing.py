@@ -158,9 +158,7 @@ def export(record: "RequestRecord") -> str | None:
         root.set_status(Status(StatusCode.ERROR))
     inside = set_span_in_context(root)
     for one in record.timelines:
-        stages = (("queue", one.submitted, one.admitted), ("prefill", one.admitted, one.first_token),
-                  ("decode", one.first_token, one.ended))  # fmt: skip
-        for name, start, end in stages:
+        for name, start, end in one.stages():
             if start is not None and (end or one.ended) is not None:
                 span = tracer.start_span(name, inside, attributes=_attributes(name, one), start_time=stamp(start))
                 span.end(stamp(end or one.ended or start))

@@ -1,7 +1,7 @@
 """The same request, the same answer: real graphs, random mixes, with and without prefix reuse and speculation."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +16,13 @@ from generation.prefix import PrefixCache
 from generation.sampling import SamplingParams
 from generation.scheduler import Limits
 from generation.sequence import Request
-from generation.speculation import Drafter, Speculation
 from generation.stream import Item
 from generation.tokenizer import Tokenizer
+from tests.steps import Eager
 
 CHUNK = 32
 SYSTEM = "Once upon a time there was a little girl. She had a red ball and a small dog. One day she went to the park. "
 TAILS = ("", "She", "The dog ran away", "It was sunny and she", "x" * 60)
-
-
-class Eager(Speculation):
-    """Guesses whenever it can, whether or not it pays."""
-
-    def _pays(self, drafters: Sequence[Drafter], drafts: Sequence[list[int]]) -> bool:
-        return True
 
 
 def _engine(folder: Path, *, clever: bool) -> Engine:

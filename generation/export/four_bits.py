@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation.export.nodes import MICROSOFT, GraphWriter
-from generation.export.products import Linear
+from generation.export.products import Linear, WholeProducts
 from generation.export.quantize import BLOCK, quantize_blocks
 
 # Tells the operator to multiply in 8 bits.
 INT8_ACCURACY = 4
 
 
-class Int4Products:
+class Int4Products(WholeProducts):
     """Weights are unsigned nibbles around 8."""
 
     def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._vocabulary, self._width = table.shape
         self._table = self._weight("transformer.wte.weight", table)
 
@@ -50,18 +50,6 @@ class Int4Products:
         weight = self._weight(f"{layer.name}.weight", layer.weight.T)
         bias = self._writer.constant(f"{layer.name}.bias", layer.bias)
         return self._product([value, *weight, "", "", bias], *layer.weight.shape)
-
-    def gelu(self, layer: Linear, value: str) -> str:
-        """GELU of the product."""
-        return self._writer.node("FastGelu", [self.linear(layer, value)], domain=MICROSOFT)
-
-    def residual(self, layer: Linear, value: str, hidden: str) -> str:
-        """Add to the product."""
-        return self._writer.node("Add", [hidden, self.linear(layer, value)])
-
-    def keep(self, positions: str, *values: str) -> list[str]:
-        """Gather each."""
-        return [self._writer.node("Gather", [value, positions]) for value in values]
 
     def logits(self, value: str, output: str) -> None:
         """The table again."""

@@ -4,6 +4,7 @@ Row-wise int8: every row of activations gets its own scale, so that the answer f
 in the batch; weights have a scale per output channel; sums are integers, so their order does not matter.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,11 +47,34 @@ class Products(Protocol):
         """Write products with every row of the embedding table to the tensor `output`."""
 
 
-class Float32Products:
+class WholeProducts(ABC):
+    """What goes around a linear layer that is one operator, with its bias in it."""
+
+    def __init__(self, writer: GraphWriter) -> None:
+        self._writer = writer
+
+    @abstractmethod
+    def linear(self, layer: Linear, value: str) -> str:
+        """Return value times weight, plus bias."""
+
+    def gelu(self, layer: Linear, value: str) -> str:
+        """GELU of the layer."""
+        return self._writer.node("FastGelu", [self.linear(layer, value)], domain=MICROSOFT)
+
+    def residual(self, layer: Linear, value: str, hidden: str) -> str:
+        """Add to the layer."""
+        return self._writer.node("Add", [hidden, self.linear(layer, value)])
+
+    def keep(self, positions: str, *values: str) -> list[str]:
+        """Gather each."""
+        return [self._writer.node("Gather", [value, positions]) for value in values]
+
+
+class Float32Products(WholeProducts):
     """Weights as they are."""
 
     def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._table = writer.constant("transformer.wte.weight", table)
 
     def embed(self, ids: str) -> str:
@@ -61,18 +85,6 @@ class Float32Products:
         """One Gemm."""
         weight = self._writer.constant(f"{layer.name}.weight", layer.weight)
         return self._writer.node("Gemm", [value, weight, self._writer.constant(f"{layer.name}.bias", layer.bias)])
-
-    def gelu(self, layer: Linear, value: str) -> str:
-        """GELU of the Gemm."""
-        return self._writer.node("FastGelu", [self.linear(layer, value)], domain=MICROSOFT)
-
-    def residual(self, layer: Linear, value: str, hidden: str) -> str:
-        """Add to the Gemm."""
-        return self._writer.node("Add", [hidden, self.linear(layer, value)])
-
-    def keep(self, positions: str, *values: str) -> list[str]:
-        """Gather each."""
-        return [self._writer.node("Gather", [value, positions]) for value in values]
 
     def logits(self, value: str, output: str) -> None:
         """One Gemm with the transposed table."""
