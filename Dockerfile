@@ -14,10 +14,9 @@ ARG PRECISION=int8
 # Further arguments for pip, such as the index of torch's CPU builds: without it pip fetches several GB for GPUs.
 ARG TORCH_PIP_ARGS=
 COPY requirements-export.txt ./
-RUN --mount=type=cache,target=/cache/pip \
-    if [ "${MODEL}" = demo ] && [ "${PRECISION}" = int8 ]; then echo "the bundled artifact needs no tools"; exit 0; fi; \
+RUN if [ "${MODEL}" = demo ] && [ "${PRECISION}" = int8 ]; then echo "the bundled artifact needs no tools"; exit 0; fi; \
     python3 -m venv /opt/export && \
-    /opt/export/bin/pip install --quiet --cache-dir /cache/pip ${TORCH_PIP_ARGS} -r requirements-export.txt
+    /opt/export/bin/pip install --quiet --no-cache-dir ${TORCH_PIP_ARGS} -r requirements-export.txt
 COPY models/ models/
 COPY generation/ generation/
 # A private model needs a token: docker build --secret id=hf_token,env=HF_TOKEN
@@ -41,8 +40,7 @@ RUN --mount=type=cache,target=/cache/huggingface \
 # of what is slowest to compile at a start, and of nothing else: the rest is megabytes.
 FROM ${BASE_IMAGE} AS dependencies
 COPY requirements.txt scripts/prune.py /build/
-RUN --mount=type=cache,target=/cache/pip \
-    python3 -m pip install --quiet --cache-dir /cache/pip --no-compile --require-hashes --target /packages -r /build/requirements.txt && \
+RUN python3 -m pip install --quiet --no-cache-dir --no-compile --require-hashes --target /packages -r /build/requirements.txt && \
     python3 /build/prune.py /packages && \
     PYTHONPATH=/packages python3 -c "import azurefunctions.extensions.http.fastapi"
 
