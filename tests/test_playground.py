@@ -17,7 +17,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 from generation.playground import PAGE
 from tests.server import Served, serve
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+# GitHub's runners name Chrome in CHROME_BIN and the folder of its driver in CHROMEWEBDRIVER.
+CHROMIUM = shutil.which(os.environ.get("CHROME_BIN", "chromium"))
+DRIVER = shutil.which("chromedriver", path=os.environ.get("CHROMEWEBDRIVER"))
 WAIT_S = 30
 browser_needed = pytest.mark.skipif(
     not (CHROMIUM and DRIVER) and not os.environ.get("REQUIRE_CHROMIUM"),
