@@ -59,33 +59,50 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     )
 
 
+class Whole:
+    """An answer that is whole at its end, gathered from the parts that come out of the engine."""
+
+    def __init__(self, body: GenerateBody, asked: EngineRequest) -> None:
+        self.texts = [body.prompt if body.return_full_text else ""] * asked.choices
+        self.reasons: list[str | None] = [None] * asked.choices
+        self._prompt_tokens = len(asked.prompt)
+        self._generated = 0
+
+    def add(self, item: Item) -> str:
+        """Take in a part; return its text."""
+        if not isinstance(item, Update):
+            return ""
+        self.texts[item.index] += item.text
+        self.reasons[item.index] = item.finish_reason
+        self._generated += item.generated
+        return item.text
+
+    def response(self, *, sequences_only: bool = False) -> JSONResponse:
+        """Return the answer: texts, finish reasons and usage, or the texts alone as the workshop had them."""
+        if sequences_only:
+            return JSONResponse({"generated_sequences": self.texts})
+        usage = {
+            "prompt_tokens": self._prompt_tokens,
+            "completion_tokens": self._generated,
+            "total_tokens": self._prompt_tokens + self._generated,
+        }
+        return JSONResponse({"generated_sequences": self.texts, "finish_reasons": self.reasons, "usage": usage})
+
+
 async def _respond(service: Service, request: Request, body: GenerateBody, *, sequences_only: bool) -> Response:
     loaded = service.loaded()
     if service.settings.log_prompts == "on":
         note_prompts(body.prompt)
     asked = await engine_request(body, loaded, service.settings)
     stream = loaded.engine.submit(asked)
-    before = body.prompt if body.return_full_text else ""
     if body.stream:
+        before = body.prompt if body.return_full_text else ""
         first = "".join(event({"index": i, "text": before}) for i in range(asked.choices)) if before else ""
         return EventStream(stream, _event, service.settings.keep_alive_s, first=first)
-
-    texts = [before] * asked.choices
-    reasons: list[str | None] = [None] * asked.choices
-    generated = 0
+    whole = Whole(body, asked)
     for item in await collect(request, stream):
-        if isinstance(item, Update):
-            texts[item.index] += item.text
-            reasons[item.index] = item.finish_reason
-            generated += item.generated
-    if sequences_only:
-        return JSONResponse({"generated_sequences": texts})
-    usage = {
-        "prompt_tokens": len(asked.prompt),
-        "completion_tokens": generated,
-        "total_tokens": len(asked.prompt) + generated,
-    }
-    return JSONResponse({"generated_sequences": texts, "finish_reasons": reasons, "usage": usage})
+        whole.add(item)
+    return whole.response(sequences_only=sequences_only)
 
 
 def _event(item: Item) -> str:

@@ -8,6 +8,7 @@ from generation.http import read_body
 from generation.prompting import encode_text
 from generation.schemas import DetokenizeBody, TokenizeBody, parse_json
 from generation.service import Service
+from generation.tokenizer import Tokenizer
 
 
 async def tokenize(service: Service, request: Request) -> Response:
@@ -15,14 +16,13 @@ async def tokenize(service: Service, request: Request) -> Response:
     body = parse_json(TokenizeBody, await read_body(request, service.settings.max_body_kb * 1024))
     loaded = service.loaded()
     ids = await encode_text(loaded.tokenizer, body.prompt)
-    return JSONResponse(
-        {
-            "tokens": ids,
-            "pieces": [loaded.tokenizer.piece(token) for token in ids],
-            "count": len(ids),
-            "max_context": loaded.config.context,
-        }
-    )
+    return tokens(ids, loaded.tokenizer, loaded.config.context)
+
+
+def tokens(ids: list[int], tokenizer: Tokenizer, context: int) -> JSONResponse:
+    """Return the answer for a text that has these tokens."""
+    pieces = [tokenizer.piece(token) for token in ids]
+    return JSONResponse({"tokens": ids, "pieces": pieces, "count": len(ids), "max_context": context})
 
 
 async def detokenize(service: Service, request: Request) -> Response:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from generation.cli.inputs import add_model, add_text, read_text, settings
 
 if TYPE_CHECKING:
+    from generation.generate import Whole
     from generation.schemas import GenerateBody
     from generation.service import Service
 
@@ -71,40 +72,30 @@ def _run(options: argparse.Namespace) -> int:
     service = Service(settings(options.model)).start()
     try:
         service.wait()
-        answer = asyncio.run(_generate(service, body, show=not options.json))
+        whole = asyncio.run(_generate(service, body, show=not options.json))
     finally:
         service.stop()
     if options.json:
-        print(json.dumps(answer, ensure_ascii=False))
-    elif "timeout" in answer["finish_reasons"]:
+        print(bytes(whole.response().body).decode())
+    elif "timeout" in whole.reasons:
         print("stopped at the deadline", file=sys.stderr)
     return 0
 
 
-async def _generate(service: "Service", body: "GenerateBody", *, show: bool) -> dict[str, Any]:
+async def _generate(service: "Service", body: "GenerateBody", *, show: bool) -> "Whole":
     """Generate; with `show`, a single sequence appears as it comes, several one after the other at the end."""
-    from generation.generate import engine_request
-    from generation.sequence import Update
+    from generation.generate import Whole, engine_request
 
     loaded = service.loaded()
-    request = await engine_request(body, loaded, service.settings)
-    before = body.prompt if body.return_full_text else ""
-    texts: list[str] = [before] * request.choices
-    reasons: list[str | None] = [None] * request.choices
-    generated = 0
-    live = show and request.choices == 1
+    asked = await engine_request(body, loaded, service.settings)
+    whole = Whole(body, asked)
+    live = show and asked.choices == 1
     if live:
-        print(before, end="", flush=True)
-    async for item in loaded.engine.submit(request):
-        if not isinstance(item, Update):
-            continue
-        texts[item.index] += item.text
-        reasons[item.index] = item.finish_reason
-        generated += item.generated
+        print(whole.texts[0], end="", flush=True)
+    async for item in loaded.engine.submit(asked):
+        text = whole.add(item)
         if live:
-            print(item.text, end="", flush=True)
+            print(text, end="", flush=True)
     if show:
-        print("" if live else "\n---\n".join(texts), flush=True)
-    count = len(request.prompt)
-    usage = {"prompt_tokens": count, "completion_tokens": generated, "total_tokens": count + generated}
-    return {"generated_sequences": texts, "finish_reasons": reasons, "usage": usage}
+        print("" if live else "\n---\n".join(whole.texts), flush=True)
+    return whole

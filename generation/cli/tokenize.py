@@ -32,10 +32,10 @@ def _run(options: argparse.Namespace) -> int:
         ids = tokenizer.encode(read_text(options.text))
     except (ArtifactError, TokenizerError) as error:
         raise InvalidRequestError(str(error)) from None
-    pieces = [tokenizer.piece(token) for token in ids]
     if options.json:
-        answer = {"tokens": ids, "pieces": pieces, "count": len(ids), "max_context": config.context}
-        print(json.dumps(answer, ensure_ascii=False))
+        from generation.tokenize import tokens
+
+        print(bytes(tokens(ids, tokenizer, config.context).body).decode())
         return 0
     for token in ids:
         data = tokenizer.token_bytes(token)
