@@ -148,6 +148,25 @@ class Model:
         self._logits = np.zeros((batch, config.vocabulary), np.float32)
         self._steps: dict[tuple[int, int, int], _Step] = {}
 
+    def check_context(self) -> None:
+        """Take a step at the last position: where the graph's positions end, its inputs do not tell.
+
+        Raises:
+            ArtifactError: the context in ``config.json`` is not the graph's.
+        """
+        step = _Step(self, 0, (1, 1), self._logits[:1], 1)
+        step.lay_out([1])
+        step.position_ids[:] = self.context - 1
+        try:
+            step.run()
+        except Exception as error:
+            # onnxruntime's exception classes share no base but Exception.
+            raise ArtifactError(
+                f"model.onnx cannot compute the last token of a context of {self.context} tokens, which config.json "
+                f"promises: they belong to different models; {ADVICE}"
+            ) from error
+        self.cache.release(0)
+
     def prefill(self, row: int, ids: Sequence[int], start: int, wanted: Sequence[int]) -> Logits:
         """Compute the tokens `ids`, which follow `start` tokens already in the cache of `row`.
 

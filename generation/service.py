@@ -215,6 +215,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
             "MAX_RUNNING"
         )
     model = Model(session, config, batch=rows, staging=STAGING_ROWS)
+    model.check_context()
     # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
     guesses = settings.speculate > 0 and config.cache == "int8"
     engine = Engine(

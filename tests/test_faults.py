@@ -90,6 +90,13 @@ def test_a_config_that_does_not_fit_the_graph_is_refused(demo: Path, change: dic
     assert "config.json" in _reason(demo)
 
 
+@pytest.mark.parametrize("context", [100, 513, 1024])
+def test_a_context_that_is_not_the_graphs_is_refused(demo: Path, context: int) -> None:
+    """Too long, and the graph has no such positions; too short, and every step would fail on the cache's size."""
+    _seal(demo, context=context)
+    assert f"context of {context} tokens" in _reason(demo)
+
+
 async def _text(stream: TokenStream) -> str:
     return "".join([item.text async for item in stream if isinstance(item, Update)])
 
