@@ -33,7 +33,7 @@ def test_requests_are_admitted_in_the_order_they_came() -> None:
     _add(scheduler, *groups)
     scheduler.admit()
     assert list(scheduler.prefilling) == groups[:2]
-    assert {group.staging for group in groups[:2]} == {4, 5}
+    assert [group.staging for group in groups[:2]] == [4, 5]
     scheduler.leave_staging(groups[0])
     scheduler.admit()
     assert list(scheduler.prefilling) == groups[1:]
@@ -61,6 +61,41 @@ def test_cache_tokens_bound_admission_and_come_back() -> None:
     scheduler.admit()
     assert list(scheduler.prefilling) == [second]
     assert scheduler.reserved_tokens == 32
+
+
+@pytest.mark.parametrize(("tokens", "admitted"), [(31, 1), (32, 2)])
+def test_what_is_reserved_and_what_is_asked_for_add_up(tokens: int, admitted: int) -> None:
+    scheduler = _scheduler(tokens=tokens)
+    _add(scheduler, _group(4, 1, 8), _group(4, 1, 8))  # 16 each
+    scheduler.admit()
+    assert len(scheduler.prefilling) == admitted
+
+
+def test_a_staged_token_counts_as_what_it_takes() -> None:
+    scheduler = _scheduler(tokens=100, staged_cost=3)
+    group = _group(4, 2, 8)
+    assert scheduler.cost(group.request) == 3 * 4 + 2 * (4 + 8)
+    _add(scheduler, group)
+    scheduler.admit()
+    assert (scheduler.reserved_rows, scheduler.reserved_tokens) == (2, 36)
+    _start(scheduler, group)
+    assert (scheduler.reserved_rows, scheduler.reserved_tokens) == (2, 24)
+    scheduler.retire(group, group.sequences[0])
+    assert (scheduler.reserved_rows, scheduler.reserved_tokens) == (1, 12)
+
+
+def test_staging_rows_come_after_the_batchs() -> None:
+    scheduler = _scheduler(rows=3, staging=2)
+    groups = [_group(), _group()]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    assert [group.staging for group in groups] == [3, 4]
+
+
+def test_a_request_for_the_whole_batch_and_the_whole_cache_is_let_pass() -> None:
+    scheduler = _scheduler(rows=4, tokens=34, waiting=2)
+    whole = _group(prompt=2, choices=4, max_tokens=6).request
+    scheduler.check([whole] * 6)
 
 
 def test_what_never_fits_is_refused_at_once() -> None:
@@ -106,6 +141,35 @@ def test_short_prompts_share_a_step() -> None:
     assert list(scheduler.chunks()) == groups
 
 
+@pytest.mark.parametrize(
+    ("prompts", "chosen"),
+    [
+        ((32, 32), 2),
+        ((32, 33), 1),
+        ((3, 33), 1),  # a short chunk counts as 32
+        ((100, 3), 1),  # a chunk of the whole step
+        ((3, 3, 3), 2),
+        ((64, 64), 1),
+    ],
+)
+def test_a_step_prefills_one_chunks_worth(prompts: tuple[int, ...], chosen: int) -> None:
+    scheduler = _scheduler(chunk=64, staging=3)
+    groups = [_group(prompt) for prompt in prompts]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    assert list(scheduler.chunks()) == groups[:chosen]
+    assert next(scheduler.chunks()) is groups[chosen % len(groups)], "the next step begins where this one ended"
+
+
+def test_only_what_is_left_of_a_prompt_counts() -> None:
+    scheduler = _scheduler(chunk=64)
+    groups = [_group(prompt=100), _group(prompt=3)]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    groups[0].prefilled = 70
+    assert list(scheduler.chunks()) == groups
+
+
 def test_a_row_that_leaves_is_filled_by_the_last() -> None:
     scheduler = _scheduler()
     group = _group(choices=3)
@@ -130,6 +194,59 @@ def test_a_dropped_request_leaves_nothing_behind() -> None:
     scheduler.drop(group)
     assert scheduler.backlog() == (0, 0, 4)
     assert not scheduler.busy
+
+
+def test_a_request_that_ends_before_its_sequences_joined_gives_back_what_it_held() -> None:
+    scheduler = _scheduler()
+    group, other = _group(), _group()
+    _add(scheduler, other, group)
+    scheduler.admit()
+    _start(scheduler, other)
+    scheduler.leave_staging(group)
+    assert scheduler.retire(group, group.sequences[0]) is None
+    assert scheduler.running == other.sequences
+    assert (scheduler.reserved_rows, scheduler.reserved_tokens) == (1, 12)
+
+
+def test_the_backlog_is_what_waits_and_what_is_reserved() -> None:
+    scheduler = _scheduler(staging=1)
+    _add(scheduler, _group(prompt=4, choices=2, max_tokens=8), _group(prompt=5, choices=3, max_tokens=7))
+    assert scheduler.backlog() == (9, 16 + 21, 4)
+    scheduler.admit()
+    assert scheduler.backlog() == (5, 21 + 28, 4)
+
+
+def test_it_is_busy_in_every_stage_of_a_request() -> None:
+    scheduler, group = _scheduler(), _group()
+    stages = [scheduler.busy]
+    _add(scheduler, group)
+    stages.append(scheduler.busy)
+    scheduler.admit()
+    stages.append(scheduler.busy)
+    _start(scheduler, group)
+    stages.append(scheduler.busy)
+    scheduler.retire(group, group.sequences[0])
+    assert [*stages, scheduler.busy] == [False, True, True, True, False]
+
+
+def test_every_request_is_named_once_and_the_oldest_first() -> None:
+    scheduler = _scheduler(staging=1)
+    groups = [_group(choices=2), _group(), _group()]
+    _add(scheduler, *groups)
+    scheduler.admit()
+    _start(scheduler, groups[0])
+    scheduler.admit()
+    assert scheduler.groups() == groups
+
+
+def test_a_request_is_closed_once() -> None:
+    group, seen = _group(), list[object]()
+    group.on_close = lambda *arguments: seen.append(arguments)
+    error = OverloadedError("full", retry_after_s=1)
+    group.close(error)
+    group.close()
+    assert seen == [(group, error)]
+    assert group.mailbox.error is error
 
 
 def test_requests_submitted_together_wait_together_or_not_at_all() -> None:
