@@ -7,6 +7,7 @@ which imports every module and makes requests: the image's build runs it.
 """
 
 import shutil
+import struct
 import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -31,6 +32,7 @@ UNUSED = {
 }
 FOLDERS = (
     "bin",
+    "fastapi/.agents",
     "numpy/distutils",
     "numpy/fft",
     "numpy/ma",
@@ -93,7 +95,7 @@ FILES = (
 
 
 def prune(root: Path) -> None:
-    """Remove unused packages, then folders and files by name, from `root`; of METADATA, keep the fields."""
+    """Remove unused packages, then folders and files by name, from `root`."""
     for one in list(distributions(path=[str(root)])):
         if one.metadata["Name"].lower().replace("_", "-") in UNUSED:
             _remove(one, root)
@@ -107,9 +109,36 @@ def prune(root: Path) -> None:
     for pattern in FILES:
         for path in root.rglob(pattern):
             path.unlink()
+
+
+def trim(root: Path) -> None:
+    """Of what is left under `root`, shorten METADATA to its fields, and shared libraries to what is loaded."""
     for path in root.glob("*.dist-info/METADATA"):
         fields, _, _readme = path.read_text(encoding="utf-8").partition("\n\n")
         path.write_text(fields + "\n", encoding="utf-8")
+    for path in root.rglob("*.so*"):
+        if path.is_file():
+            _trim_library(path)
+
+
+def _trim_library(library: Path) -> None:
+    """Cut off a shared library what is behind its last segment: symbols for debuggers and the table of sections.
+
+    A loader reads the header, the table of segments and the segments: elf(5). The symbols that are linked to lie in a
+    segment. Other files than 64-bit, little-endian ELF are left alone.
+    """
+    content = library.read_bytes()
+    if content[:6] != b"\x7fELF\x02\x01":
+        return
+    table, _sections, _flags, header, entry, count = struct.unpack_from("<QQIHHH", content, 32)
+    ends = [header, table + entry * count]
+    for at in range(table, table + entry * count, entry):
+        offset, _virtual, _physical, length = struct.unpack_from("<QQQQ", content, at + 8)
+        ends.append(offset + length)
+    kept = bytearray(content[: max(ends)])
+    struct.pack_into("<Q", kept, 40, 0)  # e_shoff
+    struct.pack_into("<HH", kept, 60, 0, 0)  # e_shnum, e_shstrndx
+    library.write_bytes(kept)
 
 
 def size(root: Path) -> float:
@@ -120,8 +149,8 @@ def size(root: Path) -> float:
 def _remove(one: Distribution, root: Path) -> None:
     for path in one.files or ():
         absolute = Path(str(one.locate_file(path))).resolve()
-        if absolute.is_relative_to(root.resolve()):
-            absolute.unlink(missing_ok=True)
+        if absolute.is_relative_to(root.resolve()) and absolute.exists():
+            absolute.unlink()
             for parent in absolute.parents:
                 if parent == root.resolve() or any(parent.iterdir()):
                     break
@@ -134,4 +163,5 @@ if __name__ == "__main__":
     packages = Path(sys.argv[1])
     before = size(packages)
     prune(packages)
+    trim(packages)
     print(f"pruned {packages}: {before:.0f} -> {size(packages):.0f} MiB")
