@@ -116,6 +116,18 @@ def test_the_repetition_penalty_is_for_the_prompt_and_for_what_was_generated() -
     assert [sampler.choose(logits) for _ in range(4)] == [0, 2, 3, 0]
 
 
+def test_a_repetition_penalty_below_1_favours_what_was_seen() -> None:
+    logits = np.array([1.0, 0.9, 0.8], np.float32)
+    sampler = _sampler(prompt=(2,), do_sample=False, repetition_penalty=0.5)
+    assert sampler.choose(logits) == 2
+
+
+@pytest.mark.parametrize("params", [{"presence_penalty": -0.5}, {"frequency_penalty": -0.5}])
+def test_a_negative_penalty_favours_what_was_generated(params: dict[str, Any]) -> None:
+    sampler = _sampler(prompt=(), do_sample=False, **params)
+    assert [sampler.choose(np.array(logits, np.float32)) for logits in ([1.0, 0.9], [0.9, 1.0])] == [0, 0]
+
+
 def test_the_rules_apply_in_the_order_of_transformers() -> None:
     """Compare the distribution, by its effect on 3000 draws, with the processors applied one after the other.
 

@@ -48,6 +48,14 @@ def test_every_choice_takes_a_row() -> None:
     assert list(scheduler.prefilling) == groups[:1], "a later request may not overtake the one that does not fit"
 
 
+@pytest.mark.parametrize(("first", "second", "admitted"), [(2, 2, 2), (1, 4, 1), (2, 3, 1), (3, 2, 1), (3, 3, 1)])
+def test_rows_bound_admission(first: int, second: int, admitted: int) -> None:
+    scheduler = _scheduler(rows=4)
+    _add(scheduler, _group(choices=first), _group(choices=second))
+    scheduler.admit()
+    assert len(scheduler.prefilling) == admitted
+
+
 def test_cache_tokens_bound_admission_and_come_back() -> None:
     scheduler = _scheduler(tokens=40)
     first, second = _group(4, 1, 8), _group(4, 1, 24)  # 4 + (4 + 8) = 16 and 4 + (4 + 24) = 32
@@ -122,6 +130,27 @@ def test_waiting_prompt_tokens_are_bounded_but_one_request_may_always_wait() -> 
         _add(scheduler, _group(prompt=1))
     scheduler.admit()
     _add(scheduler, _group(prompt=5), _group(prompt=5))
+
+
+@pytest.mark.parametrize(("first", "second", "fits"), [(5, 5, True), (8, 2, True), (6, 6, False), (7, 4, False)])
+def test_waiting_prompt_tokens_add_up(first: int, second: int, *, fits: bool) -> None:
+    scheduler = _scheduler(waiting_tokens=10)
+    _add(scheduler, _group(prompt=first))
+    if fits:
+        _add(scheduler, _group(prompt=second))
+    else:
+        with pytest.raises(OverloadedError):
+            _add(scheduler, _group(prompt=second))
+    assert scheduler.waiting_tokens == first + (second if fits else 0)
+
+
+def test_waiting_requests_add_up() -> None:
+    scheduler = _scheduler(waiting=3)
+    _add(scheduler, _group())
+    with pytest.raises(OverloadedError):
+        scheduler.add([_group() for _ in range(3)], retry_after_s=1)
+    scheduler.add([_group(), _group()], retry_after_s=1)
+    assert len(scheduler.waiting) == 3
 
 
 def test_long_prompts_take_turns() -> None:
