@@ -214,7 +214,13 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
             f"CACHE_MB={budget // MEBIBYTE} leaves no room for {rows} rows of this model's cache: raise it, or lower "
             "MAX_RUNNING"
         )
-    model = Model(session, config, batch=rows, staging=STAGING_ROWS)
+    try:
+        model = Model(session, config, batch=rows, staging=STAGING_ROWS)
+    except (OSError, OverflowError) as error:
+        raise ArtifactError(
+            f"there is no memory for a cache of {rows} rows of {config.context} tokens ({error}): lower MAX_RUNNING; "
+            f"if config.json is not the exporter's, {ADVICE}"
+        ) from error
     model.check_context()
     # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
     guesses = settings.speculate > 0 and config.cache == "int8"

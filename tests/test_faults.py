@@ -97,6 +97,12 @@ def test_a_context_that_is_not_the_graphs_is_refused(demo: Path, context: int) -
     assert f"context of {context} tokens" in _reason(demo)
 
 
+@pytest.mark.parametrize("context", [10**12, 10**30])
+def test_a_context_that_no_memory_holds_is_refused(demo: Path, context: int) -> None:
+    _seal(demo, context=context)
+    assert f"no memory for a cache of 16 rows of {context} tokens" in _reason(demo)
+
+
 async def _text(stream: TokenStream) -> str:
     return "".join([item.text async for item in stream if isinstance(item, Update)])
 
