@@ -197,6 +197,12 @@ def test_draw_is_the_inverse_of_the_distribution() -> None:
     assert [draw(logits, u) for u in (0.0, 0.0999, 0.1001, 0.2999, 0.31, 0.9999999)] == [0, 0, 1, 1, 3, 3]
 
 
+def test_draw_depends_on_differences_alone() -> None:
+    logits = np.array([0, 1, 2], np.float32)
+    for offset in (-1000, 1000):
+        assert [draw(logits + np.float32(offset), u) for u in (0.05, 0.2, 0.5)] == [0, 1, 2]
+
+
 def test_draw_on_a_whole_vocabulary_is_the_inverse_of_the_distribution() -> None:
     logits = _logits(4, GPT2)
     cumulative = np.cumsum(np.exp(logits.astype(np.float64)))

@@ -171,18 +171,19 @@ def test_short_prompts_share_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompts", "chosen"),
+    ("chunk", "prompts", "chosen"),
     [
-        ((32, 32), 2),
-        ((32, 33), 1),
-        ((3, 33), 1),  # a short chunk counts as 32
-        ((100, 3), 1),  # a chunk of the whole step
-        ((3, 3, 3), 2),
-        ((64, 64), 1),
+        (64, (32, 32), 2),
+        (64, (32, 33), 1),
+        (64, (3, 33), 1),  # a short chunk counts as 32
+        (64, (100, 3), 1),  # a chunk of the whole step
+        (64, (3, 3, 3), 2),
+        (64, (64, 64), 1),
+        (100, (3, 3, 3, 3), 3),
     ],
 )
-def test_a_step_prefills_one_chunks_worth(prompts: tuple[int, ...], chosen: int) -> None:
-    scheduler = _scheduler(chunk=64, staging=3)
+def test_a_step_prefills_one_chunks_worth(chunk: int, prompts: tuple[int, ...], chosen: int) -> None:
+    scheduler = _scheduler(chunk=chunk, staging=4)
     groups = [_group(prompt) for prompt in prompts]
     _add(scheduler, *groups)
     scheduler.admit()

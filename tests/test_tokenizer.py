@@ -134,7 +134,7 @@ def test_the_tokens_cover_every_byte(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("offset", [0, 1, 1 << 40])
 def test_what_is_no_token_has_no_bytes(small: Tokenizer, offset: int) -> None:
     for token in (small.vocabulary + offset, -1 - offset):
-        with pytest.raises(IndexError, match=str(token)):
+        with pytest.raises(IndexError, match=f"^{token} is not a token id from 0 to {small.vocabulary - 1}$"):
             small.token_bytes(token)
 
 
@@ -194,9 +194,9 @@ def test_a_bpe_on_characters_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_lacks_a_byte_is_refused(tmp_path: Path) -> None:
-    """It would drop such bytes from a prompt without a word."""
-    alphabet = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - {"Z"})
-    with pytest.raises(TokenizerError, match=r"tokenizer\.json.*0x5a"):
+    """It would drop such bytes from a prompt without a word. The first that is missing is named."""
+    alphabet = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - {"Y", "Z"})
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json.*0x59"):
         Tokenizer.load(_saved(_small(alphabet), tmp_path))
 
 
