@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Block = NDArray[np.float32]
 Buffer = NDArray[Any]
 
-# Tokens of room behind the context: chunks of several rows are padded at the end.
-SPARE = 64
+# Tokens of room behind the context: where rows take different numbers of tokens in a step, the shorter are padded.
+SPARE = 128
 # The least that int8 holds would have no counterpart.
 LARGEST = 127
 _ADVISE = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
@@ -29,7 +29,7 @@ def bytes_per_token(layers: int, heads: int, head_size: int, dtype: str) -> int:
 
 
 class _Rows:
-    """One buffer: `data` is [2 * layers, rows, heads, context + SPARE, head_size].
+    """One buffer: `data` is [2 * layers, rows, heads, M, head_size].
 
     Entry ``2 * i`` of the first axis holds the keys of layer i, entry ``2 * i + 1`` its values.
     """
@@ -58,20 +58,32 @@ class _Rows:
 
 
 class KVCache:
-    """Keys and values of every row: `batch` rows of `dtype`, and `staging` rows of float32 numbered after them."""
+    """Keys and values of every row: `batch` rows of `dtype`, and `staging` rows of float32 numbered after them.
+
+    A row has M places: `context` tokens, and `spare` more for padding.
+    """
 
     def __init__(
-        self, layers: int, heads: int, head_size: int, context: int, *, batch: int, staging: int, dtype: str = "float32"
+        self,
+        layers: int,
+        heads: int,
+        head_size: int,
+        context: int,
+        *,
+        batch: int,
+        staging: int,
+        dtype: str = "float32",
+        spare: int = SPARE,
     ) -> None:
         self.batch = batch
-        self._batch = _Rows((2 * layers, batch, heads, context + SPARE, head_size), dtype)
-        self._staging = _Rows((2 * layers, staging, heads, context + SPARE, head_size), "float32")
+        self._batch = _Rows((2 * layers, batch, heads, context + spare, head_size), dtype)
+        self._staging = _Rows((2 * layers, staging, heads, context + spare, head_size), "float32")
 
     def _find(self, row: int) -> tuple[_Rows, int]:
         return (self._batch, row) if row < self.batch else (self._staging, row - self.batch)
 
     def view(self, row: int, rows: int = 1) -> Buffer:
-        """Return `rows` rows from `row` on, all of one kind: [2 * layers, rows, heads, context + SPARE, head_size]."""
+        """Return `rows` rows from `row` on, all of one kind: [2 * layers, rows, heads, M, head_size]."""
         buffer, first = self._find(row)
         return buffer.data[:, first : first + rows]
 

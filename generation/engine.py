@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence as SequenceOf
 
 from generation.errors import ApiError, NotReadyError
+from generation.language_model import LanguageModel
 from generation.prefix import PrefixCache
-from generation.runner import LanguageModel, Runner
+from generation.runner import Runner
 from generation.scheduler import Group, Limits
 from generation.sequence import Request, Sequence, TextCodec
 from generation.speculation import Speculation
@@ -53,7 +54,7 @@ class Engine:
             TooLargeError: a request would not fit into an idle server.
             OverloadedError: the queue is full.
         """
-        stream = TokenStream(self._notify, len(requests))
+        stream = TokenStream(self._notify, self._runner.bell, len(requests))
         self.enqueue(requests, stream.mailbox)
         return stream
 
@@ -141,3 +142,4 @@ class Engine:
     def _end_all(self, error: ApiError) -> None:
         for group in self._scheduler.groups():
             group.close(error)
+        self._runner.bell.ring()

@@ -90,7 +90,7 @@ async def collect(request: Request, stream: TokenStream) -> list[Item]:
 
     watcher = asyncio.create_task(watch())
     try:
-        return [item async for item in stream]
+        return await stream.rest()
     finally:
         stream.cancel()
         watcher.cancel()

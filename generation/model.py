@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from generation.artifact import ADVICE, ArtifactConfig, ArtifactError
 from generation.cache import KVCache
+from generation.language_model import Chunk
 from generation.machine import has_exact_int8_products
 
 Logits = NDArray[np.float32]
 
 STAGING, BATCH = "staging", "batch"
+# Attention has another kernel for a single token, and its last bits differ from those of several.
+LEAST_SLOTS = 2
 # Shapes of a step that stay bound.
 MAX_STEPS = 128
 
@@ -128,9 +131,14 @@ def _bind(bind: Any, name: str, array: NDArray[Any]) -> None:
 
 
 class Model:
-    """A loaded model with room for `batch` sequences that decode and `staging` prompts that are being prefilled."""
+    """A loaded model with room for `batch` sequences that decode and `staging` prompts that are being prefilled.
 
-    def __init__(self, session: ort.InferenceSession, config: ArtifactConfig, *, batch: int, staging: int = 4) -> None:
+    A step takes at most `chunk` tokens of a prompt.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, config: ArtifactConfig, *, batch: int, staging: int = 4, chunk: int = 128
+    ) -> None:
         self.session = session
         self.config = config
         self.vocabulary = config.vocabulary
@@ -143,6 +151,7 @@ class Model:
             batch=batch,
             staging=staging,
             dtype=config.cache,
+            spare=max(chunk, batch),
         )
         self.idle = (np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32))
         self._logits = np.zeros((batch, config.vocabulary), np.float32)
@@ -167,27 +176,32 @@ class Model:
             ) from error
         self.cache.release(0)
 
-    def prefill(self, row: int, ids: Sequence[int], start: int, wanted: Sequence[int]) -> Logits:
-        """Compute the tokens `ids`, which follow `start` tokens already in the cache of `row`.
-
-        Args:
-            row: a staging row of the cache.
-            ids: token ids, [S].
-            start: tokens that the row holds already.
-            wanted: indices into `ids` whose next-token logits are wanted, [W].
+    def prefill(self, chunks: Sequence[Chunk]) -> Logits:
+        """Compute a part of one prompt or of several, which lie in different staging rows of the cache.
 
         Returns:
-            Logits, [W, vocabulary]; valid until the next call.
+            The logits that the chunks want, chunk by chunk, [W, vocabulary]; valid until the next call.
         """
+        ordered = sorted(chunks, key=lambda chunk: chunk.row)
+        first = ordered[0].row
+        # Rows between those in use are idle.
+        counts = [0] * (ordered[-1].row + 1 - first)
+        offsets: dict[int, int] = {}
+        for chunk in ordered:
+            offsets[chunk.row] = sum(counts)
+            counts[chunk.row - first] = len(chunk.ids)
+        wanted = [offsets[chunk.row] + place for chunk in chunks for place in range(chunk.wanted, len(chunk.ids))]
         # An empty selection would make an empty matrix product; one row is computed and dropped.
-        positions = list(wanted) or [len(ids) - 1]
+        positions = wanted or [0]
         fits = len(positions) <= len(self._logits)
         logits = self._logits if fits else np.zeros((len(positions), self.vocabulary), np.float32)
-        step = _Step(self, row, (1, len(ids)), logits[: len(positions)], len(ids))
-        step.lay_out([len(ids)])
-        step.input_ids[:] = ids
-        step.position_ids[:] = np.arange(start, start + len(ids))
-        step.seqlens_k[0] = start + len(ids) - 1
+        slots = (len(counts), max(LEAST_SLOTS, *counts))
+        step = _Step(self, first, slots, logits[: len(positions)], sum(counts))
+        step.lay_out(counts)
+        step.input_ids[:] = [token for chunk in ordered for token in chunk.ids]
+        step.position_ids[:] = [chunk.start + place for chunk in ordered for place in range(len(chunk.ids))]
+        for chunk in ordered:
+            step.seqlens_k[chunk.row - first] = chunk.start + len(chunk.ids) - 1
         step.logit_positions[:] = positions
         return step.run()[: len(wanted)]
 

@@ -5,54 +5,18 @@ It knows nothing of HTTP, and the model and the tokenizer are handed in.
 
 import logging
 import time
-from collections.abc import Sequence as Ids
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from generation.cache import Block
 from generation.errors import ApiError, DeadlineError, GenerationFailedError
+from generation.language_model import Chunk, LanguageModel, Logits
 from generation.pace import Pace
 from generation.prefix import PrefixCache, chunk_keys
 from generation.scheduler import Group, Limits, Scheduler
 from generation.sequence import LENGTH, TIMEOUT, PromptScores, Sequence, Token, score
 from generation.speculation import Drafter, Speculation
+from generation.stream import Bell
 from generation.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-
-Logits = NDArray[np.float32]
-
-
-class Cache(Protocol):
-    """What is done with the rows of a KV cache; `generation.cache.KVCache` is the real one."""
-
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a row to another."""
-
-    def release(self, row: int) -> None:
-        """Forget a row."""
-
-    def read(self, row: int, start: int, stop: int) -> Block:
-        """Return a copy of some tokens of a row."""
-
-    def write(self, row: int, start: int, block: Block) -> None:
-        """Put what `read` returned into a row."""
-
-
-class LanguageModel(Protocol):
-    """What is needed of a model; `generation.model.Model` is the real one."""
-
-    @property
-    def cache(self) -> Cache:
-        """The cache that the model writes."""
-
-    def prefill(self, row: int, ids: Ids[int], start: int, wanted: Ids[int]) -> Logits:
-        """Compute `ids` after `start` tokens of `row`; return logits for the `wanted` of them."""
-
-    def decode(self, ids: Ids[Ids[int]], lengths: Ids[int]) -> Logits:
-        """Compute the tokens that follow in each of the first rows; return logits for all, row by row."""
 
 
 class Runner:
@@ -69,6 +33,7 @@ class Runner:
     ) -> None:
         self.scheduler = Scheduler(limits)
         self.pace = Pace()
+        self.bell = Bell()
         self.telemetry = telemetry or Telemetry()
         self._model = model
         self._cache = model.cache
@@ -88,19 +53,17 @@ class Runner:
             elif now >= group.deadline:
                 self._expire(group)
         self.scheduler.admit()
+        self.bell.ring()
 
     def step(self) -> None:
         """Prefill a chunk's worth and decode a token for everyone. An error ends only the requests it concerns."""
-        for group in self.scheduler.chunks():
-            try:
-                self._prefill(group)
-            except ApiError as error:  # the request's own fault, such as a guide that has grown too large
-                self.abandon(group, error)
-            except Exception:
-                log.exception("prefill failed")
-                self.abandon(group, GenerationFailedError("computing the prompt failed"))
+        groups = list(self.scheduler.chunks())
+        if groups:
+            self._prefill(groups)
+            self.bell.ring()
         if self.scheduler.running:
             self._decode()
+            self.bell.ring()
 
     def abandon(self, group: Group, error: ApiError | None) -> None:
         """End a request wherever it is, without another word but the error."""
@@ -123,25 +86,54 @@ class Runner:
                 group.mailbox.post(sequence.finish(TIMEOUT))
         self.abandon(group, None)
 
-    def _prefill(self, group: Group) -> None:
-        if group.prefilled == 0:
-            self._reuse_prefix(group)
-            self.telemetry.admitted(group)
+    def _prefill(self, groups: list[Group]) -> None:
+        """Compute the next chunk of each prompt, all in one run of the model, which reads its weights but once."""
+        for group in groups:
+            if group.prefilled == 0:
+                self._reuse_prefix(group)
+                self.telemetry.admitted(group)
+        chunks = [self._next_chunk(group) for group in groups]
+        began = time.perf_counter()
+        try:
+            logits = self._model.prefill(chunks)
+        except Exception:
+            if len(groups) > 1:  # one of them is to blame, and the others are not to suffer
+                for group in groups:
+                    self._prefill([group])
+                return
+            log.exception("prefill failed")
+            self.abandon(groups[0], GenerationFailedError("computing the prompt failed"))
+            return
+        seconds = time.perf_counter() - began
+        self.pace.saw_prefill(seconds, sum(len(chunk.ids) for chunk in chunks))
+        self.telemetry.prefilled(seconds)
+        first = 0
+        for group, chunk in zip(groups, chunks, strict=True):
+            rows = logits[first : first + len(chunk.ids) - chunk.wanted]
+            first += len(rows)
+            try:
+                self._prefilled(group, chunk, rows)
+            except ApiError as error:  # the request's own fault, such as a guide that has grown too large
+                self.abandon(group, error)
+            except Exception:
+                log.exception("beginning a sequence failed")
+                self.abandon(group, GenerationFailedError("choosing a token failed"))
+
+    def _next_chunk(self, group: Group) -> Chunk:
         request, start = group.request, group.prefilled
         ids = request.prompt[start : start + self._chunk]
         last = start + len(ids) == len(request.prompt)
-        first_wanted = 0 if request.score_prompt else len(ids) - 1 if last else len(ids)
-        began = time.perf_counter()
-        logits = self._model.prefill(group.staging, ids, start, range(first_wanted, len(ids)))
-        seconds = time.perf_counter() - began
-        self.pace.saw_prefill(seconds, len(ids))
-        self.telemetry.prefilled(seconds)
-        group.prefilled += len(ids)
+        wanted = 0 if request.score_prompt else len(ids) - 1 if last else len(ids)
+        return Chunk(group.staging, ids, start, wanted)
+
+    def _prefilled(self, group: Group, chunk: Chunk, logits: Logits) -> None:
+        request = group.request
+        group.prefilled += len(chunk.ids)
         if request.score_prompt:
-            following = request.prompt[start + 1 : start + 1 + len(ids)]
+            following = request.prompt[chunk.start + 1 : chunk.start + 1 + len(chunk.ids)]
             for token, row in zip(following, logits, strict=False):
                 group.prompt_scores.append(Token(token, 0, *score(row, token, request.logprobs or 0)))
-        if last:
+        if group.prefilled == len(request.prompt):
             self._keep_prefix(group)
             self._begin(group, logits[-1])
 

@@ -17,9 +17,6 @@ from generation.sequence import Request, Sequence, Token
 from generation.stream import Mailbox
 from generation.telemetry import Timeline
 
-# A short chunk costs more than its tokens: the weights are read either way.
-LEAST_CHUNK_COST = 32
-
 
 @dataclass(slots=True, eq=False)
 class Group:
@@ -147,7 +144,7 @@ class Scheduler:
         budget = self.limits.chunk
         for position, group in enumerate(list(self.prefilling)):
             left = len(group.request.prompt) - group.prefilled
-            cost = max(LEAST_CHUNK_COST, min(left, self.limits.chunk))
+            cost = min(left, self.limits.chunk)
             if position and cost > budget:
                 return
             budget -= cost

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STAGING_ROWS = 4
+STAGING_ROWS = 8
 MEBIBYTE = 1 << 20
 LOADING_RETRY_S = 1.0
 
@@ -215,7 +215,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
             "MAX_RUNNING"
         )
     try:
-        model = Model(session, config, batch=rows, staging=STAGING_ROWS)
+        model = Model(session, config, batch=rows, staging=STAGING_ROWS, chunk=settings.prefill_chunk)
     except (OSError, OverflowError) as error:
         raise ArtifactError(
             f"there is no memory for a cache of {rows} rows of {config.context} tokens ({error}): lower MAX_RUNNING; "

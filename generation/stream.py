@@ -1,9 +1,9 @@
 """From the engine's thread to whoever waits: a mailbox that is filled on one side and awaited on the other."""
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
-from functools import partial
+from typing import NamedTuple
 
 from generation.errors import ApiError
 from generation.sequence import PromptScores, Update
@@ -11,24 +11,70 @@ from generation.sequence import PromptScores, Update
 Item = Update | PromptScores
 
 
+class Reader(NamedTuple):
+    """Who waits for a mailbox: an event, and the loop on which it may be set."""
+
+    loop: asyncio.AbstractEventLoop
+    news: asyncio.Event
+
+
+class Bell:
+    """Wakes the readers of all mailboxes that have news, with one call to each event loop.
+
+    The call takes as long as choosing a token, and lets the loop's thread have the interpreter's lock. So the engine
+    rings once when all tokens of a step are chosen, just before it lets go of the lock to compute the next ones.
+    """
+
+    def __init__(self) -> None:
+        self._news: set[Mailbox] = set()
+
+    def note(self, mailbox: "Mailbox") -> None:
+        """Remember that a mailbox has news."""
+        self._news.add(mailbox)
+
+    def ring(self) -> None:
+        """Wake the readers."""
+        if not self._news:
+            return
+        mailboxes, self._news = self._news, set()
+        events: defaultdict[asyncio.AbstractEventLoop, list[asyncio.Event]] = defaultdict(list)
+        for mailbox in mailboxes:
+            if mailbox.reader is not None:
+                events[mailbox.reader.loop].append(mailbox.reader.news)
+        for loop, news in events.items():
+            try:
+                loop.call_soon_threadsafe(_set, news)
+            except RuntimeError:  # the loop is closed: nobody can be waiting
+                for mailbox in mailboxes:
+                    mailbox.cancelled |= mailbox.reader is not None and mailbox.reader.loop is loop
+
+
+def _set(events: list[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
+
+
 class Mailbox:
-    """The engine's end. Appending to a deque is atomic, so no lock is needed; `wake` tells the other side.
+    """The engine's end. Appending to a deque is atomic, so no lock is needed; the bell tells the other side.
 
     It closes when each of the `requests` that answer to it has closed it, or at the first error, which cancels all.
     """
 
-    def __init__(self, wake: Callable[[], object], requests: int = 1) -> None:
+    def __init__(self, bell: Bell, reader: Reader | None = None, requests: int = 1) -> None:
+        self.reader = reader
         self.items: deque[Item] = deque()
         self.closed = False
-        self._open = requests
         self.error: ApiError | None = None
         self.cancelled = False
-        self._wake = wake
+        self.patient = False  # only the end is news
+        self._bell = bell
+        self._open = requests
 
     def post(self, item: Item) -> None:
         """Hand out one item."""
         self.items.append(item)
-        self._tell()
+        if not self.patient:
+            self._bell.note(self)
 
     def close(self, error: ApiError | None = None) -> None:
         """Say that nothing follows from one of the requests."""
@@ -38,13 +84,7 @@ class Mailbox:
         self.error = error
         self.cancelled |= error is not None
         self.closed = True
-        self._tell()
-
-    def _tell(self) -> None:
-        try:
-            self._wake()
-        except RuntimeError:  # the loop is closed: nobody can be waiting
-            self.cancelled = True
+        self._bell.note(self)
 
 
 class TokenStream:
@@ -53,12 +93,11 @@ class TokenStream:
     Iteration raises the `ApiError` that ended the request, if one did. A stream that is dropped cancels itself.
     """
 
-    def __init__(self, notify: Callable[[], None], requests: int = 1) -> None:
+    def __init__(self, notify: Callable[[], None], bell: Bell, requests: int = 1) -> None:
         self._news = asyncio.Event()
         self._notify = notify
         # The engine keeps the mailbox, which must not keep this object: it could never be dropped.
-        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self._news.set)
-        self.mailbox = Mailbox(wake, requests)
+        self.mailbox = Mailbox(bell, Reader(asyncio.get_running_loop(), self._news), requests)
 
     def __aiter__(self) -> "TokenStream":
         return self
@@ -75,6 +114,15 @@ class TokenStream:
                     raise self.mailbox.error
                 raise StopAsyncIteration
             await self._news.wait()
+
+    async def rest(self) -> list[Item]:
+        """Return all that is still to come, woken but once."""
+        self.mailbox.patient = True
+        while not self.mailbox.closed:
+            self._news.clear()
+            if not self.mailbox.closed:
+                await self._news.wait()
+        return [item async for item in self]
 
     def cancel(self) -> None:
         """Tell the engine that nobody waits: it takes the sequences out at its next step. Safe to call twice."""

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation.cache import Block
+from generation.language_model import Chunk
 from generation.sampling import SamplingParams
 from generation.sequence import PromptScores, Request, Update
-from generation.stream import Item, Mailbox
+from generation.stream import Bell, Item, Mailbox
 
 VOCABULARY = 257
 END = 256
@@ -81,16 +82,19 @@ class FakeModel:
         self.prefilled: list[int] = []
         self.batches: list[int] = []
         self.fail_prefill = self.fail_decode = False
+        self.poison = -1  # a token that makes prefill fail
 
-    def prefill(self, row: int, ids: Sequence[int], start: int, wanted: Sequence[int]) -> NDArray[np.float32]:
-        if self.fail_prefill:
+    def prefill(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+        if self.fail_prefill or any(self.poison in chunk.ids for chunk in chunks):
             raise RuntimeError("prefill fails")
-        self.prefilled.append(len(ids))
-        history = self.cache.history(row, start) + list(ids)
-        self.cache.rows[row] = history
-        if not wanted:
-            return np.empty((0, VOCABULARY), np.float32)
-        return np.stack([logits_after(history[: start + place + 1]) for place in wanted])
+        self.prefilled.append(sum(len(chunk.ids) for chunk in chunks))
+        rows = []
+        for chunk in chunks:
+            history = self.cache.history(chunk.row, chunk.start) + list(chunk.ids)
+            self.cache.rows[chunk.row] = history
+            ends = range(chunk.start + chunk.wanted, chunk.start + len(chunk.ids))
+            rows += [logits_after(history[: end + 1]) for end in ends]
+        return np.array(rows, np.float32).reshape(-1, VOCABULARY)
 
     def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> NDArray[np.float32]:
         if self.fail_decode:
@@ -115,7 +119,7 @@ def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, 
 
 
 def mailbox() -> Mailbox:
-    return Mailbox(lambda: None)
+    return Mailbox(Bell())
 
 
 def texts(items: Sequence[Item], choices: int = 1) -> list[str]:

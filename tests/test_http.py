@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from generation.errors import GenerationFailedError, InvalidBodyError, OverloadedError
 from generation.http import EventStream, answer, collect, event, read_body
 from generation.sequence import Update
-from generation.stream import Item, TokenStream
+from generation.stream import Bell, Item, TokenStream
 
 Message = MutableMapping[str, Any]
 
@@ -83,7 +83,7 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
 
 
 async def test_a_whole_answer_is_collected() -> None:
-    stream = TokenStream(lambda: None)
+    stream = TokenStream(lambda: None, Bell())
     stream.mailbox.post(Update(0, "a"))
     stream.mailbox.close()
     assert await collect(_request(_body(b"")), stream) == [Update(0, "a")]
@@ -95,8 +95,10 @@ async def test_a_client_that_leaves_before_the_answer_cancels_the_work() -> None
     def engine_reacts() -> None:
         cancelled.append(True)
         stream.mailbox.close()
+        bell.ring()
 
-    stream = TokenStream(engine_reacts)
+    bell = Bell()
+    stream = TokenStream(engine_reacts, bell)
     request = _request(_body(b""), {"type": "http.disconnect"})
     await request.body()
     assert await collect(request, stream) == []
@@ -133,7 +135,7 @@ async def _send(stream: TokenStream, client: _Client, keep_alive_s: float = 60, 
 
 
 async def test_events_are_sent_and_the_end_is_marked() -> None:
-    stream, client = TokenStream(lambda: None), _Client()
+    stream, client = TokenStream(lambda: None, Bell()), _Client()
     stream.mailbox.post(Update(0, "é"))
     stream.mailbox.close()
     await _send(stream, client, first="data: 1\n\n", last=lambda: "data: 2\n\n")
@@ -141,7 +143,7 @@ async def test_events_are_sent_and_the_end_is_marked() -> None:
 
 
 async def test_an_error_in_mid_stream_is_an_event() -> None:
-    stream, client = TokenStream(lambda: None), _Client()
+    stream, client = TokenStream(lambda: None, Bell()), _Client()
     stream.mailbox.post(Update(0, "a"))
     stream.mailbox.close(GenerationFailedError("a step failed"))
     await _send(stream, client)
@@ -151,13 +153,15 @@ async def test_an_error_in_mid_stream_is_an_event() -> None:
 
 
 async def test_silence_is_filled_with_comments_and_nothing_is_lost() -> None:
-    stream, client = TokenStream(lambda: None), _Client()
+    bell = Bell()
+    stream, client = TokenStream(lambda: None, bell), _Client()
     sending = asyncio.ensure_future(_send(stream, client, keep_alive_s=0.01))
     while ": ping\n\n" not in client.text:
         client.got.clear()
         await client.got.wait()
     stream.mailbox.post(Update(0, "a"))
     stream.mailbox.close()
+    bell.ring()
     await sending
     assert client.text.replace(": ping\n\n", "") == 'data: "a"\n\ndata: [DONE]\n\n'
 
@@ -165,7 +169,7 @@ async def test_silence_is_filled_with_comments_and_nothing_is_lost() -> None:
 @pytest.mark.parametrize("broken", [True, False])
 async def test_whatever_ends_the_response_the_work_ends_with_it(broken: bool) -> None:
     notified: list[bool] = []
-    stream = TokenStream(lambda: notified.append(True))
+    stream = TokenStream(lambda: notified.append(True), Bell())
     client = _Client(leave_after=1)
     stream.mailbox.post(Update(0, "a"))
 
@@ -183,7 +187,7 @@ async def test_whatever_ends_the_response_the_work_ends_with_it(broken: bool) ->
 
 
 async def test_an_encoder_that_fails_ends_the_stream_with_an_error_event() -> None:
-    stream, client = TokenStream(lambda: None), _Client()
+    stream, client = TokenStream(lambda: None, Bell()), _Client()
     stream.mailbox.post(Update(0, "a"))
 
     def encode(_: Item) -> str:

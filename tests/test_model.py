@@ -10,15 +10,15 @@ from transformers import GPT2LMHeadModel
 
 from generation.artifact import ArtifactError, read_config
 from generation.export.defaults import PRECISIONS
+from generation.language_model import Chunk, Logits
 from generation.model import Model, open_session
-from generation.runner import Logits
 from tests.artifacts import LENGTHS, PROMPTS
 
 CHUNK = 128
 
 
 def _model(folder: Path) -> Model:
-    return Model(open_session(folder / "model.onnx", 2), read_config(folder), batch=8, staging=2)
+    return Model(open_session(folder / "model.onnx", 2), read_config(folder), batch=8, staging=4)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,8 @@ def model(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Model:
 
 def _prefill(model: Model, row: int, ids: list[int], chunk: int = CHUNK) -> Logits:
     """Return the logits of every token."""
-    rows = []
-    for start in range(0, len(ids), chunk):
-        part = ids[start : start + chunk]
-        rows.append(model.prefill(row, part, start, range(len(part))).copy())
-    return np.concatenate(rows)
+    starts = range(0, len(ids), chunk)
+    return np.concatenate([model.prefill([Chunk(row, ids[at : at + chunk], at, 0)]).copy() for at in starts])
 
 
 def _greedy(model: Model, ids: list[int], steps: int) -> list[int]:
@@ -98,11 +95,32 @@ def test_a_cache_that_was_put_back_gives_the_same_logits(model: Model) -> None:
     block = model.cache.read(8, 0, CHUNK)
     model.cache.release(9)
     model.cache.write(9, 0, block)
-    np.testing.assert_array_equal(model.prefill(9, ids[CHUNK:], CHUNK, range(len(ids) - CHUNK)), whole[CHUNK:])
+    np.testing.assert_array_equal(model.prefill([Chunk(9, ids[CHUNK:], CHUNK, 0)]), whole[CHUNK:])
 
 
 def test_no_logits_are_returned_where_none_are_wanted(model: Model) -> None:
-    assert model.prefill(8, [1, 2, 3], 0, []).shape == (0, model.vocabulary)
+    assert model.prefill([Chunk(8, [1, 2, 3], 0, 3)]).shape == (0, model.vocabulary)
+
+
+def test_a_chunk_gives_the_same_numbers_alone_and_beside_others(model: Model) -> None:
+    rng = np.random.default_rng(2)
+    # A single token, the end of a long prompt, and a row between them that has nothing to do.
+    prompts = {8: [7], 10: rng.integers(0, model.vocabulary, CHUNK + 20).tolist(), 11: [1, 2, 3]}
+    begun = {row: max(0, len(ids) - 20) // CHUNK * CHUNK for row, ids in prompts.items()}
+    alone = {}
+    for row, ids in prompts.items():
+        for start in range(0, begun[row], CHUNK):
+            model.prefill([Chunk(9, ids[start : start + CHUNK], start, CHUNK)])
+        logits = model.prefill([Chunk(9, ids[begun[row] :], begun[row], 0)]).copy()
+        alone[row] = logits, model.cache.read(9, 0, len(ids))
+    kept = model.cache.read(9, 0, 3)
+    for start in range(0, begun[10], CHUNK):
+        model.prefill([Chunk(10, prompts[10][start : start + CHUNK], start, CHUNK)])
+    together = model.prefill([Chunk(row, prompts[row][begun[row] :], begun[row], 0) for row in (10, 8, 11)])
+    np.testing.assert_array_equal(together, np.concatenate([alone[row][0] for row in (10, 8, 11)]))
+    for row, (_, block) in alone.items():
+        np.testing.assert_array_equal(model.cache.read(row, 0, len(prompts[row])), block)
+    np.testing.assert_array_equal(model.cache.read(9, 0, 3), kept)
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from generation.errors import DeadlineError, GenerationFailedError
 from generation.prefix import PrefixCache
 from generation.scheduler import Group
 from generation.sequence import Sequence, Update, score
-from generation.stream import Mailbox
+from generation.stream import Bell, Mailbox
 from tests.fakes import ByteCodec, FakeModel, logits_after, reasons, request, scores, texts
 from tests.steps import add, assert_clean, make_runner, oracle, run, step
 
@@ -51,6 +51,16 @@ def test_a_running_sequence_gets_a_token_between_two_chunks_of_another() -> None
     assert not box.closed
 
 
+def test_short_prompts_are_computed_in_one_run_of_the_model() -> None:
+    model = FakeModel()
+    runner = make_runner(model, chunk=8)
+    asked = [request("abc", 5), request("de", 5)]
+    boxes = [add(runner, one) for one in asked]
+    run(runner)
+    assert model.prefilled == [5]
+    assert [texts(box.items) for box in boxes] == [[oracle(one)[0]] for one in asked]
+
+
 def test_choices_share_one_prefill_and_differ() -> None:
     model = FakeModel()
     runner = make_runner(model, chunk=64)
@@ -64,7 +74,7 @@ def test_choices_share_one_prefill_and_differ() -> None:
 def test_choices_that_end_in_the_same_step_close_their_request_once() -> None:
     runner = make_runner(FakeModel())
     asked = request("ab", 6, choices=2, do_sample=False, ignore_eos=True)
-    box = Mailbox(lambda: None, requests=2)
+    box = Mailbox(Bell(), requests=2)
     sequences = [Sequence(asked, index, ByteCodec()) for index in range(2)]
     runner.scheduler.add([Group(asked, sequences, box, time.monotonic() + 1e6)], 1)
     run(runner)
@@ -206,6 +216,17 @@ def test_a_failing_prefill_ends_only_its_own_request() -> None:
     broken = add(runner, request("cd", 5))
     step(runner)
     model.fail_prefill = False
+    run(runner)
+    assert isinstance(broken.error, GenerationFailedError)
+    assert texts(healthy.items) == [oracle(asked)[0]]
+    assert_clean(runner, model)
+
+
+def test_a_prompt_that_cannot_be_computed_ends_none_of_those_computed_with_it() -> None:
+    model = FakeModel()
+    model.poison = ord("d")
+    runner = make_runner(model)
+    healthy, broken = add(runner, asked := request("ab", 9)), add(runner, request("cd", 9))
     run(runner)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]

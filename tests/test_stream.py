@@ -1,11 +1,12 @@
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
 from generation.errors import GenerationFailedError, NotReadyError
 from generation.sequence import Update
-from generation.stream import TokenStream
+from generation.stream import Bell, TokenStream
 
 
 def _update(text: str) -> Update:
@@ -13,7 +14,7 @@ def _update(text: str) -> Update:
 
 
 async def test_items_come_in_order_and_then_it_ends() -> None:
-    stream = TokenStream(lambda: None)
+    stream = TokenStream(lambda: None, Bell())
     for text in "abc":
         stream.mailbox.post(_update(text))
     stream.mailbox.close()
@@ -21,18 +22,73 @@ async def test_items_come_in_order_and_then_it_ends() -> None:
 
 
 async def test_a_waiting_reader_is_woken_from_another_thread() -> None:
-    stream = TokenStream(lambda: None)
+    bell = Bell()
+    stream = TokenStream(lambda: None, bell)
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
-    thread = threading.Thread(target=stream.mailbox.post, args=(_update("late"),))
+
+    def engine() -> None:
+        stream.mailbox.post(_update("late"))
+        bell.ring()
+
+    thread = threading.Thread(target=engine)
     thread.start()
     assert await waiting == _update("late")
     thread.join()
     stream.mailbox.close()
 
 
+def _count_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list of the calls that come to the running loop from other threads."""
+    loop, calls = asyncio.get_running_loop(), list[object]()
+
+    def call(*what: Any) -> None:
+        calls.append(what)
+        loop.call_soon(*what)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", call)
+    return calls
+
+
+async def test_all_readers_are_woken_with_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = Bell()
+    streams = [TokenStream(lambda: None, bell) for _ in range(3)]
+    waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+    await asyncio.sleep(0)
+    calls = _count_calls(monkeypatch)
+    for stream in streams:
+        stream.mailbox.post(_update("a"))
+    bell.ring()
+    bell.ring()
+    assert await asyncio.gather(*waiting) == [_update("a")] * 3
+    assert len(calls) == 1
+
+
+async def test_whoever_wants_the_whole_is_woken_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = Bell()
+    stream = TokenStream(lambda: None, bell)
+    rest = asyncio.ensure_future(stream.rest())
+    await asyncio.sleep(0)
+    calls = _count_calls(monkeypatch)
+    for text in "abc":
+        stream.mailbox.post(_update(text))
+        bell.ring()
+    assert calls == []
+    stream.mailbox.close()
+    bell.ring()
+    assert await rest == [_update(text) for text in "abc"]
+
+
+async def test_the_whole_of_a_request_that_failed_is_its_error() -> None:
+    stream = TokenStream(lambda: None, Bell())
+    stream.mailbox.post(_update("a"))
+    stream.mailbox.close(GenerationFailedError("broken"))
+    with pytest.raises(GenerationFailedError):
+        await stream.rest()
+
+
 async def test_an_error_comes_after_what_was_posted_before_it() -> None:
-    stream = TokenStream(lambda: None)
+    stream = TokenStream(lambda: None, Bell())
     stream.mailbox.post(_update("a"))
     stream.mailbox.close(GenerationFailedError("broken"))
     assert await anext(stream) == _update("a")
@@ -41,7 +97,7 @@ async def test_an_error_comes_after_what_was_posted_before_it() -> None:
 
 
 async def test_it_ends_when_the_last_of_several_requests_has_ended() -> None:
-    stream = TokenStream(lambda: None, requests=2)
+    stream = TokenStream(lambda: None, Bell(), requests=2)
     stream.mailbox.close()
     assert not stream.mailbox.closed
     stream.mailbox.close()
@@ -50,7 +106,7 @@ async def test_it_ends_when_the_last_of_several_requests_has_ended() -> None:
 
 
 async def test_an_error_of_one_request_ends_the_others() -> None:
-    stream = TokenStream(lambda: None, requests=2)
+    stream = TokenStream(lambda: None, Bell(), requests=2)
     stream.mailbox.close(NotReadyError("first"))
     assert (stream.mailbox.closed, stream.mailbox.cancelled) == (True, True)
     stream.mailbox.close(GenerationFailedError("second"))
@@ -60,7 +116,7 @@ async def test_an_error_of_one_request_ends_the_others() -> None:
 
 async def test_cancelling_notifies_once() -> None:
     calls: list[int] = []
-    stream = TokenStream(lambda: calls.append(1))
+    stream = TokenStream(lambda: calls.append(1), Bell())
     stream.cancel()
     stream.cancel()
     assert (stream.mailbox.cancelled, calls) == (True, [1])
@@ -68,16 +124,25 @@ async def test_cancelling_notifies_once() -> None:
 
 async def test_dropping_a_finished_stream_notifies_nobody() -> None:
     calls: list[int] = []
-    stream = TokenStream(lambda: calls.append(1))
+    stream = TokenStream(lambda: calls.append(1), Bell())
     stream.mailbox.close()
     del stream
     assert calls == []
 
 
 def test_a_closed_loop_counts_as_nobody_waiting() -> None:
-    async def make() -> TokenStream:
-        return TokenStream(lambda: None)
+    bell = Bell()
 
-    stream = asyncio.run(make())
-    stream.mailbox.post(_update("a"))
-    assert stream.mailbox.cancelled
+    async def make() -> TokenStream:
+        return TokenStream(lambda: None, bell)
+
+    async def other_loop() -> bool:
+        here = await make()
+        for stream in (gone, here):
+            stream.mailbox.post(_update("a"))
+        bell.ring()
+        return here.mailbox.cancelled
+
+    gone = asyncio.run(make())
+    assert not asyncio.run(other_loop())
+    assert gone.mailbox.cancelled

@@ -23,8 +23,7 @@ class Ours:
         sampling = SamplingParams(do_sample=False, ignore_eos=True)
 
         async def one(prompt: Prompt) -> None:
-            async for _ in self._loaded.engine.submit(Request(tuple(prompt), new, sampling=sampling)):
-                pass
+            await self._loaded.engine.submit(Request(tuple(prompt), new, sampling=sampling)).rest()
 
         async def every() -> None:
             await asyncio.gather(*(one(prompt) for prompt in prompts))

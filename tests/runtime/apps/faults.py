@@ -8,7 +8,7 @@ from azurefunctions.extensions.http.fastapi import Request, Response, StreamingR
 
 from generation.http import EventStream, answer
 from generation.sequence import Update
-from generation.stream import Item, TokenStream
+from generation.stream import Bell, Item, TokenStream
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -22,7 +22,7 @@ async def _return(value: Any) -> Any:
 
 
 async def _stream(_: Any) -> Response:
-    stream = TokenStream(lambda: None)
+    stream = TokenStream(lambda: None, Bell())
     stream.mailbox.post(Update(0, "first"))
     stream.mailbox.post(Update(0, "second"))
 
