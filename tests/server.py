@@ -19,10 +19,11 @@ START_S = 60.0
 
 @dataclass(slots=True)
 class Served:
-    """A running server: its address, ending in ``/api``, and what it has printed."""
+    """A running server: its address, ending in ``/api``, what it has printed, and the lines of its log."""
 
     process: subprocess.Popen[str]
     url: str = ""
+    said: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     news: threading.Condition = field(default_factory=threading.Condition)
 
@@ -71,7 +72,7 @@ def serve(*arguments: str, **environment: str) -> Iterator[Served]:
         announced.put("")
 
     threads = [
-        threading.Thread(target=read, args=(stdout, [])),
+        threading.Thread(target=read, args=(stdout, served.said)),
         threading.Thread(target=read, args=(stderr, served.lines)),
     ]
     for thread in threads:

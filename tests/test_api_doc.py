@@ -13,7 +13,6 @@ from generation.config import ROOT
 from generation.operations import OPERATIONS
 from generation.schemas import GenerateBody
 from tests.api_doc import PATH, PROOFS, TABLE, Exchange, exchanges, field_table, shape
-from tests.server import Served
 
 TEXT = PATH.read_text(encoding="utf-8")
 EXCHANGES = list(exchanges(TEXT))
@@ -83,11 +82,3 @@ def test_every_error_code_is_documented() -> None:
     assert len(kinds) > 8
     for kind in kinds:
         assert re.search(rf"\| {kind.status} \|.*`{kind.code}`.* \|", TEXT), kind
-
-
-def test_its_python_runs(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    scope: dict[str, Any] = {}
-    exec(compile(program.replace("http://127.0.0.1:7071/api", served.url), PATH.name, "exec"), scope)  # noqa: S102
-    assert capsys.readouterr().out
-    scope["client"].close()

@@ -1,0 +1,141 @@
+"""The documents as data: fenced blocks with what they show, names in backticks, and a place to run commands in.
+
+A block is of one of these kinds, told by its language:
+
+- ``sh``: run as it stands, in a folder like a fresh clone, where `STAND_INS` take the place of a few programs
+- ``python``: run
+- ``http``: a request and its answer, which ``test_api_doc.py`` sends and compares
+- what follows the first two up to the next heading: their output, compared with what they print
+- the rest is named in `SHOWN`
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generation.config import ROOT
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples" / "README.md",
+    ROOT / "models" / "demo" / "README.md",
+]
+PIECE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$|^#+ (?P<heading>[^\n]*)$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+# Where documents say that the API is.
+BASE = re.compile(r"https?://(?:127\.0\.0\.1:\d+|\$APP\.azurewebsites\.net)/api")
+
+# Blocks that are no command and no output of one, by page and heading.
+SHOWN = {
+    ("README.md", "Layout"): "files, which test_readme.py looks for",
+    ("docs/architecture.md", "Architecture"): "a drawing; the files in it are looked for",
+    ("docs/functions.md", "The way of a request"): "a drawing; the files in it are looked for",
+    ("docs/operations.md", "Metrics"): "a configuration of Prometheus; test_docs.py holds it against the routes",
+    ("docs/operations.md", "Logs"): "a line of the log; test_docs.py compares it with one of the server",
+    ("docs/operations.md", "Request ids and timing"): "a header; test_docs.py compares it with one of the server",
+}
+
+# Programs that no test may or can run as a reader would, and what is done instead.
+STAND_INS = {
+    # Targets take minutes, or a network: make reads its file and says what it would do.
+    "make": f'exec {shutil.which("make")} -n "$@" PYTHON313=',
+    # Needs Azure. Here every call succeeds and prints a word; `make lint-az` has the Azure CLI parse the same lines.
+    "az": "echo word",
+    # Azure Functions Core Tools; they need these two files.
+    "func": "test -f host.json && test -f local.settings.json",
+    # What a line names is what the tests' own environment has: pip reads it and finds nothing to do.
+    "pip": f'exec {sys.executable} -m pip --no-input "$@" --no-index --dry-run',
+    # Minutes of export, training and measuring: each parses its arguments, in test_docs.py.
+    # The heavy set exports and trains.
+    "python": f'case "$2" in generation.export*|benchmarks.*) exit 0;; esac; exec {sys.executable} "$@"',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its page, the heading above it, and the blocks that show its output."""
+
+    page: str
+    heading: str
+    language: str
+    text: str
+    outputs: list["Block"] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.heading}: {self.text.strip().splitlines()[0][:40]}"
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page, without those that are the output of another."""
+    found: list[Block] = []
+    heading = ""
+    last: Block | None = None
+    for piece in PIECE.finditer(page.read_text(encoding="utf-8")):
+        if piece["heading"] is not None:
+            heading, last = piece["heading"], None
+            continue
+        one = Block(page.relative_to(ROOT).as_posix(), heading, piece["language"], piece["text"])
+        if last is not None and one.language in {"", "json"}:
+            last.outputs.append(one)
+            continue
+        found.append(one)
+        last = one if one.language in {"sh", "python"} else None
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def inline(page: Path) -> set[str]:
+    """Return what stands in backticks outside the fenced blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    return set(INLINE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)))
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """A folder like a fresh clone, to run the commands of documents in; nothing they do reaches the project's own."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, **stand_ins: str) -> "Clone":
+        """Make it, with `STAND_INS` but for those given otherwise."""
+        for path in ROOT.iterdir():
+            if not path.name.startswith(".") and path.name != "models":
+                (folder / path.name).symlink_to(path)
+        (folder / "models").mkdir()
+        (folder / "models" / "demo").symlink_to(ROOT / "models" / "demo")
+        for place in (".stand-ins", ".venv/bin", ".venv-dev/bin"):
+            (folder / place).mkdir(parents=True)
+            for name, script in (STAND_INS | stand_ins).items():
+                program = folder / place / name
+                program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+                program.chmod(0o755)
+        return cls(folder)
+
+    def run(self, block: Block, url: str) -> str:
+        """Run a block of commands against the server at `url`; return what it printed.
+
+        Raises:
+            AssertionError: a command failed.
+        """
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", BASE.sub(url, block.text)],
+            cwd=self.folder,
+            env=os.environ
+            | {"PATH": f"{self.folder / '.stand-ins'}:{os.environ['PATH']}", "BASE_URL": url}
+            | {"APP": "app", "RG": "group", "KEY": "key"},  # what earlier blocks have set
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=1200,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        return done.stdout
