@@ -191,13 +191,14 @@ def test_a_step_prefills_one_chunks_worth(chunk: int, prompts: tuple[int, ...], 
     assert next(scheduler.chunks()) is groups[chosen % len(groups)], "the next step begins where this one ended"
 
 
-def test_only_what_is_left_of_a_prompt_counts() -> None:
+@pytest.mark.parametrize(("prefilled", "chosen"), [(10, 1), (70, 2)])
+def test_only_what_is_left_of_a_prompt_counts(prefilled: int, chosen: int) -> None:
     scheduler = _scheduler(chunk=64)
     groups = [_group(prompt=100), _group(prompt=3)]
     _add(scheduler, *groups)
     scheduler.admit()
-    groups[0].prefilled = 70
-    assert list(scheduler.chunks()) == groups
+    groups[0].prefilled = prefilled
+    assert list(scheduler.chunks()) == groups[:chosen]
 
 
 def test_a_row_that_leaves_is_filled_by_the_last() -> None:
