@@ -34,6 +34,23 @@ async def test_a_model_that_cannot_be_loaded_is_reported_with_the_reason(tmp_pat
     assert "config.json is missing" in content["reason"]
 
 
+async def test_warming_up_waits_for_the_model_and_computes_a_token() -> None:
+    service = Service(Settings()).start()
+    try:
+        await health.warm_up(service)
+        await health.ready(service)
+        assert sum(service.telemetry.prefill_s.counts) == 1
+    finally:
+        service.stop()
+
+
+async def test_warming_up_a_model_that_cannot_be_served_is_no_error(tmp_path: Any) -> None:
+    service = Service(Settings(model_dir=tmp_path)).start()
+    await health.warm_up(service)
+    with pytest.raises(NotReadyError):
+        await health.ready(service)
+
+
 def test_a_served_model_is_described(client: httpx.Client) -> None:
     content = client.get("/health").json()
     assert (content["health"], content["state"]) == ("ok", "ready")

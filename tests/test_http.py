@@ -65,6 +65,15 @@ async def test_an_unexpected_error_is_logged_and_not_shown(caplog: pytest.LogCap
     assert "inner workings" in caplog.text
 
 
+async def test_an_operation_without_a_response_is_an_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async def operation(_: Request) -> Any:
+        return "text"
+
+    response = await answer("test", _request(), operation)
+    assert response.status_code == 500
+    assert "test returned str instead of a response" in caplog.text
+
+
 async def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await _answer()

@@ -98,6 +98,18 @@ def test_a_cache_that_was_put_back_gives_the_same_logits(model: Model) -> None:
     np.testing.assert_array_equal(model.prefill([Chunk(9, ids[CHUNK:], CHUNK, 0)]), whole[CHUNK:])
 
 
+def test_steps_that_were_forgotten_are_made_again(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.model.MAX_STEPS", 2)
+    for row in range(3):
+        _prefill(model, 8, PROMPTS[-1])
+        model.cache.copy(8, row, len(PROMPTS[-1]))
+    shapes = [[[1]] * rows for rows in (1, 2, 3, 1, 2, 3)]
+    logits = [model.decode(shape, [len(PROMPTS[-1])] * len(shape)).copy() for shape in shapes]
+    assert len(model._steps) <= 2
+    for before, after in zip(logits[:3], logits[3:], strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
 def test_no_logits_are_returned_where_none_are_wanted(model: Model) -> None:
     assert model.prefill([Chunk(8, [1, 2, 3], 0, 3)]).shape == (0, model.vocabulary)
 

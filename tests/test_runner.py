@@ -3,8 +3,9 @@
 import time
 
 import numpy as np
+import pytest
 
-from generation.errors import DeadlineError, GenerationFailedError
+from generation.errors import DeadlineError, GenerationFailedError, InvalidRequestError
 from generation.prefix import PrefixCache
 from generation.scheduler import Group
 from generation.sequence import Sequence, Update, score
@@ -246,6 +247,38 @@ def test_a_failing_guide_ends_only_its_own_request() -> None:
     runner = make_runner(model)
     healthy = add(runner, asked := request("ab", 10, ignore_eos=True))
     broken = add(runner, request("cd", 5, guide=_BrokenGuide))
+    run(runner)
+    assert isinstance(broken.error, GenerationFailedError)
+    assert texts(healthy.items) == [oracle(asked)[0]]
+    assert_clean(runner, model)
+
+
+def test_what_a_guide_refuses_ends_its_request_with_that_error() -> None:
+    class Refusing(_BrokenGuide):
+        def advance(self, token: int) -> None:
+            raise InvalidRequestError(f"cannot take {token}", param="guided_regex")
+
+    model = FakeModel()
+    runner = make_runner(model)
+    box = add(runner, request("cd", 5, guide=Refusing))
+    run(runner)
+    assert isinstance(box.error, InvalidRequestError)
+    assert_clean(runner, model)
+
+
+def test_a_token_that_cannot_be_chosen_ends_only_its_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FakeModel()
+    runner = make_runner(model)
+    broken = add(runner, request("cd", 50, ignore_eos=True))
+    healthy = add(runner, asked := request("ab", 10, ignore_eos=True))
+    step(runner)
+    step(runner)
+    sequence = runner.scheduler.running[0]
+
+    def fail(*_: object) -> int:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(sequence._sampler, "choose", fail)
     run(runner)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]

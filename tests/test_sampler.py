@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from transformers import (
+    GenerationConfig,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -33,6 +34,11 @@ def _sampler(index: int = 0, prompt: tuple[int, ...] = (1, 2), **params: Any) ->
 
 def _tokens(sampler: Sampler, count: int = 20) -> list[int]:
     return [sampler.choose(_logits(step)) for step in range(count)]
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "typical_p", "repetition_penalty"])
+def test_the_defaults_are_those_of_transformers(name: str) -> None:
+    assert getattr(SamplingParams(), name) == getattr(GenerationConfig(), name)
 
 
 def test_the_same_seed_and_index_give_the_same_tokens() -> None:

@@ -79,6 +79,13 @@ def test_ending_it_from_outside_lets_go_what_is_held_back() -> None:
     assert (update.text, update.finish_reason, update.generated) == ("cd", "timeout", 4)
 
 
+def test_half_a_character_at_the_end_can_complete_a_stop_string() -> None:
+    sequence = _sequence(stop=("b\ufffd",))
+    _feed(sequence, b"ab\xe2")
+    update = sequence.finish("length")
+    assert (update.text, update.finish_reason) == ("", "stop")
+
+
 def test_the_place_of_the_prompt_decides_the_index() -> None:
     asked = request("x", 1, number=2, choices=3)
     assert [Sequence(asked, choice, ByteCodec()).index for choice in range(3)] == [6, 7, 8]

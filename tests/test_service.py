@@ -88,6 +88,19 @@ def test_an_engine_that_died_shows_as_failed() -> None:
         service.loaded()
 
 
+def test_what_nobody_expected_while_loading_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("somewhere inside")
+
+    monkeypatch.setattr("generation.service.load", fail)
+    service = Service(Settings()).start()
+    assert service.wait(60) is State.FAILED
+    assert service.reason == "unexpected ZeroDivisionError while loading; see the log"
+    assert "somewhere inside" in caplog.text
+
+
 def test_stopping_while_it_loads_leaves_no_thread_behind() -> None:
     service = Service(Settings()).start()
     service.stop()
