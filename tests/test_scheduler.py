@@ -175,11 +175,10 @@ def test_short_prompts_share_a_step() -> None:
     [
         (64, (32, 32), 2),
         (64, (32, 33), 1),
-        (64, (3, 33), 1),  # a short chunk counts as 32
         (64, (100, 3), 1),  # a chunk of the whole step
-        (64, (3, 3, 3), 2),
         (64, (64, 64), 1),
-        (100, (3, 3, 3, 3), 3),
+        (64, (3, 3, 3), 3),
+        (64, (30, 30, 30, 30), 2),
     ],
 )
 def test_a_step_prefills_one_chunks_worth(chunk: int, prompts: tuple[int, ...], chosen: int) -> None:
