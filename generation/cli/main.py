@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         status = _fail(USER_ERROR, str(error))
     except ApiError as error:
         status = _fail(FAILURE, str(error))
+    except ModuleNotFoundError as error:
+        status = _fail(USER_ERROR, f"{error}. `make run` sets up .venv/bin/python, which has what is needed")
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:

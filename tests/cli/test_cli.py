@@ -118,6 +118,19 @@ def test_a_wrong_call_is_status_2_and_says_what(arguments: tuple[str, ...], word
     _failed(_run(*arguments), 2, words)
 
 
+@pytest.mark.parametrize("command", ["generate", "tokenize", "serve"])
+def test_a_python_without_the_packages_is_told_which_has_them(command: str) -> None:
+    text = [] if command == "serve" else ["a"]
+    said = subprocess.run(
+        [sys.executable, "-S", "-m", "generation", command, *text],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    _failed(said, 2, ".venv/bin/python")
+
+
 def test_a_wrong_setting_is_status_2() -> None:
     _failed(_run("generate", "a", THREADS="many"), 2, "THREADS='many'")
 
