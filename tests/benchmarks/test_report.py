@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.entries import BASELINE
 from benchmarks.report import HTTP, SPEED, START, aims, document, table, with_sizes
+from generation.config import ROOT
 
 
 def turn(number: int, label: str, kind: str = "engine", **figures: list[float]) -> dict[str, Any]:
@@ -58,3 +59,9 @@ def test_the_report_tells_the_circumstances() -> None:
 
 def test_the_report_says_when_nothing_was_left_out() -> None:
     assert "No engine was left out." in document(RESULTS | {"missing": {}})
+
+
+def test_the_published_report_is_that_of_the_published_figures() -> None:
+    folder = ROOT / "docs" / "benchmarks"
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert (folder / "README.md").read_text(encoding="utf-8") == document(results)
