@@ -117,6 +117,7 @@ class Clone:
                 program = folder / place / name
                 program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
                 program.chmod(0o755)
+        (folder / ".venv" / "bin" / "activate").touch()
         return cls(folder)
 
     def run(self, block: Block, url: str) -> str:
