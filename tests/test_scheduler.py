@@ -154,12 +154,12 @@ def test_waiting_requests_add_up() -> None:
 
 
 def test_long_prompts_take_turns() -> None:
-    scheduler = _scheduler(chunk=32)
-    long, other = _group(prompt=100), _group(prompt=100)
-    _add(scheduler, long, other)
+    scheduler = _scheduler(chunk=32, staging=3)
+    a, b, c = groups = [_group(prompt=100) for _ in range(3)]
+    _add(scheduler, *groups)
     scheduler.admit()
-    turns = [list(scheduler.chunks()) for _ in range(4)]
-    assert turns == [[long], [other], [long], [other]]
+    turns = [list(scheduler.chunks()) for _ in range(5)]
+    assert turns == [[a], [b], [c], [a], [b]]
 
 
 def test_short_prompts_share_a_step() -> None:
