@@ -118,9 +118,9 @@ def weights_mb() -> dict[str, float]:
     """Return the megabytes of weights that one token reads: the graph without its table of positions."""
     from benchmarks.checkpoint import CONTEXT, WIDTH
 
-    graphs = {one: FOLDER / f"ours-{one}" / "model.onnx" for one in PRECISIONS}
+    sizes = {one: _megabytes((FOLDER / f"ours-{one}").glob("model.onnx*")) for one in PRECISIONS}
     table = CONTEXT * WIDTH * 4 / 1e6
-    return {one: file.stat().st_size / 1e6 - table for one, file in graphs.items() if file.is_file()}
+    return {one: size - table for one, size in sizes.items() if size}
 
 
 def _megabytes(files: Iterable[Path]) -> float:

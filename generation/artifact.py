@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin
 
-FORMAT = 2
-CHECKED_FILES = ("model.onnx", "tokenizer.json")
+FORMAT = 3
+CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 ADVICE = "export the model again, or point MODEL_DIR at another folder"
 
 

@@ -1,11 +1,14 @@
 """The process's one service: it loads the model in the background, once, and says what state it is in."""
 
+import hashlib
 import logging
 import mmap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation import __version__, tracing
@@ -16,6 +19,8 @@ from generation.machine import cpu_limit, memory_limit
 from generation.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    import onnxruntime
+
     from generation.engine import Engine
     from generation.tokenizer import Tokenizer
 
@@ -46,8 +51,9 @@ class Loaded:
 
     @property
     def fingerprint(self) -> str:
-        """A name for what decides the bytes of a seeded answer: the graph, and the version that runs it."""
-        return f"fp_{self.config.files['model.onnx'][:10]}_{__version__}"
+        """A name for what decides the bytes of a seeded answer: the model's files, and the version that runs them."""
+        files = "".join(checksum for _, checksum in sorted(self.config.files.items()))
+        return f"fp_{hashlib.sha256(files.encode()).hexdigest()[:10]}_{__version__}"
 
 
 class Service:
@@ -160,35 +166,14 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     # Imported here, in the loading thread: they cost a good part of the cold start.
     from generation.cache import bytes_per_token
     from generation.engine import Engine
-    from generation.model import Model, check_graph, open_session
+    from generation.model import Model, check_graph
     from generation.prefix import PrefixCache
     from generation.scheduler import Limits
     from generation.speculation import Speculation
-    from generation.tokenizer import Tokenizer, TokenizerError
 
     folder = settings.model_dir
     config = read_config(folder)
-    damaged: list[ArtifactError] = []
-
-    def check() -> None:
-        try:
-            verify_files(folder, config)
-        except ArtifactError as error:
-            damaged.append(error)
-
-    # Hashing takes about as long as onnxruntime needs, and both leave the interpreter's lock alone.
-    checking = threading.Thread(target=check, name="checksum", daemon=True)
-    checking.start()
-    try:
-        tokenizer = Tokenizer.load(folder / "tokenizer.json")
-        session = open_session(folder / "model.onnx", settings.threads or cpu_limit())
-    except (ArtifactError, TokenizerError) as error:
-        checking.join()
-        # A damaged file explains the failure better than the library that met it.
-        raise damaged[0] if damaged else ArtifactError(str(error)) from error
-    checking.join()
-    if damaged:
-        raise damaged[0]
+    tokenizer, session = _open(folder, config, settings.threads or cpu_limit())
     if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
         raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; {ADVICE}")
     check_graph(session, config)
@@ -234,3 +219,26 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     )
     engine.start()
     return Loaded(config, tokenizer, engine)
+
+
+def _open(folder: Path, config: ArtifactConfig, threads: int) -> "tuple[Tokenizer, onnxruntime.InferenceSession]":
+    """Check, parse and map the files at the same time: most of that leaves the interpreter's lock alone.
+
+    Raises:
+        ArtifactError: a file is missing, damaged, or of another kind.
+    """
+    from generation.model import open_session
+    from generation.tokenizer import Tokenizer, TokenizerError
+
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
+        checking = pool.submit(verify_files, folder, config)
+        try:
+            session = open_session(folder / "model.onnx", threads)
+            tokenizer = reading.result()
+        except (ArtifactError, TokenizerError) as error:
+            # A damaged file explains the failure better than the library that met it.
+            checking.result()
+            raise ArtifactError(str(error)) from error
+        checking.result()
+    return tokenizer, session

@@ -8,10 +8,11 @@ import pytest
 from generation.artifact import ArtifactError, read_config, verify_files
 
 GOOD: dict[str, Any] = {
-    "format": 2, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
+    "format": 3, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
     "precision": "fp32", "cache": "float32",
     "files": {
         "model.onnx": hashlib.sha256(b"graph").hexdigest(),
+        "model.onnx.data": hashlib.sha256(b"weights").hexdigest(),
         "tokenizer.json": hashlib.sha256(b"tokenizer").hexdigest(),
     },
     "source": {"model": "someone/some-model", "revision": None},
@@ -22,6 +23,7 @@ GOOD: dict[str, Any] = {
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(GOOD))
     (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "model.onnx.data").write_bytes(b"weights")
     (tmp_path / "tokenizer.json").write_bytes(b"tokenizer")
     return tmp_path
 
@@ -37,7 +39,7 @@ def test_a_missing_artifact_names_the_folder_and_the_ways_out(tmp_path: Path) ->
         read_config(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 2}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 3}', '{"format": 2}'])
 def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(ArtifactError, match=r"config\.json"):

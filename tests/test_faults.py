@@ -10,6 +10,7 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
+from generation.artifact import CHECKED_FILES
 from generation.config import Settings
 from generation.engine import Engine
 from generation.errors import GenerationFailedError
@@ -28,7 +29,7 @@ def demo(tmp_path: Path) -> Path:
     """A copy of the bundled artifact."""
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("config.json", "model.onnx", "tokenizer.json"):
+    for name in ("config.json", *CHECKED_FILES):
         shutil.copy(Settings().model_dir / name, folder)
     return folder
 
@@ -44,9 +45,7 @@ def loaded() -> Iterator[Loaded]:
 def _seal(folder: Path, **changes: object) -> None:
     """Write checksums that fit, as somebody would who puts an artifact together by hand."""
     config = json.loads((folder / "config.json").read_text())
-    config["files"] = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")
-    }
+    config["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in CHECKED_FILES}
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
@@ -60,7 +59,7 @@ def _reason(folder: Path) -> str:
     return reason
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
+@pytest.mark.parametrize("name", CHECKED_FILES)
 def test_a_file_without_a_checksum_is_refused(demo: Path, name: str) -> None:
     config = json.loads((demo / "config.json").read_text())
     del config["files"][name]
@@ -75,7 +74,8 @@ def test_a_tokenizer_of_another_model_is_refused(demo: Path, artifacts: dict[str
 
 
 def test_a_graph_of_another_model_is_refused(demo: Path, artifacts: dict[str, Path]) -> None:
-    shutil.copy(artifacts["int8"] / "model.onnx", demo)
+    for name in ("model.onnx", "model.onnx.data"):
+        shutil.copy(artifacts["int8"] / name, demo)
     _seal(demo)
     assert "belong to different models" in _reason(demo)
 

@@ -12,8 +12,8 @@ DESCRIPTION = """\
 Turn a GPT-2 checkpoint into an artifact that the server can run, and prove it right.
 
 The checkpoint is loaded, exported, written as a graph made for serving, and measured
-against PyTorch. The output folder (model.onnx, tokenizer.json, config.json, report.json)
-appears whole or not at all. The model can be DistilGPT2, GPT-2 of any size, or your own
+against PyTorch. The output folder (model.onnx, model.onnx.data, tokenizer.json, config.json,
+report.json) appears whole or not at all. The model can be DistilGPT2, GPT-2 of any size, or your own
 fine-tuned version, as long as its weights are safetensors.
 """
 EXAMPLES = """\

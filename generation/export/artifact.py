@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from generation.export.defaults import CacheType, Precision
     from generation.export.verify import Report
 
-FORMAT = 2
-MODEL, TOKENIZER, REPORT, CONFIG = "model.onnx", "tokenizer.json", "report.json", "config.json"
+FORMAT = 3
+MODEL, WEIGHTS, TOKENIZER = CHECKED = "model.onnx", "model.onnx.data", "tokenizer.json"
+REPORT, CONFIG = "report.json", "config.json"
 TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-onnx", "onnx": "onnx"}
 
 
@@ -65,11 +66,12 @@ def _check(output: Path) -> None:
         return
     try:
         found: Any = json.loads((output / CONFIG).read_text(encoding="utf-8"))
+        # Artifacts of older formats had fewer files.
         whole = (
             isinstance(found, dict) and "format" in found and all((output / n).is_file() for n in (MODEL, TOKENIZER))
         )
     except FileNotFoundError:
-        whole = not any((output / name).exists() for name in (MODEL, TOKENIZER, REPORT))
+        whole = not any((output / name).exists() for name in (*CHECKED, REPORT))
     except (OSError, ValueError):
         whole = False
     if not whole:
@@ -93,7 +95,7 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
         "end_of_text": checkpoint.end_of_text,
         "precision": precision,
         "cache": cache,
-        "files": {name: _sha256(folder / name) for name in (MODEL, TOKENIZER)},
+        "files": {name: _sha256(folder / name) for name in CHECKED},
         "source": {
             "model": checkpoint.folder.name,
             "revision": checkpoint.folder.revision,
@@ -115,7 +117,7 @@ def write_report(folder: Path, report: Report) -> None:
 
 def publish(folder: Path, output: Path) -> None:
     """Make the finished staging folder the output."""
-    for name in (MODEL, TOKENIZER, REPORT, CONFIG):
+    for name in (*CHECKED, REPORT, CONFIG):
         _sync(folder / name)
     _sync(folder)
     if not output.is_dir():
@@ -124,7 +126,7 @@ def publish(folder: Path, output: Path) -> None:
         return
     (output / CONFIG).unlink(missing_ok=True)
     _sync(output)
-    for name in (MODEL, TOKENIZER, REPORT, CONFIG):
+    for name in (*CHECKED, REPORT, CONFIG):
         (folder / name).replace(output / name)
     _sync(output)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from generation.export import artifact, hub
+from generation.export import artifact, external, hub
 from generation.export.cache_range import fold, measure
 from generation.export.checkpoint import load
 from generation.export.defaults import (
@@ -17,13 +17,11 @@ from generation.export.defaults import (
     Precision,
 )
 from generation.export.errors import ExportError
-from generation.export.graph import Parameters, Shape, build
+from generation.export.graph import Parameters, build
 from generation.export.reference import export_reference, read_parameters
 from generation.export.verify import EVALUATION_TEXT, Report, judge, verify
 
 Progress = Callable[[str], None]
-# One file, because the artifact promises one, and protobuf ends at 2 GiB.
-LARGEST_FILE = 2**31 - 2**20
 
 
 def export(
@@ -57,7 +55,6 @@ def export(
         progress(f"getting {model}")
         found = hub.find(model, revision)
         checkpoint = load(found if name is None else replace(found, name=name))
-        _check_size(checkpoint.shape, precision)
         with TemporaryDirectory(dir=folder) as scratch:
             progress("exporting the portable reference graph")
             reference = export_reference(checkpoint.model, Path(scratch))
@@ -67,7 +64,7 @@ def export(
                 ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
                 parameters = fold(parameters, measure(checkpoint.model, ids))
             graph = build(parameters, checkpoint.shape, precision, cache)
-            (folder / artifact.MODEL).write_bytes(graph.SerializeToString())
+            external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS)
             del graph, parameters
             (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
             progress("verifying it against PyTorch")
@@ -78,11 +75,3 @@ def export(
         artifact.write_config(folder, checkpoint, precision, cache)
         artifact.publish(folder, output)
     return report
-
-
-def _check_size(shape: Shape, precision: Precision) -> None:
-    block = shape.width * (4 * shape.width + 2 * shape.inner)
-    size = {"fp32": 4, "int8": 1, "int4": 0.625}[precision] * (shape.layers * block + shape.vocabulary * shape.width)
-    if size > LARGEST_FILE:
-        advice = "; int8 would be a quarter of that" if precision == "fp32" else ""
-        raise ExportError(f"the graph would be {size / 1e9:.1f} GB in {precision}, and a file ends at 2 GiB{advice}")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from generation.export.artifact import CONFIG, MODEL, REPORT, TOKENIZER, publish, staging
+from generation.export.artifact import CHECKED, CONFIG, MODEL, REPORT, TOKENIZER, publish, staging
 from generation.export.errors import ExportError
 
-FILES = (MODEL, TOKENIZER, REPORT, CONFIG)
+FILES = (*CHECKED, REPORT, CONFIG)
 
 
 def fill(folder: Path, content: str) -> None:
@@ -126,7 +126,7 @@ def step(event, arguments):
 
 output = Path(sys.argv[1], "out")
 with artifact.staging(output) as folder:
-    for name in (artifact.MODEL, artifact.TOKENIZER, artifact.REPORT, artifact.CONFIG):
+    for name in (*artifact.CHECKED, artifact.REPORT, artifact.CONFIG):
         (folder / name).write_text('{"format": 1, "content": "new"}')
     sys.addaudithook(step)
     artifact.publish(folder, output)
@@ -134,7 +134,7 @@ with artifact.staging(output) as folder:
 """
 
 
-@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.parametrize("steps", range(7))
 @pytest.mark.parametrize("replacing", [False, True])
 def test_killed_while_publishing_the_output_is_whole_or_absent(tmp_path: Path, steps: int, *, replacing: bool) -> None:
     output = tmp_path / "out"

@@ -11,6 +11,7 @@ import pytest
 
 from generation.artifact import read_config, verify_files
 from generation.config import ROOT
+from generation.export.artifact import CHECKED
 
 pytestmark = pytest.mark.heavy
 
@@ -29,7 +30,7 @@ def output(tmp_path: Path) -> Path:
     """An artifact from before."""
     folder = tmp_path / "out"
     folder.mkdir()
-    for name in ("config.json", "model.onnx", "tokenizer.json", "report.json"):
+    for name in ("config.json", *CHECKED, "report.json"):
         shutil.copy(ROOT / "models" / "demo" / name, folder)
     return folder
 
