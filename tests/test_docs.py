@@ -15,7 +15,9 @@ import httpx
 import pytest
 import yaml
 
+from generation.cli import main
 from generation.config import ROOT, Settings
+from generation.export import __main__ as export
 from generation.operations import OPERATIONS
 from scripts.lint_az import commands
 from tests.api_doc import PATH, exchanges, shape
@@ -122,8 +124,12 @@ class _ParsedError(BaseException):
 
 
 def _calls() -> set[tuple[str, str]]:
-    """Return module and arguments of every call; in prose, a module without arguments is only named."""
+    """Return module and arguments of every call, those of the help texts too.
+
+    In prose, a module without arguments is only named.
+    """
     texts = [block.text.replace("\\\n", " ") for block in _of("sh")] + [one for page in PAGES for one in inline(page)]
+    texts += [main.EXAMPLES.replace("generation export", "generation.export"), export.EXAMPLES]
     return {(call["module"], call["arguments"].strip()) for text in texts for call in PYTHON_CALL.finditer(text)}
 
 

@@ -40,6 +40,14 @@ def test_its_speeds_are_those_of_the_benchmarks() -> None:
         assert float(ratio) == pytest.approx(known[ours, beside], abs=0.6 * 10 ** -len(ratio.partition(".")[2]))
 
 
+def test_the_sizing_begins_with_the_speed_of_the_benchmarks() -> None:
+    rows = re.findall(r"^\| 16 clients over HTTP, tokens/s \| (\d+) \|", README, re.MULTILINE)
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8").split("## Sizing")[1]
+    assert re.findall(r"with the clients on the same cores: (\d+) tokens/s", page) == rows
+    (a_core,) = set(re.findall(r"with `r` = (\d+)", page))
+    assert int(a_core) == pytest.approx(int(rows[0]) / 2, abs=1)
+
+
 def test_every_file_of_the_documentation_is_in_its_index() -> None:
     linked = set(LINK.findall(README))
 
