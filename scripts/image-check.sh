@@ -4,32 +4,44 @@
 #   BASE_IMAGE   base to build on (default: a stand-in made by scripts/stand-in-base.sh; made once, then reused)
 #   MODEL, PRECISION, TORCH_PIP_ARGS   as in the Dockerfile (default: the bundled model, int8)
 #   LIMIT_MIB    most MiB that our layers may add to the base, without the model (default: 110)
+# Exit status: 0 all is well; 1 the image is at fault; 2 this machine cannot build or run any image, so nothing was checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+stop() {
+    echo "error: $2" >&2
+    exit "$1"
+}
 for tool in buildah podman runc; do
-    command -v "$tool" > /dev/null || { echo "error: $tool is not installed (see the head of $0)" >&2; exit 2; }
+    command -v "$tool" > /dev/null || stop 2 "$tool is not installed (see the head of $0)"
 done
+# podman, on hosts without systemd and without a network of its own for containers
+podman=(podman --runtime runc --cgroup-manager cgroupfs)
+run=("${podman[@]}" run --rm --network host --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
+run+=(--read-only --cap-drop ALL --security-opt no-new-privileges --memory 1g)
 export BUILDAH_ISOLATION=chroot
+build=(buildah bud --network=host)
 base=${BASE_IMAGE:-localhost/functions-stand-in}
 image=localhost/distilgpt2-functions-check
 sha=$(git rev-parse HEAD 2> /dev/null || echo unknown)
 
-buildah inspect --type image "$base" > /dev/null 2>&1 || scripts/stand-in-base.sh "$base"
-buildah bud --layers --network=host --build-arg BASE_IMAGE="$base" --build-arg MODEL="${MODEL:-demo}" \
-    --build-arg PRECISION="${PRECISION:-int8}" --build-arg TORCH_PIP_ARGS="${TORCH_PIP_ARGS:-}" \
-    --build-arg GIT_SHA="$sha" -t "$image" .
+# First what has nothing to do with our image: the base is there, a step of a build reaches pip's index, a container runs.
+if [ -z "${BASE_IMAGE:-}" ] && ! buildah inspect --type image "$base" > /dev/null 2>&1; then
+    scripts/stand-in-base.sh "$base" || stop 2 "the stand-in for Azure's base could not be made"
+fi
+step="RUN python3 -m pip download --quiet --no-cache-dir --no-deps --dest /probe annotated-doc"
+probe=$(timeout 300 "${build[@]}" --quiet -f - . <<< "FROM $base"$'\n'"$step") \
+    || stop 2 "buildah cannot build on $base here, or pip reaches no index"
+buildah rmi "$probe" > /dev/null
+timeout 60 "${run[@]}" "$base" true || stop 2 "podman cannot run $base here"
 
-# podman, on hosts without systemd and without a network of its own for containers
-podman() {
-    command podman --runtime runc --cgroup-manager cgroupfs "$@"
-}
-run=(run --rm --network host --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
-run+=(--read-only --cap-drop ALL --security-opt no-new-privileges --memory 1g)
-podman "${run[@]}" --volume "$PWD/scripts/smoke.py:/smoke.py:ro" "$image" python3 /smoke.py
+"${build[@]}" --layers --build-arg BASE_IMAGE="$base" --build-arg MODEL="${MODEL:-demo}" \
+    --build-arg PRECISION="${PRECISION:-int8}" --build-arg TORCH_PIP_ARGS="${TORCH_PIP_ARGS:-}" \
+    --build-arg GIT_SHA="$sha" -t "$image" . || stop 1 "the image does not build"
+"${run[@]}" --volume "$PWD/scripts/smoke.py:/smoke.py:ro" "$image" python3 /smoke.py || stop 1 "the image does not serve"
 
 echo "layers over the base:"
-podman history --format json "$image" | python3 -c '
+"${podman[@]}" history --format json "$image" | python3 -c '
 import json, sys
 total = model = 0
 for layer in json.load(sys.stdin):  # the newest first

@@ -6,7 +6,7 @@ bin=$PWD/.venv-deploy/bin
 export PATH="$bin:$PATH"
 
 hadolint Dockerfile
-shellcheck scripts/*.sh
+shellcheck scripts/*.sh .ci/run
 yamllint --strict .github
 zizmor --offline --quiet .github
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
