@@ -55,7 +55,7 @@ mutants: .venv-dev/installed .venv-mutants/installed
 
 # Known weaknesses of the run-time packages; needs a network that reaches the advisory service.
 audit: .venv-mutants/installed
-	.venv-mutants/bin/pip-audit --disable-pip --require-hashes -r requirements.txt
+	.venv-mutants/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
 
 lint: .venv-dev/installed
 	$(DEV) -m ruff check .
