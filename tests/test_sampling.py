@@ -181,9 +181,11 @@ def test_a_bias_is_added() -> None:
     np.testing.assert_array_equal(logits, [1, 2, 3])
 
 
-def test_log_softmax_is_that_of_torch() -> None:
-    theirs = torch.log_softmax(torch.from_numpy(_logits(2)), -1).numpy()
-    np.testing.assert_allclose(log_softmax(_logits(2)), theirs, atol=1e-5)
+@pytest.mark.parametrize("offset", [0, 1000, -1000])
+def test_log_softmax_is_that_of_torch(offset: int) -> None:
+    logits = _logits(2) + np.float32(offset)
+    theirs = torch.log_softmax(torch.from_numpy(logits), -1).numpy()
+    np.testing.assert_allclose(log_softmax(logits), theirs, atol=1e-5)
 
 
 def test_the_largest_come_first_and_ties_go_by_id() -> None:
