@@ -38,6 +38,14 @@ def test_the_card_has_the_loss_of_the_report(card: str) -> None:
     assert f"{100 * change:+.2f} % perplexity" in card
 
 
+def test_the_pages_about_precision_have_the_figures_of_the_report() -> None:
+    report, size = _json(DEMO / "report.json"), sum(path.stat().st_size for path in DEMO.glob("model.onnx*"))
+    change = f"{100 * report['perplexity']['change']:+.2f} %"
+    row = f"| `int8` | {size / 1e6:.1f} MB | {change} | {100 * report['greedy']['agreement']:.1f} % |"
+    assert row in (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"| int8 | int8 | {change} |" in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+
+
 def test_the_card_has_the_shape_of_the_artifact(card: str) -> None:
     config = _json(DEMO / "config.json")
     shape = re.search(r"(\d+) layers, width (\d+), (\d+) heads, context (\d+), vocabulary ([\d,]+)", card)

@@ -56,7 +56,13 @@ def test_every_file_of_the_documentation_is_in_its_index() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    links = [link.split("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8"))]
-    relative = [link for link in links if link and "://" not in link]
+    links = [link.partition("#")[::2] for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    found = [(page.parent / path if path else page, anchor) for path, anchor in links]
 
-    assert [link for link in relative if not (page.parent / link).exists()] == []
+    assert [path for path, anchor in found if not path.exists() or (anchor and anchor not in _anchors(path))] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
