@@ -11,6 +11,7 @@ A block is of one of these kinds, told by its language:
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,7 @@ SHOWN = {
     ("docs/operations.md", "Request ids and timing"): "a header; test_docs.py compares it with one of the server",
 }
 
+PYTHON = shlex.quote(sys.executable)
 # Programs that no test may or can run as a reader would, and what is done instead.
 STAND_INS = {
     # Targets take minutes, or a network: make reads its file and says what it would do.
@@ -49,10 +51,10 @@ STAND_INS = {
     # Azure Functions Core Tools; they need these two files.
     "func": "test -f host.json && test -f local.settings.json",
     # What a line names is what the tests' own environment has: pip reads it and finds nothing to do.
-    "pip": f'exec {sys.executable} -m pip --no-input "$@" --no-index --dry-run',
-    # Minutes of export, training and measuring: each parses its arguments, in test_docs.py.
-    # The heavy set exports and trains.
-    "python": f'case "$2" in generation.export*|benchmarks.*) exit 0;; esac; exec {sys.executable} "$@"',
+    "pip": f'exec {PYTHON} -m pip --no-input "$@" --no-index --dry-run',
+    # Export, training and measuring take minutes: test_docs.py has each parse its arguments, and the heavy set runs the
+    # page about models.
+    "python": f'case "$2" in generation.export*|benchmarks.*) exit 0;; esac; exec {PYTHON} "$@"',
 }
 
 

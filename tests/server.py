@@ -33,6 +33,12 @@ class Served:
             self.news.wait_for(lambda: len(self.lines) >= at_least, START_S)
             return list(self.lines)
 
+    def announcement(self, lines: int) -> str:
+        """Return what the server has printed once it was ready; wait until there are so many lines."""
+        with self.news:
+            self.news.wait_for(lambda: len(self.said) >= lines, START_S)
+            return "".join(self.said)
+
     def wait_for_log(self, text: str) -> None:
         """Wait until a line holds `text`."""
         with self.news:
