@@ -222,7 +222,10 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
 
 
 def _open(folder: Path, config: ArtifactConfig, threads: int) -> "tuple[Tokenizer, onnxruntime.InferenceSession]":
-    """Check, parse and map the files at the same time: most of that leaves the interpreter's lock alone.
+    """Check and read the files while onnxruntime loads the graph.
+
+    Hashing and onnxruntime leave the interpreter's lock alone, reading the tokenizer does not: first, it would hold up
+    both.
 
     Raises:
         ArtifactError: a file is missing, damaged, or of another kind.
@@ -230,9 +233,9 @@ def _open(folder: Path, config: ArtifactConfig, threads: int) -> "tuple[Tokenize
     from generation.model import open_session
     from generation.tokenizer import Tokenizer, TokenizerError
 
-    with ThreadPoolExecutor(2) as pool:
-        reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
+    with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(verify_files, folder, config)
+        reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
         try:
             session = open_session(folder / "model.onnx", threads)
             tokenizer = reading.result()
