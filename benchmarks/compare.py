@@ -32,7 +32,13 @@ DOCS = ROOT / "docs" / "benchmarks"
 PLOTTER = FOLDER / "venv" / "plot" / "bin" / "python"
 CORES = 2
 
-SERVERS = {"ours int8": over_http.ours, "ours int4": over_http.ours, BASELINE: over_http.workshop}
+# What is measured over HTTP: who serves, and which rounds it gets.
+SERVERS = {
+    "ours int8": (over_http.ours, over_http.PLAIN),
+    "ours int8, speculation": (over_http.guessing, over_http.GUESSING),
+    "ours int4": (over_http.ours, over_http.PLAIN),
+    BASELINE: (over_http.workshop, over_http.ROUNDS),
+}
 
 Results = dict[str, Any]
 
@@ -57,11 +63,10 @@ def jobs(entries: list[Entry], workloads: list[str], plan: Plan) -> list[Job]:
         wanted = [one for one in entry.workloads if one in workloads]
         if wanted:
             found.append(Job(entry.label, "engine", partial(measure, command_of(entry), entry.settings, wanted, plan)))
-    if any(one in over_http.ROUNDS for one in workloads):
-        models = {entry.label: FOLDER / entry.model for entry in entries}
-        for label, serve in SERVERS.items():
-            if label in models:
-                found.append(Job(label, "http", partial(_over_http, serve, models[label], plan)))
+    models = {entry.label: FOLDER / entry.model for entry in entries}
+    for label, (serve, rounds) in SERVERS.items():
+        if label in models and any(one in rounds for one in workloads):
+            found.append(Job(label, "http", partial(_over_http, serve, models[label], plan)))
     return found
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -18,24 +19,55 @@ from generation.config import ROOT
 from tests.server import serve
 
 PROMPT = "Once upon a time there was a little girl who lived in a small house and"
+REPETITIVE = " ".join(["the cat sat on the mat and"] * 4)
 START_S = 60.0
 LOOK_S = 0.02
-# Clients and tokens of each request.
-ROUNDS = {"http_stream": (1, 128), "http_16": (16, 64)}
+
+
+class Round(NamedTuple):
+    """How many clients ask at once, for how many tokens, after which prompt."""
+
+    clients: int
+    tokens: int
+    prompt: str = PROMPT
+
+
+class App(NamedTuple):
+    """A server: where it answers, its process, and when it was started, by `time.perf_counter`."""
+
+    url: str
+    pid: int
+    began: float
+
+
+# Clients of a crowd, while which memory is watched.
+CROWD = 16
+PLAIN = {"http_stream": Round(1, 128), "http_16": Round(CROWD, 64)}
+GUESSING = {"http_repetitive": Round(1, 128, REPETITIVE)}
+ROUNDS = PLAIN | GUESSING
 
 
 def ours(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
     """Start our server and return its figures; without speculation, which random weights would flatter."""
     began = time.perf_counter()
     with serve(MODEL_DIR=str(artifact), SPECULATE="0") as served:
-        return _figures(f"{served.url}/generate", served.process.pid, {"ignore_eos": "true"}, began, most)
+        app = App(f"{served.url}/generate", served.process.pid, began)
+        return _figures(app, PLAIN, {"ignore_eos": "true"}, most)
+
+
+def guessing(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
+    """Start our server with speculation and return its figures on repetitive text."""
+    began = time.perf_counter()
+    extra = {"ignore_eos": "true", "do_sample": "false"}
+    with serve(MODEL_DIR=str(artifact)) as served:
+        return _figures(App(f"{served.url}/generate", served.process.pid, began), GUESSING, extra, most)
 
 
 def workshop(checkpoint: Path, most: int | None = None) -> dict[str, list[float]]:
     """Start the workshop's app and return its figures."""
     began = time.perf_counter()
     with _serve_workshop(checkpoint) as (url, pid):
-        return _figures(url, pid, {}, began, most)
+        return _figures(App(url, pid, began), ROUNDS, {}, most)
 
 
 @contextmanager
@@ -70,28 +102,33 @@ def _listens(port: int) -> bool:
         return look.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _figures(url: str, pid: int, extra: Mapping[str, str], began: float, most: int | None) -> dict[str, list[float]]:
-    asyncio.run(_tokens_per_second(url, 1, 1, extra))
-    found = {"http_fresh_s": [time.perf_counter() - began]}
-    asyncio.run(_tokens_per_second(url, 1, 8, extra))  # warms up
-    for name, (clients, tokens) in ROUNDS.items():
-        with _watch_memory(pid) as seen:
-            found[name] = [asyncio.run(_tokens_per_second(url, clients, min(tokens, most or tokens), extra))]
-        found["memory_16_mib"] = [max(seen)]
+def _figures(
+    app: App, rounds: Mapping[str, Round], extra: Mapping[str, str], most: int | None
+) -> dict[str, list[float]]:
+    url = app.url
+    asyncio.run(_tokens_per_second(url, Round(1, 1), extra))
+    found = {"http_fresh_s": [time.perf_counter() - app.began]}
+    asyncio.run(_tokens_per_second(url, Round(1, 8), extra))  # warms up
+    for name, asked in rounds.items():
+        with _watch_memory(app.pid) as seen:
+            shortened = asked._replace(tokens=min(asked.tokens, most or asked.tokens))
+            found[name] = [asyncio.run(_tokens_per_second(url, shortened, extra))]
+        if asked.clients == CROWD:
+            found["memory_16_mib"] = [max(seen)]
     return found
 
 
-async def _tokens_per_second(url: str, clients: int, tokens: int, extra: Mapping[str, str]) -> float:
-    parameters = {"max_new_tokens": str(tokens), **extra}
-    async with httpx.AsyncClient(timeout=300, limits=httpx.Limits(max_connections=clients)) as client:
+async def _tokens_per_second(url: str, asked: Round, extra: Mapping[str, str]) -> float:
+    parameters = {"max_new_tokens": str(asked.tokens), **extra}
+    async with httpx.AsyncClient(timeout=300, limits=httpx.Limits(max_connections=asked.clients)) as client:
 
         async def one() -> None:
-            answer = await client.get(f"{url}/{PROMPT}", params=parameters)
+            answer = await client.get(f"{url}/{asked.prompt}", params=parameters)
             answer.raise_for_status()
 
         began = time.perf_counter()
-        await asyncio.gather(*(one() for _ in range(clients)))
-        return clients * tokens / (time.perf_counter() - began)
+        await asyncio.gather(*(one() for _ in range(asked.clients)))
+        return asked.clients * asked.tokens / (time.perf_counter() - began)
 
 
 @contextmanager

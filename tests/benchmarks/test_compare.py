@@ -70,3 +70,6 @@ def test_an_engine_without_a_wanted_workload_gets_no_turn() -> None:
 
     assert [job.label for job in jobs(entries, ["stream"], Plan())] == ["memory", "ours int4"]
     assert [(job.label, job.kind) for job in jobs(entries, ["http_16"], Plan())[1:]] == [("ours int4", "http")]
+    assert [(job.label, job.kind) for job in jobs(entries, ["http_repetitive"], Plan())[1:]] == [
+        ("ours int8, speculation", "http")
+    ]

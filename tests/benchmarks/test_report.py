@@ -36,7 +36,7 @@ def test_a_table_shows_medians_and_how_many_times_better_they_are() -> None:
 
 
 def test_a_table_leaves_out_engines_without_a_figure() -> None:
-    assert table(RESULTS["turns"], HTTP).splitlines()[2:] == [f"| {BASELINE} | 40 |  |  |  |"]
+    assert table(RESULTS["turns"], HTTP).splitlines()[2:] == [f"| {BASELINE} | 40 |  |  |  |  |"]
 
 
 def test_aims_show_what_was_reached() -> None:
