@@ -2,6 +2,8 @@
 # Wait until a running app says that it is built from a commit, and can serve. Exit 1, with the likely cause, if it does not.
 # Usage: scripts/await-revision.sh API_URL SHA     (API_URL up to and with /api)
 #   WAIT_S   most seconds to wait (default 600)     POLL_S   seconds between two looks (default 5)
+#   SINCE    only a process that has started since then counts, in seconds since 1970 (default: any): an image can be new
+#            and of the same commit
 set -euo pipefail
 
 url=${1:?usage: scripts/await-revision.sh API_URL SHA}
@@ -17,6 +19,16 @@ look() {
     status=$(curl -sS --max-time 20 -o "$body" -w '%{http_code}' "$1" 2> /dev/null) || status=000
 }
 
+# The revision in the last answer; "an older process of SHA" where it has not started since SINCE.
+running() {
+    python3 -c '
+import json, sys, time
+health, since = json.load(sys.stdin), float(sys.argv[1] or 0)
+older = time.time() - health.get("uptime_s", 0) < since
+print(("an older process of " if older else "") + (health.get("revision") or "none"))
+' "${SINCE:-}" < "$body" 2> /dev/null || echo unreadable
+}
+
 end=$((SECONDS + wait_s))
 revision=
 health=
@@ -24,8 +36,7 @@ while :; do
     look "$url/health"
     health=$status
     if [ "$status" = 200 ]; then
-        revision=$(python3 -c 'import json, sys; print(json.load(sys.stdin).get("revision") or "none")' < "$body" 2> /dev/null) \
-            || revision=unreadable
+        revision=$(running)
         if [ "$revision" = "$sha" ]; then
             look "$url/ready"
             if [ "$status" = 200 ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set the app's image by digest, wait until it runs, and put the old image back if it does not.
+# Set the app's image by digest, wait until it runs, and put the old image back if it does not. Exit 1 even if that runs.
 # Usage: scripts/deploy-digest.sh IMAGE@sha256:... SHA
 #   RG, APP   resource group and name of the app     API_URL   its address up to and with /api
 # From a shell that is logged in (az login); WAIT_S and POLL_S as in await-revision.sh.
@@ -14,10 +14,20 @@ case "$image" in
     *) echo "error: $image is not a digest (name@sha256:...)" >&2; exit 2 ;;
 esac
 
+await() {
+    "$here/await-revision.sh" "$API_URL" "$1"
+}
 old=$(az functionapp config show -g "$RG" -n "$APP" --query linuxFxVersion -o tsv)
 old=${old#DOCKER|}
+old_sha=$(curl -sS --max-time 20 "${API_URL%/}/health" 2> /dev/null \
+    | python3 -c 'import json, sys; print(json.load(sys.stdin)["revision"] or "")' 2> /dev/null) || old_sha=
+# The same image again starts nothing; another one may be of the same commit.
+if [ "$old" != "$image" ]; then
+    SINCE=$(date +%s)
+    export SINCE
+fi
 az functionapp config container set -g "$RG" -n "$APP" --image "$image" --output none
-if "$here/await-revision.sh" "$API_URL" "$sha"; then
+if await "$sha"; then
     exit 0
 fi
 if [ -z "$old" ] || [ "$old" = "$image" ]; then
@@ -25,5 +35,9 @@ if [ -z "$old" ] || [ "$old" = "$image" ]; then
     exit 1
 fi
 echo "putting back $old" >&2
+SINCE=$(date +%s)
 az functionapp config container set -g "$RG" -n "$APP" --image "$old" --output none
+if [ -n "$old_sha" ]; then
+    await "$old_sha" >&2 || echo "error: the old image does not run either" >&2
+fi
 exit 1

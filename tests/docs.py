@@ -133,7 +133,7 @@ class Clone:
             cwd=self.folder,
             env=os.environ
             | {"PATH": f"{self.folder / '.stand-ins'}:{os.environ['PATH']}", "BASE_URL": url}
-            | {"APP": "app", "RG": "group", "KEY": "key"},  # what earlier blocks have set
+            | {"APP": "app", "RG": "group", "IMAGE": "app:latest", "KEY": "key"},  # what earlier blocks have set
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ class Site:
     url: str = ""
     webhook: int = 202
     revisions: list[str] = field(default_factory=lambda: [OLD])  # one a look; the last one stays
+    uptime_s: float = 0
     health: int = 200
     ready: int = 200
     called: int = 0
@@ -42,7 +44,8 @@ def site() -> Iterator[Site]:
             if self.path == "/api/ready":
                 return self._answer(state.ready, b"{}")
             revision = state.revisions.pop(0) if len(state.revisions) > 1 else state.revisions[0]
-            return self._answer(state.health, json.dumps({"health": "ok", "revision": revision}).encode())
+            body = {"health": "ok", "revision": revision, "uptime_s": state.uptime_s}
+            return self._answer(state.health, json.dumps(body).encode())
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
@@ -116,6 +119,15 @@ def test_a_revision_that_stays_old_is_an_error_that_names_continuous_deployment(
     assert "continuous deployment is off" in done.stderr
 
 
+def test_a_new_image_of_the_same_commit_counts_once_its_process_has_started(site: Site) -> None:
+    site.revisions, site.uptime_s = [NEW], 100
+    hour_ago, minute_ago = (str(int(time.time()) - seconds) for seconds in (3600, 60))
+    assert run("await-revision.sh", f"{site.url}/api", NEW, SINCE=hour_ago).returncode == 0
+    done = run("await-revision.sh", f"{site.url}/api", NEW, SINCE=minute_ago)
+    assert done.returncode == 1
+    assert f"it still runs: an older process of {NEW}" in done.stderr
+
+
 def test_an_app_that_never_answers_well_is_an_error_that_points_to_its_log(site: Site) -> None:
     site.health = 503
     done = run("await-revision.sh", f"{site.url}/api", NEW)
@@ -135,7 +147,7 @@ AZ = """#!/bin/sh
 echo "$*" >> "$0.calls"
 case "$*" in "${FAIL:-nothing}"*) echo "az: no" >&2; exit 1;; esac
 case "$*" in
-    *"config show"*) echo "DOCKER|ghcr.io/o/r:old";;
+    *"config show"*) echo "DOCKER|$CURRENT";;
     "group exists"*) if [ -e "$0.group" ]; then echo true; else echo false; fi;;
     "group create"*) touch "$0.group";;
     "group delete"*) rm "$0.group";;
@@ -169,8 +181,10 @@ def with_azure(
     return run(script, *arguments, typed=typed, **{"PATH": path, "RG": "g", "APP": "a", **environment})
 
 
-def digest(site: Site, azure: Path, image: str = IMAGE) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    done = with_azure(azure, "deploy-digest.sh", image, NEW, API_URL=f"{site.url}/api")
+def digest(
+    site: Site, azure: Path, image: str = IMAGE, current: str = "ghcr.io/o/r:old"
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    done = with_azure(azure, "deploy-digest.sh", image, NEW, API_URL=f"{site.url}/api", CURRENT=current)
     return done, [line.split("--image ")[1].split()[0] for line in calls(azure) if "--image" in line]
 
 
@@ -180,9 +194,23 @@ def test_a_digest_that_runs_stays(site: Site, azure: Path) -> None:
     assert (done.returncode, images) == (0, [IMAGE])
 
 
-def test_a_digest_that_does_not_run_is_put_back(site: Site, azure: Path) -> None:
+def test_a_digest_that_does_not_run_is_put_back_and_the_old_image_awaited(site: Site, azure: Path) -> None:
     done, images = digest(site, azure)
     assert (done.returncode, images) == (1, [IMAGE, "ghcr.io/o/r:old"])
+    assert f"runs {OLD}\n" in done.stderr
+
+
+def test_a_digest_of_the_same_commit_does_not_count_before_its_process_has_started(site: Site, azure: Path) -> None:
+    site.revisions, site.uptime_s = [NEW], 100
+    done, images = digest(site, azure)
+    assert (done.returncode, images) == (1, [IMAGE, "ghcr.io/o/r:old"])
+    assert "the old image does not run either" in done.stderr
+
+
+def test_the_digest_that_is_set_already_need_not_start_again(site: Site, azure: Path) -> None:
+    site.revisions, site.uptime_s = [NEW], 100
+    done, images = digest(site, azure, current=IMAGE)
+    assert (done.returncode, images) == (0, [IMAGE])
 
 
 def test_a_tag_is_refused_where_a_digest_is_wanted(site: Site, azure: Path) -> None:
