@@ -20,7 +20,7 @@ podman=(podman --runtime runc --cgroup-manager cgroupfs)
 run=("${podman[@]}" run --rm --network host --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
 run+=(--read-only --cap-drop ALL --security-opt no-new-privileges --memory 1g)
 export BUILDAH_ISOLATION=chroot
-build=(buildah bud --network=host)
+build=(buildah bud --network=host --force-rm)
 base=${BASE_IMAGE:-localhost/functions-stand-in}
 image=localhost/distilgpt2-functions-check
 sha=$(git rev-parse HEAD 2> /dev/null || echo unknown)
