@@ -190,7 +190,7 @@ def test_a_step_prefills_one_chunks_worth(chunk: int, prompts: tuple[int, ...], 
     assert next(scheduler.chunks()) is groups[chosen % len(groups)], "the next step begins where this one ended"
 
 
-@pytest.mark.parametrize(("prefilled", "chosen"), [(10, 1), (70, 2)])
+@pytest.mark.parametrize(("prefilled", "chosen"), [(10, 1), (40, 2), (70, 2)])
 def test_only_what_is_left_of_a_prompt_counts(prefilled: int, chosen: int) -> None:
     scheduler = _scheduler(chunk=64)
     groups = [_group(prompt=100), _group(prompt=3)]
@@ -285,5 +285,10 @@ def test_requests_submitted_together_wait_together_or_not_at_all() -> None:
     with pytest.raises(OverloadedError):
         scheduler.add([_group(), _group()], retry_after_s=1)
     assert len(scheduler.waiting) == 1
-    with pytest.raises(TooLargeError, match="7 prompts are more than the 6 that can run or wait"):
-        scheduler.check([_group().request] * 7)
+
+
+def test_more_prompts_than_can_run_or_wait_are_refused() -> None:
+    scheduler = _scheduler(rows=6, waiting=3)
+    scheduler.check([_group().request] * 9)
+    with pytest.raises(TooLargeError, match="10 prompts are more than the 9 that can run or wait"):
+        scheduler.check([_group().request] * 10)
