@@ -20,7 +20,7 @@ podman=(podman --runtime runc --cgroup-manager cgroupfs)
 run=("${podman[@]}" run --rm --network host --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
 run+=(--read-only --cap-drop ALL --security-opt no-new-privileges --memory 1g)
 export BUILDAH_ISOLATION=chroot
-build=(buildah bud --network=host --force-rm)
+build=(buildah bud --network=host --force-rm)  # which needs --layers or --no-cache
 base=${BASE_IMAGE:-localhost/functions-stand-in}
 image=localhost/distilgpt2-functions-check
 sha=$(git rev-parse HEAD 2> /dev/null || echo unknown)
@@ -30,7 +30,7 @@ if [ -z "${BASE_IMAGE:-}" ] && ! buildah inspect --type image "$base" > /dev/nul
     scripts/stand-in-base.sh "$base" || stop 2 "the stand-in for Azure's base could not be made"
 fi
 step="RUN python3 -m pip download --quiet --no-cache-dir --no-deps --dest /probe annotated-doc"
-probe=$(timeout 300 "${build[@]}" --quiet -f - . <<< "FROM $base"$'\n'"$step") \
+probe=$(timeout 300 "${build[@]}" --no-cache --quiet -f - . <<< "FROM $base"$'\n'"$step") \
     || stop 2 "buildah cannot build on $base here, or pip reaches no index"
 buildah rmi "$probe" > /dev/null
 timeout 60 "${run[@]}" "$base" true || stop 2 "podman cannot run $base here"

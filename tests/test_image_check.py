@@ -72,7 +72,7 @@ def test_a_missing_tool_is_the_machines_fault(tools: Path, missing: str) -> None
     ("step", "message"),
     [
         ("buildah inspect", "the stand-in for Azure's base could not be made"),
-        ("buildah bud --network=host --force-rm --quiet -f -", "buildah cannot build"),
+        ("buildah bud --network=host --force-rm --no-cache --quiet -f -", "buildah cannot build"),
         ("/functions-stand-in true", "podman cannot run"),
     ],
 )
