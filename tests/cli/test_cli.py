@@ -60,6 +60,7 @@ def test_text_comes_as_it_is_generated() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "generation", "generate", "The dog", "--max-new-tokens", "500", "--ignore-eos"],
         cwd=ROOT,
+        env=os.environ | {"SPECULATE": "0", "THREADS": "1"},  # long enough to be stopped in its midst
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
