@@ -40,7 +40,7 @@ class App(NamedTuple):
     began: float
 
 
-# Clients of a crowd, while which memory is watched.
+# As many clients as sequences run at once; memory is watched while they are served.
 CROWD = 16
 PLAIN = {"http_stream": Round(1, 128), "http_16": Round(CROWD, 64)}
 GUESSING = {"http_repetitive": Round(1, 128, REPETITIVE)}

@@ -8,6 +8,7 @@ is left to do where keys and values are stored. The result is the same function 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,9 +17,13 @@ from transformers import GPT2LMHeadModel
 
 from generation.export.graph import Parameters
 
+# Texts of many kinds, and not the one by which the export is judged.
+CALIBRATION_TEXT = Path(__file__).with_name("calibration.txt")
 LARGEST = 127
-# What was seen is not all that comes; past the range, values are clipped.
-MARGIN = 1.1
+# What was seen is not all that comes, and values past the range are clipped, which costs more than coarser steps. On
+# 20,000 tokens of stories it cost the bundled model 0.6 % perplexity at 1.1, 0.2 % at 1.4, and 0.1 %, no more than int8
+# weights alone, from 1.6 on.
+MARGIN = 1.8
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from generation.export import artifact, external, hub
-from generation.export.cache_range import fold, measure
+from generation.export.cache_range import CALIBRATION_TEXT, fold, measure
 from generation.export.checkpoint import load
 from generation.export.defaults import (
     CACHE_TYPES,
@@ -19,7 +19,7 @@ from generation.export.defaults import (
 from generation.export.errors import ExportError
 from generation.export.graph import Parameters, build
 from generation.export.reference import export_reference, read_parameters
-from generation.export.verify import EVALUATION_TEXT, Report, judge, verify
+from generation.export.verify import Report, judge, verify
 
 Progress = Callable[[str], None]
 
@@ -61,7 +61,7 @@ def export(
             progress(f"writing the serving graph, {precision}")
             parameters: Parameters = read_parameters(reference)
             if cache == "int8":
-                ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
+                ids = checkpoint.tokenizer.encode(CALIBRATION_TEXT.read_text(encoding="utf-8")).ids
                 parameters = fold(parameters, measure(checkpoint.model, ids))
             graph = build(parameters, checkpoint.shape, precision, cache)
             external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS)

@@ -76,7 +76,7 @@ def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Prec
     ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
     serving = Serving(model, shape, cache)
     greedy, decode_difference = _greedy(checkpoint, serving, ids)
-    perplexity, prefill_difference = _perplexity(checkpoint, serving, ids)
+    cost, prefill_difference = perplexity(checkpoint, serving, ids)
     sample = ids[: min(256, shape.context)]
     against = reference_logits(reference, shape, sample) - _torch_logits(checkpoint, sample).numpy()
     return Report(
@@ -86,7 +86,7 @@ def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Prec
         largest_logit_difference=max(decode_difference, prefill_difference),
         reference_logit_difference=float(np.abs(against).max()),
         greedy=greedy,
-        perplexity=perplexity,
+        perplexity=cost,
     )
 
 
@@ -138,7 +138,7 @@ def _torch_logits(checkpoint: Checkpoint, ids: list[int]) -> torch.Tensor:
     return logits
 
 
-def _perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Perplexity, float]:
+def perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Perplexity, float]:
     """Score the text in windows of the whole context; return the largest logit difference as well.
 
     All tokens go through the batch, whose cache may be int8: the perplexity is that of decoding.
