@@ -32,7 +32,7 @@ fi
 step="RUN python3 -m pip download --quiet --no-cache-dir --no-deps --dest /probe annotated-doc"
 probe=$(timeout 300 "${build[@]}" --no-cache --quiet -f - . <<< "FROM $base"$'\n'"$step") \
     || stop 2 "buildah cannot build on $base here, or pip reaches no index"
-buildah rmi "$probe" > /dev/null
+buildah rmi "$probe" > /dev/null || true
 timeout 60 "${run[@]}" "$base" true || stop 2 "podman cannot run $base here"
 
 "${build[@]}" --layers --build-arg BASE_IMAGE="$base" --build-arg MODEL="${MODEL:-demo}" \
