@@ -117,7 +117,7 @@ figures do not.
 All have DistilGPT2's exact size with random weights, on which speed does not depend, and continue random prompts
 greedily by exactly the number of tokens asked for. Engines are set as is best for them on this many threads. Of
 CTranslate2 both its default and its best setting, threads that spin while they wait, are shown. llama.cpp is built for
-this processor but without AMX, with which it crashed.
+this processor but without AMX, with which it crashed. Each engine works for two seconds before it is measured.
 
 ## Ours and the best of each
 
