@@ -59,6 +59,10 @@ class Runner:
         """Prefill a chunk's worth and decode a token for everyone. An error ends only the requests it concerns."""
         groups = list(self.scheduler.chunks())
         if groups:
+            for group in groups:
+                if group.prefilled == 0:
+                    self._reuse_prefix(group)
+                    self.telemetry.admitted(group)
             self._prefill(groups)
             self.bell.ring()
         if self.scheduler.running:
@@ -88,10 +92,6 @@ class Runner:
 
     def _prefill(self, groups: list[Group]) -> None:
         """Compute the next chunk of each prompt, all in one run of the model, which reads its weights but once."""
-        for group in groups:
-            if group.prefilled == 0:
-                self._reuse_prefix(group)
-                self.telemetry.admitted(group)
         chunks = [self._next_chunk(group) for group in groups]
         began = time.perf_counter()
         try:

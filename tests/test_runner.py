@@ -231,6 +231,7 @@ def test_a_prompt_that_cannot_be_computed_ends_none_of_those_computed_with_it() 
     run(runner)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]
+    assert sum(runner.telemetry.queue_s.counts) == 2, "each is counted once, whatever was tried again"
     assert_clean(runner, model)
 
 
