@@ -121,28 +121,14 @@ clean:
 	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) -r requirements-export.txt -r requirements-dev.txt
 	@touch $@
 
-.venv-deploy/installed: requirements-deploy.txt
-	$(PYTHON) -m venv .venv-deploy
-	.venv-deploy/bin/pip install --quiet -r requirements-deploy.txt
-	@touch $@
-
-.venv-az/installed: requirements-az.txt
-	$(PYTHON) -m venv .venv-az
-	.venv-az/bin/pip install --quiet -r requirements-az.txt
-	@touch $@
-
 .venv-runtime/installed: requirements.txt requirements-runtime.txt
 	$(PYTHON313) -m venv .venv-runtime
 	.venv-runtime/bin/pip install --quiet --require-hashes -r requirements.txt
 	.venv-runtime/bin/pip install --quiet -r requirements-runtime.txt
 	@touch $@
 
-.venv-fuzz/installed: requirements-fuzz.txt
-	$(PYTHON) -m venv .venv-fuzz
-	.venv-fuzz/bin/pip install --quiet -r requirements-fuzz.txt
-	@touch $@
-
-.venv-mutants/installed: requirements-mutants.txt
-	$(PYTHON) -m venv .venv-mutants
-	.venv-mutants/bin/pip install --quiet -r requirements-mutants.txt
+# Tools that need an environment of their own: deploy, az, fuzz, mutants.
+.venv-%/installed: requirements-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet -r $<
 	@touch $@

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import httpx
 
+from benchmarks.engines.base import SETTLE_S
 from benchmarks.load import resident_mib
 from generation.config import ROOT
 from tests.server import serve
@@ -22,8 +23,6 @@ PROMPT = "Once upon a time there was a little girl who lived in a small house an
 REPETITIVE = " ".join(["the cat sat on the mat and"] * 4)
 START_S = 60.0
 LOOK_S = 0.02
-# As long as in worker.py.
-SETTLE_S = 2.0
 
 
 class Round(NamedTuple):

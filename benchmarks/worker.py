@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engines import llama, ours, peers
-from benchmarks.engines.base import WORKLOADS, Engine, Maker, Workload, peak_mib
+from benchmarks.engines.base import SETTLE_S, WORKLOADS, Engine, Maker, Workload, peak_mib
 
 # What is imported before an engine is made, so that it can be timed by itself; and whose version is told.
 IMPORTS = {
@@ -44,8 +44,6 @@ ENGINES: dict[str, Maker] = {
     "llama": llama.LlamaCpp,
 }
 FIRST = Workload(1, 16, 1)
-# Threads that spin find a processor each only after a second: until then CTranslate2 has a third of its speed.
-SETTLE_S = 2.0
 WARM_UP = 2
 
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 Block = NDArray[np.float32]
 Buffer = NDArray[Any]
 
-# Tokens of room behind the context: where rows take different numbers of tokens in a step, the shorter are padded.
-SPARE = 128
 # The least that int8 holds would have no counterpart.
 LARGEST = 127
 _ADVISE = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
@@ -60,7 +58,8 @@ class _Rows:
 class KVCache:
     """Keys and values of every row: `batch` rows of `dtype`, and `staging` rows of float32 numbered after them.
 
-    A row has M places: `context` tokens, and `spare` more for padding.
+    A row has M places: `context` tokens, and `spare` more, because a row that takes fewer tokens in a step than another
+    is padded.
     """
 
     def __init__(
@@ -72,8 +71,8 @@ class KVCache:
         *,
         batch: int,
         staging: int,
-        dtype: str = "float32",
-        spare: int = SPARE,
+        dtype: str,
+        spare: int,
     ) -> None:
         self.batch = batch
         self._batch = _Rows((2 * layers, batch, heads, context + spare, head_size), dtype)

@@ -55,16 +55,12 @@ class Engine:
             OverloadedError: the queue is full.
         """
         stream = TokenStream(self._notify, self._runner.bell, len(requests))
-        self.enqueue(requests, stream.mailbox)
-        return stream
-
-    def enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
-        """Queue requests whose answers go to `mailbox`; see `submit`."""
         try:
-            self._enqueue(requests, mailbox)
+            self._enqueue(requests, stream.mailbox)
         except ApiError as error:
             self.telemetry.rejected(error)
             raise
+        return stream
 
     def _enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
         self._scheduler.check(requests)

@@ -96,7 +96,7 @@ def _of_sequences(service: Service) -> "Iterator[Metric]":
 def _of_steps(service: Service) -> "Iterator[Metric]":
     seen, engine = service.telemetry, service.engine
     yield _histogram("step_seconds", "the model's part of a decode step", seen.step_s)
-    yield _histogram("prefill_chunk_seconds", "the model's part of a chunk of a prompt", seen.prefill_s)
+    yield _histogram("prefill_chunk_seconds", "the model's part of a run over chunks of prompts", seen.prefill_s)
     yield _histogram("batch_size", "sequences in a decode step", seen.batch)
     yield _gauge("running_sequences", "sequences being decoded", engine.running if engine else 0)
     yield _gauge("waiting_requests", "requests in the queue", engine.waiting if engine else 0)

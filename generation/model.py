@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from generation.artifact import ADVICE, ArtifactConfig, ArtifactError
 from generation.cache import KVCache
-from generation.language_model import Chunk
+from generation.language_model import Chunk, Logits
 from generation.machine import has_exact_int8_products
-
-Logits = NDArray[np.float32]
 
 STAGING, BATCH = "staging", "batch"
 # Attention has another kernel for a single token, and its last bits differ from those of several.

@@ -63,9 +63,9 @@ class RequestRecord:
         seconds = time.monotonic() - self.began
         requests[self.route, self.method, self.status] += 1
         durations.setdefault(self.route, Histogram(LONG)).observe(seconds)
-        span_context = tracing.export(self)
+        trace_id = tracing.export(self) or self.trace_id
         if log.isEnabledFor(logging.INFO):
-            log.info("%s", json.dumps(self._line(seconds, span_context), ensure_ascii=False))
+            log.info("%s", json.dumps(self._line(seconds, trace_id), ensure_ascii=False))
 
     def _line(self, seconds: float, trace_id: str | None) -> dict[str, Any]:
         line: dict[str, Any] = {
@@ -78,8 +78,8 @@ class RequestRecord:
         }
         if self.error_code is not None:
             line["error"] = self.error_code
-        if trace_id or self.trace_id:
-            line["trace_id"] = trace_id or self.trace_id
+        if trace_id:
+            line["trace_id"] = trace_id
         if self.timelines:
             line["prompt_tokens"] = sum(one.prompt_tokens for one in self.timelines)
             line["cached_tokens"] = sum(one.cached_tokens for one in self.timelines)

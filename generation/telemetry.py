@@ -106,7 +106,7 @@ class Telemetry:
         self.prefix_hits += group.prefilled > 0
 
     def prefilled(self, seconds: float) -> None:
-        """Count one chunk of a prompt."""
+        """Count one run of the model over chunks of prompts."""
         self.prefill_s.observe(seconds)
 
     def began(self, group: "Group") -> None:

@@ -4,15 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generation.cache import SPARE, KVCache, bytes_per_token
+from generation.cache import KVCache, bytes_per_token
 
 BATCH, STAGED = 1, 2
+SPARE = 16
 
 
 @pytest.fixture(params=["float32", "int8"])
 def cache(request: pytest.FixtureRequest) -> KVCache:
     """Two rows of the batch, then two staging rows, all filled."""
-    made = KVCache(layers=2, heads=3, head_size=16, context=64, batch=2, staging=2, dtype=request.param)
+    made = KVCache(layers=2, heads=3, head_size=16, context=64, batch=2, staging=2, dtype=request.param, spare=SPARE)
     for row in range(4):
         view = made.view(row)
         view[:] = np.random.default_rng(row).normal(scale=30, size=view.shape)
@@ -37,7 +38,7 @@ def test_copy_takes_the_first_tokens_and_leaves_the_rest_alone(cache: KVCache, s
 
 
 def test_what_is_past_the_range_of_int8_is_clipped() -> None:
-    cache = KVCache(layers=1, heads=1, head_size=8, context=8, batch=1, staging=1, dtype="int8")
+    cache = KVCache(layers=1, heads=1, head_size=8, context=8, batch=1, staging=1, dtype="int8", spare=0)
     cache.view(1)[0], cache.view(1)[1] = 300, -128.4
     cache.copy(1, 0, 8)
     assert (cache.view(0)[0, 0, :, :8] == 127).all()
@@ -79,7 +80,7 @@ def _resident() -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_release_gives_memory_back_to_the_system(dtype: str) -> None:
-    big = KVCache(layers=8, heads=16, head_size=64, context=1024, batch=2, staging=0, dtype=dtype)
+    big = KVCache(layers=8, heads=16, head_size=64, context=1024, batch=2, staging=0, dtype=dtype, spare=0)
     empty = _resident()
     big.view(0)[:] = 1
     size = big.view(0).nbytes
@@ -91,6 +92,6 @@ def test_release_gives_memory_back_to_the_system(dtype: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_reserving_a_large_cache_touches_no_memory() -> None:
     before = _resident()
-    big = KVCache(layers=6, heads=12, head_size=64, context=1024, batch=16, staging=4, dtype="int8")
+    big = KVCache(layers=6, heads=12, head_size=64, context=1024, batch=16, staging=4, dtype="int8", spare=SPARE)
     assert big.view(0, 16).nbytes == 16 * (1024 + SPARE) * bytes_per_token(6, 12, 64, "int8")
     assert _resident() - before < big.view(0, 16).nbytes // 50

@@ -135,6 +135,19 @@ def test_a_chunk_gives_the_same_numbers_alone_and_beside_others(model: Model) ->
     np.testing.assert_array_equal(model.cache.read(9, 0, 3), kept)
 
 
+def test_the_end_of_a_context_can_be_computed_beside_a_whole_chunk(model: Model) -> None:
+    """The other row is padded to as many tokens, past the end of the context."""
+    rng = np.random.default_rng(3)
+    ids = rng.integers(0, model.vocabulary, model.context).tolist()
+    last = Chunk(8, ids[-1:], model.context - 1, 0)
+    _prefill(model, 8, ids[:-1])
+    alone = model.prefill([last]).copy()
+    after = model.cache.view(9).copy()
+    chunk = Chunk(10, rng.integers(0, model.vocabulary, CHUNK).tolist(), 0, CHUNK)
+    np.testing.assert_array_equal(model.prefill([last, chunk]), alone)
+    np.testing.assert_array_equal(model.cache.view(9), after)
+
+
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ArtifactError, match="onnxruntime cannot load"):

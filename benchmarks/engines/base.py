@@ -9,6 +9,9 @@ from typing import Protocol
 
 Prompt = list[int]
 VOCABULARY = 50257
+# Threads that spin find a processor each only after a second: until then CTranslate2 has a third of its speed. So every
+# engine, and every server, works for so long before it is measured.
+SETTLE_S = 2.0
 
 
 class Engine(Protocol):
