@@ -20,6 +20,8 @@ from generation.machine import has_exact_int8_products
 STAGING, BATCH = "staging", "batch"
 # Attention has another kernel for a single token, and its last bits differ from those of several.
 LEAST_SLOTS = 2
+# Products with 4-bit weights compute rows in pairs, and an odd one, without a partner, is rounded differently.
+PAIRED = "int4"
 # Shapes of a step that stay bound.
 MAX_STEPS = 128
 
@@ -72,19 +74,23 @@ def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
 class _Step:
     """Inputs and outputs of one shape, bound once: a step writes the numbers in and runs.
 
-    It works on rows of one part of the cache, from `row` on; the other part gets one idle row.
+    It computes `count` tokens in rows of one part of the cache, from `row` on, and logits for `wanted` of them; the
+    other part gets one idle row. Tokens and logits that only complete a pair lie after the real ones.
     """
 
-    def __init__(self, model: "Model", row: int, slots: tuple[int, int], logits: Logits, count: int) -> None:
+    def __init__(self, model: "Model", row: int, slots: tuple[int, int], count: int, wanted: int) -> None:
         rows, _ = slots
-        self.input_ids = np.zeros(count, np.int64)
-        self.position_ids = np.zeros(count, np.int64)
-        self.logit_positions = np.zeros(len(logits), np.int64)
-        self._places = np.zeros(count, np.int64)
+        tokens, logits = model.padded(count), model.logits(model.padded(wanted))
+        lengths = {"input_ids": tokens, "position_ids": tokens, "places": tokens, "logit_positions": len(logits)}
+        flat = {name: np.zeros(length, np.int64) for name, length in lengths.items()}
+        self.input_ids, self.position_ids, self._places = (
+            flat[name][:count] for name in ("input_ids", "position_ids", "places")
+        )
+        self.logit_positions = flat["logit_positions"][:wanted]
         self._slots = np.zeros(slots, np.int64)
         self._counts = np.zeros(rows, np.int32)
         self.seqlens_k = np.zeros(rows, np.int32)
-        self._logits = logits
+        self._logits = logits[:wanted]
         self._run = model.session.run_with_iobinding
         self._binding = model.session.io_binding()
         batch = model.cache.batch
@@ -92,11 +98,9 @@ class _Step:
         # Staging slots are counted first, and an idle part has one.
         self._first = 1 if part == BATCH else 0
         bind_input, bind_output = self._binding.bind_input, self._binding.bind_output
-        _bind(bind_input, "input_ids", self.input_ids)
-        _bind(bind_input, "position_ids", self.position_ids)
-        _bind(bind_input, "logit_positions", self.logit_positions)
-        _bind(bind_input, "places", self._places)
-        _bind(bind_output, "logits", self._logits)
+        for name, array in flat.items():
+            _bind(bind_input, name, array)
+        _bind(bind_output, "logits", logits)
         arrays: dict[str, tuple[NDArray[Any], ...]] = {
             part: (self._slots, self._counts, self.seqlens_k),
             idle: model.idle,
@@ -152,8 +156,17 @@ class Model:
             spare=max(chunk, batch),
         )
         self.idle = (np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32))
-        self._logits = np.zeros((batch, config.vocabulary), np.float32)
+        self._pair = 2 if config.precision == PAIRED else 1
+        self._logits = np.zeros((self.padded(batch), config.vocabulary), np.float32)
         self._steps: dict[tuple[int, int, int], _Step] = {}
+
+    def padded(self, count: int) -> int:
+        """Return for how many rows the products are computed where `count` are asked for."""
+        return -(-count // self._pair) * self._pair
+
+    def logits(self, count: int) -> Logits:
+        """Return a place for so many logits, [count, vocabulary]: the same memory every time, if it is large enough."""
+        return self._logits[:count] if count <= len(self._logits) else np.zeros((count, self.vocabulary), np.float32)
 
     def check_context(self) -> None:
         """Take a step at the last position: where the graph's positions end, its inputs do not tell.
@@ -161,7 +174,7 @@ class Model:
         Raises:
             ArtifactError: the context in ``config.json`` is not the graph's.
         """
-        step = _Step(self, 0, (1, 1), self._logits[:1], 1)
+        step = _Step(self, 0, (1, 1), 1, 1)
         step.lay_out([1])
         step.position_ids[:] = self.context - 1
         try:
@@ -191,10 +204,8 @@ class Model:
         wanted = [offsets[chunk.row] + place for chunk in chunks for place in range(chunk.wanted, len(chunk.ids))]
         # An empty selection would make an empty matrix product; one row is computed and dropped.
         positions = wanted or [0]
-        fits = len(positions) <= len(self._logits)
-        logits = self._logits if fits else np.zeros((len(positions), self.vocabulary), np.float32)
         slots = (len(counts), max(LEAST_SLOTS, *counts))
-        step = _Step(self, first, slots, logits[: len(positions)], sum(counts))
+        step = _Step(self, first, slots, sum(counts), len(positions))
         step.lay_out(counts)
         step.input_ids[:] = [token for chunk in ordered for token in chunk.ids]
         step.position_ids[:] = [chunk.start + place for chunk in ordered for place in range(len(chunk.ids))]
@@ -220,7 +231,7 @@ class Model:
         if step is None:
             if len(self._steps) >= MAX_STEPS:
                 self._steps.clear()
-            step = self._steps[shape] = _Step(self, 0, shape[:2], self._logits[:count], count)
+            step = self._steps[shape] = _Step(self, 0, shape[:2], count, count)
             step.logit_positions[:] = np.arange(count)
             step.lay_out(counts)
         if count == len(ids):

@@ -1,15 +1,17 @@
-"""Products with weights of 4 bits: a scale for each block of 32 weights, activations in 8 bits a block.
+"""Products with weights of 4 bits: a scale for each block of weights, activations in 8 bits a block.
 
-The embedding table is stored once, for lookup and for the language model head. Blocks of 32, not more: with larger ones
-onnxruntime's kernels round differently for one row than for several, and an answer would depend on its company.
+The embedding table is stored once, for lookup and for the language model head. onnxruntime's kernels compute rows in
+pairs, and round an odd one, without a partner, differently. An answer must not depend on its company, so whoever runs
+the graph gives it an even number of tokens and of logits.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.export.moments import HEAD, Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.products import Linear, WholeProducts
-from generation.export.quantize import BLOCK, quantize_blocks
+from generation.export.quantize import quantize_blocks
 
 # Tells the operator to multiply in 8 bits.
 INT8_ACCURACY = 4
@@ -18,14 +20,15 @@ INT8_ACCURACY = 4
 class Int4Products(WholeProducts):
     """Weights are unsigned nibbles around 8."""
 
-    def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+    def __init__(self, writer: GraphWriter, table: NDArray[np.float32], block: int, moments: Moments) -> None:
         super().__init__(writer)
         self._vocabulary, self._width = table.shape
-        self._table = self._weight("transformer.wte.weight", table)
+        self._block, self._moments = block, moments
+        self._table = self._weight("transformer.wte.weight", table, HEAD)
 
-    def _weight(self, name: str, rows: NDArray[np.float32]) -> list[str]:
+    def _weight(self, name: str, rows: NDArray[np.float32], layer: str) -> list[str]:
         """Store a matrix [outputs, inputs]; return the names of its nibbles and its scales."""
-        blocks = quantize_blocks(rows)
+        blocks = quantize_blocks(rows, self._block, self._moments.get(layer))
         return [self._writer.constant(name, blocks.values), self._writer.constant(f"{name}.scale", blocks.scales)]
 
     def embed(self, ids: str) -> str:
@@ -38,7 +41,7 @@ class Int4Products(WholeProducts):
             domain=MICROSOFT,
             gather_axis=0,
             quantize_axis=2,
-            block_size=BLOCK,
+            block_size=self._block,
             bits=4,
         )
         return self._writer.node(
@@ -47,7 +50,7 @@ class Int4Products(WholeProducts):
 
     def linear(self, layer: Linear, value: str) -> str:
         """One operator, bias included."""
-        weight = self._weight(f"{layer.name}.weight", layer.weight.T)
+        weight = self._weight(f"{layer.name}.weight", layer.weight.T, layer.name)
         bias = self._writer.constant(f"{layer.name}.bias", layer.bias)
         return self._product([value, *weight, "", "", bias], *layer.weight.shape)
 
@@ -64,6 +67,6 @@ class Int4Products(WholeProducts):
             K=width,
             N=outputs,
             bits=4,
-            block_size=BLOCK,
+            block_size=self._block,
             accuracy_level=INT8_ACCURACY,
         )[0]

@@ -6,7 +6,7 @@ elements, E = H * D hidden width, V vocabulary, W positions whose logits are wan
 Everything but attention works on flat [N, E] hidden states, so that row-wise quantization is one scale per token.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,10 @@ from generation.export.attention import Attention
 from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 from generation.export.four_bits import Int4Products
+from generation.export.moments import Moments
 from generation.export.nodes import GraphWriter
 from generation.export.products import Float32Products, Int8Products, Linear, Products
+from generation.export.quantize import block_size
 
 Parameters = Mapping[str, NDArray[np.float32]]
 
@@ -49,29 +51,25 @@ class Shape:
         return scale / (layer + 1) if self.scale_by_layer else scale
 
 
-_PRODUCTS: dict[Precision, Callable[[GraphWriter, NDArray[np.float32]], Products]] = {
-    "fp32": Float32Products,
-    "int8": Int8Products,
-    "int4": Int4Products,
-}
-
-
-def build(parameters: Parameters, shape: Shape, precision: Precision, cache: CacheType) -> onnx.ModelProto:
+def build(
+    parameters: Parameters, shape: Shape, precision: Precision, cache: CacheType, moments: Moments | None = None
+) -> onnx.ModelProto:
     """Return the serving graph.
 
     Inputs: ``input_ids``, ``position_ids`` int64 [N]; ``logit_positions`` int64 [W], places among the N tokens; those
     of `Attention`. Outputs: ``logits`` float32 [W, V]; the caches, to be bound to the buffers of their pasts. With an
-    int8 cache the parameters must be those that `cache_range.fold` returns.
+    int8 cache the parameters must be those that `cache_range.fold` returns. In int4, N and W must be even, and weights
+    are rounded better where there are `moments`.
 
     Raises:
-        ExportError: a parameter is missing or has the wrong shape.
+        ExportError: a parameter is missing or has the wrong shape, or the shape is none for the precision.
 
     """
     writer = GraphWriter()
     source = _Source(parameters)
     table = source.array("transformer.wte.weight", shape.vocabulary, shape.width)
     attention = Attention(writer, shape.heads, shape.head_size, shape.context, cache)
-    _Assembly(writer, _PRODUCTS[precision](writer, table), attention, source, shape).write()
+    _Assembly(writer, _products(writer, table, shape, precision, moments), attention, source, shape).write()
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("position_ids", TensorProto.INT64, ["N"]),
@@ -80,6 +78,16 @@ def build(parameters: Parameters, shape: Shape, precision: Precision, cache: Cac
     ]
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["W", shape.vocabulary])
     return writer.model("gpt2-serving", inputs, [logits, *attention.outputs(shape.layers)])
+
+
+def _products(
+    writer: GraphWriter, table: NDArray[np.float32], shape: Shape, precision: Precision, moments: Moments | None
+) -> Products:
+    if precision == "fp32":
+        return Float32Products(writer, table)
+    if precision == "int8":
+        return Int8Products(writer, table)
+    return Int4Products(writer, table, block_size(shape.width, shape.inner), moments or {})
 
 
 class _Source:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from generation.export import artifact, external, hub
-from generation.export.cache_range import CALIBRATION_TEXT, fold, measure
-from generation.export.checkpoint import load
+from generation.export import artifact, cache_range, external, hub, moments
+from generation.export.cache_range import CALIBRATION_TEXT, fold
+from generation.export.checkpoint import Checkpoint, load
 from generation.export.defaults import (
     CACHE_TYPES,
     DEFAULT_CACHES,
@@ -58,14 +58,15 @@ def export(
         with TemporaryDirectory(dir=folder) as scratch:
             progress("exporting the portable reference graph")
             reference = export_reference(checkpoint.model, Path(scratch))
-            progress(f"writing the serving graph, {precision}")
             parameters: Parameters = read_parameters(reference)
+            ids: list[int] = checkpoint.tokenizer.encode(CALIBRATION_TEXT.read_text(encoding="utf-8")).ids
             if cache == "int8":
-                ids = checkpoint.tokenizer.encode(CALIBRATION_TEXT.read_text(encoding="utf-8")).ids
-                parameters = fold(parameters, measure(checkpoint.model, ids))
-            graph = build(parameters, checkpoint.shape, precision, cache)
+                parameters = fold(parameters, cache_range.measure(checkpoint.model, ids))
+            seen = _moments(checkpoint, parameters, ids, progress) if precision == "int4" else None
+            progress(f"writing the serving graph, {precision}")
+            graph = build(parameters, checkpoint.shape, precision, cache, seen)
             external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS)
-            del graph, parameters
+            del graph, parameters, seen
             (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
             progress("verifying it against PyTorch")
             report = verify(checkpoint, reference, folder / artifact.MODEL, precision, cache)
@@ -75,3 +76,11 @@ def export(
         artifact.write_config(folder, checkpoint, precision, cache)
         artifact.publish(folder, output)
     return report
+
+
+def _moments(checkpoint: Checkpoint, parameters: Parameters, ids: list[int], progress: Progress) -> moments.Moments:
+    progress("letting the checkpoint write, to see what its layers take")
+    context = checkpoint.shape.context
+    texts = [ids[start : start + context] for start in range(0, len(ids), context)]
+    texts += moments.write_texts(checkpoint.model, checkpoint.end_of_text).tolist()
+    return moments.measure(checkpoint.model, parameters, texts)

@@ -58,17 +58,18 @@ class Serving:
         `wanted` counts row by row through `ids`.
         """
         counts = np.array([len(row) for row in ids], np.int32)
+        positions = [n + place for n, row in zip(lengths, ids, strict=True) for place in range(len(row))]
         before = np.array(lengths, np.int32)
         slots = np.zeros((len(ids), counts.max()), np.int64)
         real = np.arange(counts.max()) < counts[:, None]
         slots[real] = np.arange(counts.sum())
         idle = {STAGING: BATCH, BATCH: STAGING}[part]
         feeds = {
-            "input_ids": np.concatenate([np.asarray(row, np.int64) for row in ids]),
-            "position_ids": np.concatenate([np.arange(n, n + len(row)) for n, row in zip(lengths, ids, strict=True)]),
-            "logit_positions": np.array(wanted, np.int64),
+            "input_ids": _even([token for row in ids for token in row]),
+            "position_ids": _even(positions),
+            "logit_positions": _even(wanted),
             # Staging slots come first; an idle part has one.
-            "places": np.flatnonzero(real) + (part == BATCH),
+            "places": _even(np.flatnonzero(real) + (part == BATCH)),
             f"{part}_slots": slots,
             f"{part}_counts": counts,
             f"{part}_seqlens_k": before + counts - 1,
@@ -79,7 +80,7 @@ class Serving:
         binding = self._session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
-        logits = np.empty((len(wanted), self._shape.vocabulary), np.float32)
+        logits = np.empty((len(feeds["logit_positions"]), self._shape.vocabulary), np.float32)
         binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
         for name, buffers in ((part, cache), (idle, self._idle[idle])):
             for i, buffer in enumerate(buffers):
@@ -88,7 +89,7 @@ class Serving:
                 binding.bind_input(f"{name}.past.{kind}", *place)
                 binding.bind_output(f"{name}.present.{kind}", *place)
         self._session.run_with_iobinding(binding)
-        return logits
+        return logits[: len(wanted)]
 
     def prefill(self, cache: Cache, ids: Sequence[int], part: str = STAGING) -> Iterator[NDArray[np.float32]]:
         """Fill a cache of one row from the start; yield the logits [up to CHUNK, V] of every token, chunk by chunk."""
@@ -99,3 +100,8 @@ class Serving:
     def decode(self, cache: Cache, ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
         """One token for every row of the batch; return logits [B, V]."""
         return self.step(BATCH, cache, [[token] for token in ids], lengths, range(len(ids)))
+
+
+def _even(numbers: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers with a 0 behind them if they are odd in number, because int4 computes rows in pairs."""
+    return np.pad(np.array(numbers, np.int64), (0, len(numbers) % 2))

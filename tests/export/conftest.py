@@ -31,9 +31,10 @@ def write_checkpoint(folder: Path, **changes: object) -> Path:
     settings: dict[str, object] = {
         "vocab_size": VOCABULARY,
         "n_positions": CONTEXT,
-        "n_embd": 96,
+        # As wide as a block of int4 weights at its largest.
+        "n_embd": 128,
         "n_layer": 2,
-        "n_head": 3,
+        "n_head": 4,
         "bos_token_id": VOCABULARY - 1,
         "eos_token_id": VOCABULARY - 1,
         # Ten times GPT-2's own, so that the choices are not all alike.

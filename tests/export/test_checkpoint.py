@@ -31,7 +31,7 @@ def configure(folder: Path, **changes: object) -> None:
 def test_shape_and_end_of_text_come_from_the_configuration(checkpoint: Checkpoint) -> None:
     shape = checkpoint.shape
 
-    assert (shape.layers, shape.heads, shape.head_size, shape.width, shape.inner) == (2, 3, 32, 96, 384)
+    assert (shape.layers, shape.heads, shape.head_size, shape.width, shape.inner) == (2, 4, 32, 128, 512)
     assert (shape.vocabulary, shape.context, checkpoint.end_of_text) == (VOCABULARY, CONTEXT, VOCABULARY - 1)
 
 
@@ -67,15 +67,15 @@ def test_a_configuration_that_is_not_json(folder: Path) -> None:
         ({"model_type": "llama"}, "not a GPT-2 checkpoint.*'llama'"),
         ({"activation_function": "relu"}, "activation 'relu'"),
         ({"add_cross_attention": True}, "cross-attention"),
-        ({"n_head": 5}, "width of 96, which 5 heads"),
-        ({"n_head": 8}, "heads of 12 elements"),
+        ({"n_head": 5}, "width of 128, which 5 heads"),
+        ({"n_head": 32}, "heads of 4 elements"),
         ({"n_layer": 0}, "n_layer 0"),
         ({"vocab_size": "many"}, "vocab_size 'many'"),
         ({"vocab_size": 300}, "ids up to 399"),
         ({"eos_token_id": VOCABULARY}, "eos_token_id 400"),
         ({"eos_token_id": [1, 2]}, "eos_token_id"),
         ({"n_layer": 3}, "lack 12 parameters"),
-        ({"n_embd": 48}, "cannot be read"),
+        ({"n_embd": 64}, "cannot be read"),
     ],
     ids=str,
 )

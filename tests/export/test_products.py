@@ -1,5 +1,7 @@
 """One layer at a time, against the same arithmetic in numpy."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -11,19 +13,25 @@ from generation.export.nodes import GraphWriter
 from generation.export.products import Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import quantize_blocks, quantize_channels
 
+# Two blocks of int4 weights.
+WIDTH, BLOCK = 128, 64
 RANDOM = np.random.default_rng(3)
-TABLE = RANDOM.standard_normal((20, 32)).astype(np.float32)
-LAYER = Linear("layer", RANDOM.standard_normal((32, 24)).astype(np.float32), np.arange(24, dtype=np.float32))
+TABLE = RANDOM.standard_normal((20, WIDTH)).astype(np.float32)
+LAYER = Linear("layer", RANDOM.standard_normal((WIDTH, 24)).astype(np.float32), np.arange(24, dtype=np.float32))
 # Wide enough for several blocks, inner and outer.
-WIDE = Linear("wide", RANDOM.standard_normal((32, 200)).astype(np.float32), np.ones(200, np.float32))
-ROWS = RANDOM.standard_normal((5, 32)).astype(np.float32)
+WIDE = Linear("wide", RANDOM.standard_normal((WIDTH, 200)).astype(np.float32), np.ones(200, np.float32))
+ROWS = RANDOM.standard_normal((6, WIDTH)).astype(np.float32)
+
+Maker = Callable[[GraphWriter, NDArray[np.float32]], Products]
 
 
-def run(
-    products: type[Float32Products | Int8Products | Int4Products], layer: Linear, rows: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def int4(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+    return Int4Products(writer, table, BLOCK, {})
+
+
+def run(products: Maker, layer: Linear, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     writer = GraphWriter()
-    made: Products = products(writer, TABLE)
+    made = products(writer, TABLE)
     writer.nodes("Identity", [made.linear(layer, "rows")], ["result"])
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
@@ -58,52 +66,53 @@ def test_int8_is_the_row_wise_product() -> None:
 def test_int8_is_near_the_plain_product() -> None:
     difference = np.abs(run(Int8Products, LAYER, ROWS) - (ROWS @ LAYER.weight + LAYER.bias))
 
-    assert difference.max() < 0.2
+    assert difference.max() < 0.4
 
 
 def test_int8_sums_do_not_saturate() -> None:
     # All of one sign and at full scale: pairs of products leave 16 bits at once.
-    layer = Linear("layer", np.ones((32, 24), np.float32), np.zeros(24, np.float32))
-    rows = np.ones((3, 32), np.float32)
+    layer = Linear("layer", np.ones((WIDTH, 24), np.float32), np.zeros(24, np.float32))
+    rows = np.ones((3, WIDTH), np.float32)
 
-    assert np.allclose(run(Int8Products, layer, rows), 32)
+    assert np.allclose(run(Int8Products, layer, rows), WIDTH)
 
 
-@pytest.mark.parametrize("products", [Int8Products, Int4Products])
+@pytest.mark.parametrize(("products", "alone"), [(Int8Products, 1), (int4, 2)])
 @pytest.mark.parametrize("row", range(len(ROWS)))
-def test_a_row_does_not_depend_on_its_company(products: type[Int8Products | Int4Products], row: int) -> None:
-    company = ROWS * np.array([1, 10, 100, 1000, 10000], np.float32)[:, None]
+def test_a_row_does_not_depend_on_its_company(products: Maker, alone: int, row: int) -> None:
+    """In int4, there is at least one other row, whatever it holds."""
+    company = ROWS * np.array([1, 10, 100, 1000, 10000, 1], np.float32)[:, None]
+    few = np.zeros((alone, ROWS.shape[1]), np.float32)
+    few[0] = company[row]
 
-    together = run(products, WIDE, company)[row]
-    alone = run(products, WIDE, company[row : row + 1])[0]
-    assert np.array_equal(together, alone)
+    assert np.array_equal(run(products, WIDE, company)[row], run(products, WIDE, few)[0])
 
 
 def test_int4_is_the_product_with_blocks_scaled_back() -> None:
-    blocks = quantize_blocks(LAYER.weight.T)
+    blocks = quantize_blocks(LAYER.weight.T, BLOCK)
     low, high = blocks.values & 15, blocks.values >> 4
-    nibbles = np.stack([low, high], axis=3).reshape(*blocks.scales.shape, 32).astype(np.float32)
-    weight = ((nibbles - 8) * blocks.scales[:, :, None]).reshape(24, 32)
+    nibbles = np.stack([low, high], axis=3).reshape(*blocks.scales.shape, BLOCK).astype(np.float32)
+    weight = ((nibbles - 8) * blocks.scales[:, :, None]).reshape(24, WIDTH)
 
     # Activations are rounded to 8 bits.
-    assert np.allclose(run(Int4Products, LAYER, ROWS), ROWS @ weight.T + LAYER.bias, atol=0.2)
+    assert np.allclose(run(int4, LAYER, ROWS), ROWS @ weight.T + LAYER.bias, atol=0.4)
 
 
 def test_int4_looks_up_what_it_multiplies_with() -> None:
     writer = GraphWriter()
-    products = Int4Products(writer, TABLE)
+    products = int4(writer, TABLE)
     writer.nodes("Identity", [products.embed("input_ids")], ["rows"])
     products.logits("one", "logits")
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
-        helper.make_tensor_value_info("one", TensorProto.FLOAT, ["W", 32]),
+        helper.make_tensor_value_info("one", TensorProto.FLOAT, ["W", WIDTH]),
     ]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("rows", "logits")]
     session = onnxruntime.InferenceSession(
         writer.model("test", inputs, outputs).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     ids = np.arange(20)
-    rows, logits = session.run(None, {"input_ids": ids, "one": np.eye(32, dtype=np.float32)})
+    rows, logits = session.run(None, {"input_ids": ids, "one": np.eye(WIDTH, dtype=np.float32)})
 
     assert np.allclose(rows, logits.T, atol=1e-6)
     assert np.abs(rows - TABLE).mean() < 0.15

@@ -19,7 +19,7 @@ def test_parameters_that_share_a_tensor_are_found_under_each_name(checkpoint: Ch
     found = read_parameters(export_reference(model.eval(), tmp_path))
 
     # A fresh model has all its norms equal, and the exporter stores one of them.
-    assert np.array_equal(found["transformer.h.1.ln_2.weight"], np.ones(96))
+    assert np.array_equal(found["transformer.h.1.ln_2.weight"], np.ones(128))
     assert set(found) >= {f"transformer.{name}" for name, _ in model.transformer.named_parameters()}
 
 

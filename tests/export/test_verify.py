@@ -94,7 +94,7 @@ def test_a_graph_with_one_wrong_parameter_is_refused(
     (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "transformer.h.1.mlp.c_proj.bias")
     # One element: the final norm takes away whatever is added to all.
     bias.CopyFrom(
-        numpy_helper.from_array(numpy_helper.to_array(bias) + np.eye(96, dtype=np.float32)[0] / 10, bias.name)
+        numpy_helper.from_array(numpy_helper.to_array(bias) + np.eye(128, dtype=np.float32)[0] / 10, bias.name)
     )
     onnx.save(model, tmp_path / "wrong.onnx")
 

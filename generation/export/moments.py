@@ -1,0 +1,94 @@
+"""Second moments of what each product takes: they say which rounding errors of its weights matter.
+
+They are measured on the calibration text and on text that the checkpoint writes itself, which is of the kind that it
+was trained on and will be asked for.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.func import functional_call
+from transformers import GPT2LMHeadModel
+
+from generation.export.errors import ExportError
+
+Moments = Mapping[str, NDArray[np.float32]]
+
+# The name of the language model head among the layers; its weight is the embedding table.
+HEAD = "lm_head"
+
+# Texts of its own, and tokens of each.
+TEXTS, TOKENS = 32, 256
+_SEED = 0
+
+
+def write_texts(model: GPT2LMHeadModel, end_of_text: int) -> torch.Tensor:
+    """Let the checkpoint write, from its whole distribution: ids [TEXTS, TOKENS], or as many as its context takes.
+
+    Raises:
+        ExportError: what it computes is not finite.
+    """
+    start = torch.full((TEXTS, 1), end_of_text)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        try:
+            # Any, because what it returns depends on what it is asked.
+            texts: Any = model.generate(
+                start,
+                attention_mask=torch.ones_like(start),
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_length=min(TOKENS, model.config.n_positions),
+                # After an end of text it goes on with another. Nothing is padded, but silence about it brings warnings.
+                eos_token_id=None,
+                pad_token_id=(end_of_text + 1) % model.config.vocab_size,
+            )
+        except RuntimeError as error:
+            raise ExportError(f"the checkpoint cannot write, its weights may be damaged: {error}") from error
+    ids: torch.Tensor = texts
+    return ids
+
+
+@torch.inference_mode()
+def measure(
+    model: GPT2LMHeadModel, parameters: Mapping[str, NDArray[np.float32]], texts: Iterable[Sequence[int]]
+) -> Moments:
+    """Return, by the name of its layer, sums of x x^T [K, K] over every x [K] that the layer takes.
+
+    The model computes with `parameters`, which may be another form of its own; no text is longer than its context.
+    """
+    sums: dict[str, torch.Tensor] = {}
+    used = {name: torch.tensor(array) for name, array in parameters.items()}
+    with _watch(model, sums):
+        for ids in texts:
+            functional_call(model, used, kwargs={"input_ids": torch.tensor([ids]), "use_cache": False})
+    return {name: total.numpy() for name, total in sums.items()}
+
+
+@contextmanager
+def _watch(model: GPT2LMHeadModel, sums: dict[str, torch.Tensor]) -> Iterator[None]:
+    layers = [
+        f"transformer.h.{place}.{name}"
+        for place in range(model.config.n_layer)
+        for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    ]
+
+    def add(name: str, taken: torch.Tensor) -> None:
+        rows = taken.flatten(0, -2)
+        sums[name] = sums.get(name, 0) + rows.T @ rows
+
+    hooks = [
+        model.get_submodule(name).register_forward_pre_hook(lambda _, inputs, name=name: add(name, inputs[0]))
+        for name in (*layers, HEAD)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
