@@ -5,6 +5,7 @@ names its inputs and outputs.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    _register_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     if not has_exact_int8_products():
         # Makes onnxruntime use its exact u8 x u8 kernels; elsewhere that would cost a fifth to two thirds of the speed.
         options.add_session_config_entry("session.x64quantprecision", "1")
@@ -44,6 +47,13 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
     except Exception as error:
         # onnxruntime's exception classes share no base but Exception.
         raise ArtifactError(f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}") from error
+
+
+@cache
+def _register_arena() -> None:
+    """Let the arena of all sessions grow by what is asked of it: it can give back only what it got in one piece."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": 1}))
 
 
 def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
@@ -122,9 +132,9 @@ class _Step:
         self._slots[real] = np.arange(len(self._places))
         self._places[:] = np.flatnonzero(real) + self._first
 
-    def run(self) -> Logits:
+    def run(self, options: ort.RunOptions | None = None) -> Logits:
         """Run the graph; the result is valid until the next run of this step."""
-        self._run(self._binding)
+        self._run(self._binding, options)
         return self._logits
 
 
@@ -171,14 +181,18 @@ class Model:
     def check_context(self) -> None:
         """Take a step at the last position: where the graph's positions end, its inputs do not tell.
 
+        After it, onnxruntime gives back the memory that only loading needed.
+
         Raises:
             ArtifactError: the context in ``config.json`` is not the graph's.
         """
         step = _Step(self, 0, (1, 1), 1, 1)
         step.lay_out([1])
         step.position_ids[:] = self.context - 1
+        shrink = ort.RunOptions()
+        shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            step.run()
+            step.run(shrink)
         except Exception as error:
             # onnxruntime's exception classes share no base but Exception.
             raise ArtifactError(

@@ -1,8 +1,9 @@
 """Write a graph and, in a file beside it, its weights, which the runtime then maps into memory rather than parses.
 
-Loading is a third faster, and the table of the embedding is not copied. ONNX calls it external data.
+Loading is a third faster, and what is only looked up in is not copied. ONNX calls it external data.
 """
 
+import hashlib
 from pathlib import Path
 
 import onnx
@@ -13,13 +14,20 @@ PAGE = 4096
 
 
 def save(graph: onnx.ModelProto, path: Path, weights: Path) -> None:
-    """Write `graph` to `path` and its large tensors to `weights`, in the same folder; `graph` loses them."""
+    """Write `graph` to `path` and its large tensors to `weights`, in the same folder; `graph` loses them.
+
+    Tensors of the same bytes share a place.
+    """
+    places: dict[bytes, int] = {}
     with weights.open("wb") as file:
         for tensor in graph.graph.initializer:
             if len(tensor.raw_data) < PAGE:
                 continue
-            file.write(bytes(-file.tell() % PAGE))
-            external_data_helper.set_external_data(tensor, weights.name, file.tell(), len(tensor.raw_data))
-            file.write(tensor.raw_data)
+            digest = hashlib.sha256(tensor.raw_data).digest()
+            if digest not in places:
+                file.write(bytes(-file.tell() % PAGE))
+                places[digest] = file.tell()
+                file.write(tensor.raw_data)
+            external_data_helper.set_external_data(tensor, weights.name, places[digest], len(tensor.raw_data))
             tensor.ClearField("raw_data")
     path.write_bytes(graph.SerializeToString())

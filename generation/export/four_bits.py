@@ -8,10 +8,10 @@ the graph gives it an even number of tokens and of logits.
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.export.moments import HEAD, Moments
+from generation.export.moments import Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
-from generation.export.products import Linear, WholeProducts
-from generation.export.quantize import quantize_blocks
+from generation.export.products import HEAD, Linear, WholeProducts
+from generation.export.quantize import Blocks, quantize_blocks
 
 # Tells the operator to multiply in 8 bits.
 INT8_ACCURACY = 4
@@ -24,11 +24,14 @@ class Int4Products(WholeProducts):
         super().__init__(writer)
         self._vocabulary, self._width = table.shape
         self._block, self._moments = block, moments
-        self._table = self._weight("transformer.wte.weight", table, HEAD)
+        blocks = self._rounded(table, HEAD)
+        self._table, self._head = (self._stored(name, blocks) for name in ("transformer.wte.weight", f"{HEAD}.weight"))
 
-    def _weight(self, name: str, rows: NDArray[np.float32], layer: str) -> list[str]:
-        """Store a matrix [outputs, inputs]; return the names of its nibbles and its scales."""
-        blocks = quantize_blocks(rows, self._block, self._moments.get(layer))
+    def _rounded(self, rows: NDArray[np.float32], layer: str) -> Blocks:
+        return quantize_blocks(rows, self._block, self._moments.get(layer))
+
+    def _stored(self, name: str, blocks: Blocks) -> list[str]:
+        """Return the names of its nibbles and its scales."""
         return [self._writer.constant(name, blocks.values), self._writer.constant(f"{name}.scale", blocks.scales)]
 
     def embed(self, ids: str) -> str:
@@ -50,13 +53,13 @@ class Int4Products(WholeProducts):
 
     def linear(self, layer: Linear, value: str) -> str:
         """One operator, bias included."""
-        weight = self._weight(f"{layer.name}.weight", layer.weight.T, layer.name)
+        weight = self._stored(f"{layer.name}.weight", self._rounded(layer.weight.T, layer.name))
         bias = self._writer.constant(f"{layer.name}.bias", layer.bias)
         return self._product([value, *weight, "", "", bias], *layer.weight.shape)
 
     def logits(self, value: str, output: str) -> None:
         """The table again."""
-        self._product([value, *self._table], self._width, self._vocabulary, output)
+        self._product([value, *self._head], self._width, self._vocabulary, output)
 
     def _product(self, inputs: list[str], width: int, outputs: int, name: str | None = None) -> str:
         return self._writer.nodes(

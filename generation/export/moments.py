@@ -15,11 +15,10 @@ from torch.func import functional_call
 from transformers import GPT2LMHeadModel
 
 from generation.export.errors import ExportError
+from generation.export.products import HEAD
 
 Moments = Mapping[str, NDArray[np.float32]]
 
-# The name of the language model head among the layers; its weight is the embedding table.
-HEAD = "lm_head"
 
 # Texts of its own, and tokens of each.
 TEXTS, TOKENS = 32, 256

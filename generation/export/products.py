@@ -15,6 +15,11 @@ from onnx import TensorProto, helper
 from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.quantize import LARGEST, quantize_channels
 
+# The language model head. Its weight is the embedding table, under a name of its own: the runtime brings the weights of
+# a product into another layout and forgets the original, but would keep all of one that is also looked up in. In the
+# file (see external.py) both are the same bytes.
+HEAD = "lm_head"
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
@@ -76,6 +81,7 @@ class Float32Products(WholeProducts):
     def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
         super().__init__(writer)
         self._table = writer.constant("transformer.wte.weight", table)
+        self._head = writer.constant(f"{HEAD}.weight", table)
 
     def embed(self, ids: str) -> str:
         """Gather."""
@@ -88,7 +94,7 @@ class Float32Products(WholeProducts):
 
     def logits(self, value: str, output: str) -> None:
         """One Gemm with the transposed table."""
-        self._writer.nodes("Gemm", [value, self._table], [output], transB=1)
+        self._writer.nodes("Gemm", [value, self._head], [output], transB=1)
 
 
 class Int8Products:
@@ -106,6 +112,7 @@ class Int8Products:
         self._width = table.shape[1]
         channels = quantize_channels(table, axis=0)
         self._table = writer.constant("transformer.wte.weight", channels.values)
+        self._head = writer.constant(f"{HEAD}.weight", channels.values)
         self._table_scales = writer.constant("transformer.wte.weight.scale", channels.scales)
         # QGemm wants a zero point per channel where it gets a scale per channel.
         self._table_zeros = writer.constant("transformer.wte.weight.zero", np.zeros(len(table), np.int8))
@@ -138,9 +145,9 @@ class Int8Products:
         return [self._writer.node("Gather", [value, positions]) for value in values]
 
     def logits(self, value: str, output: str) -> None:
-        """The int8 table again, transposed, from the same bytes."""
+        """The int8 table again, transposed."""
         rows, scales = self._quantized(value, self._width)
-        inputs = [rows, self._one, self._middle, self._table, self._table_scales, self._table_zeros]
+        inputs = [rows, self._one, self._middle, self._head, self._table_scales, self._table_zeros]
         product = self._writer.node("QGemm", inputs, domain=MICROSOFT, transB=1)
         self._writer.nodes("Mul", [product, scales], [output])
 

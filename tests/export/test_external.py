@@ -42,3 +42,18 @@ def test_large_tensors_begin_at_a_page_and_small_ones_stay(tmp_path: Path) -> No
         "large": {"location": "a.data", "offset": str(2 * PAGE), "length": str(LARGE.nbytes)},
     }
     assert (tmp_path / "a.data").stat().st_size == 2 * PAGE + LARGE.nbytes
+
+
+def test_equal_tensors_share_a_place(tmp_path: Path) -> None:
+    writer = GraphWriter()
+    for name, values in (("one", LARGE), ("other", LARGE.copy()), ("third", LARGE + 1)):
+        writer.nodes("Gather", [writer.constant(name, values), "ids"], [f"{name} rows"])
+    outputs = [helper.make_tensor_value_info(f"{n} rows", TensorProto.FLOAT, None) for n in ("one", "other", "third")]
+    inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N"])]
+    save(writer.model("test", inputs, outputs), tmp_path / "a.onnx", tmp_path / "a.data")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    one, other, third = session.run(None, {"ids": np.array([7])})
+    np.testing.assert_array_equal(one, LARGE[[7]])
+    np.testing.assert_array_equal(other, one)
+    np.testing.assert_array_equal(third, one + 1)
+    assert (tmp_path / "a.data").stat().st_size < 3 * LARGE.nbytes

@@ -8,7 +8,8 @@ from generation.export.cache_range import fold
 from generation.export.cache_range import measure as measure_range
 from generation.export.checkpoint import Checkpoint
 from generation.export.errors import ExportError
-from generation.export.moments import HEAD, TEXTS, TOKENS, measure, write_texts
+from generation.export.moments import TEXTS, TOKENS, measure, write_texts
+from generation.export.products import HEAD
 from tests.export.test_graph import IDS, parameters_of
 
 FIRST = "transformer.h.0.attn.c_attn"
