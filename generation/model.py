@@ -216,17 +216,15 @@ class Model:
             offsets[chunk.row] = sum(counts)
             counts[chunk.row - first] = len(chunk.ids)
         wanted = [offsets[chunk.row] + place for chunk in chunks for place in range(chunk.wanted, len(chunk.ids))]
-        # An empty selection would make an empty matrix product; one row is computed and dropped.
-        positions = wanted or [0]
         slots = (len(counts), max(LEAST_SLOTS, *counts))
-        step = _Step(self, first, slots, sum(counts), len(positions))
+        step = _Step(self, first, slots, sum(counts), len(wanted))
         step.lay_out(counts)
         step.input_ids[:] = [token for chunk in ordered for token in chunk.ids]
         step.position_ids[:] = [chunk.start + place for chunk in ordered for place in range(len(chunk.ids))]
         for chunk in ordered:
             step.seqlens_k[chunk.row - first] = chunk.start + len(chunk.ids) - 1
-        step.logit_positions[:] = positions
-        return step.run()[: len(wanted)]
+        step.logit_positions[:] = wanted
+        return step.run()
 
     def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> Logits:
         """Compute the next tokens of each of the first ``len(ids)`` rows: one, or more where some are a guess.
