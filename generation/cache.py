@@ -3,7 +3,7 @@
 Rows below `batch` belong to the batch, where sequences decode: a step for n sequences binds the first n rows, which lie
 side by side in memory. The rows above are staging rows, in which prompts are prefilled before they join the batch. The
 batch holds keys and values as the artifact says, float32 or int8; staging rows hold float32. Memory is reserved once
-but only touched where tokens are; a released row gives its pages back to the system.
+but only touched where tokens are; a released row gives its pages back to the system, but for the first of the batch.
 """
 
 import contextlib
@@ -18,6 +18,9 @@ Buffer = NDArray[Any]
 
 # The least that int8 holds would have no counterpart.
 LARGEST = 127
+# Of every head of a row of the batch these bytes stay when it is released: 128 tokens of 64 elements in int8. Getting
+# them again, page by page, would take the next sequence there longer than any other part of joining the batch.
+KEPT = 2 * mmap.PAGESIZE
 _ADVISE = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 
 
@@ -26,13 +29,25 @@ def bytes_per_token(layers: int, heads: int, head_size: int, dtype: str) -> int:
     return 2 * layers * heads * head_size * np.dtype(dtype).itemsize
 
 
+def bytes_around(layers: int, heads: int, *, batch: int, staging: int) -> int:
+    """Return the most memory that rows take besides their tokens.
+
+    Memory comes in pages: the tokens of every head may begin and end in one that they fill only in part. Rows of the
+    batch that are free keep their first bytes, which may begin and end in one, too.
+    """
+    pages = 2 * (batch + staging) * mmap.PAGESIZE
+    return 2 * layers * heads * (pages + batch * (KEPT - mmap.PAGESIZE))
+
+
 class _Rows:
     """One buffer: `data` is [2 * layers, rows, heads, M, head_size].
 
-    Entry ``2 * i`` of the first axis holds the keys of layer i, entry ``2 * i + 1`` its values.
+    Entry ``2 * i`` of the first axis holds the keys of layer i, entry ``2 * i + 1`` its values. Of every head `kept`
+    bytes stay when a row is released.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: str, kept: int) -> None:
+        self._kept = kept
         kind = np.dtype(dtype)
         # Pages of a private mapping can be given back; those of a shared one, which is the default, cannot.
         flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if _ADVISE else {}
@@ -46,10 +61,13 @@ class _Rows:
     def release(self, row: int) -> None:
         if not _ADVISE:
             return
-        size = self.data[0, 0].nbytes
-        for entry in range(self.data.shape[0]):
-            start = (entry * self.data.shape[1] + row) * size
-            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        entries, rows, heads, *_ = self.data.shape
+        # Where nothing stays, the heads of a row are one piece.
+        pieces = heads if self._kept else 1
+        size = self.data[0, 0].nbytes // pieces
+        for piece in range(entries * pieces):
+            start = (piece // pieces * rows + row) * pieces * size + piece % pieces * size
+            first = -(-(start + self._kept) // mmap.PAGESIZE) * mmap.PAGESIZE
             last = (start + size) // mmap.PAGESIZE * mmap.PAGESIZE
             if last > first:
                 self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
@@ -75,8 +93,8 @@ class KVCache:
         spare: int,
     ) -> None:
         self.batch = batch
-        self._batch = _Rows((2 * layers, batch, heads, context + spare, head_size), dtype)
-        self._staging = _Rows((2 * layers, staging, heads, context + spare, head_size), "float32")
+        self._batch = _Rows((2 * layers, batch, heads, context + spare, head_size), dtype, KEPT)
+        self._staging = _Rows((2 * layers, staging, heads, context + spare, head_size), "float32", 0)
 
     def _find(self, row: int) -> tuple[_Rows, int]:
         return (self._batch, row) if row < self.batch else (self._staging, row - self.batch)
@@ -96,7 +114,7 @@ class KVCache:
             whole[:] = np.clip(np.rint(part), -LARGEST, LARGEST)
 
     def release(self, row: int) -> None:
-        """Give the memory of `row` back to the system; what was in it is lost."""
+        """Give the memory of `row` back to the system, all or nearly all; what was in it is lost."""
         buffer, place = self._find(row)
         buffer.release(place)
 

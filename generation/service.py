@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import mmap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -164,7 +163,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
         ArtifactError: the artifact is missing, damaged, or not one model's.
     """
     # Imported here, in the loading thread: they cost a good part of the cold start.
-    from generation.cache import bytes_per_token
+    from generation.cache import bytes_around, bytes_per_token
     from generation.engine import Engine
     from generation.model import Model, check_graph
     from generation.prefix import PrefixCache
@@ -183,12 +182,11 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     budget = settings.cache_mb * MEBIBYTE or memory_limit() // 4
     prefix_bytes = min(settings.prefix_cache_mb * MEBIBYTE, budget // 2)
     rows = settings.max_running
-    # Memory comes in pages: the tokens of every head may begin and end in one that they fill only in part.
-    spare = 2 * config.layers * config.heads * (rows + STAGING_ROWS) * 2 * mmap.PAGESIZE
+    around = bytes_around(config.layers, config.heads, batch=rows, staging=STAGING_ROWS)
     limits = Limits(
         rows=rows,
         staging=STAGING_ROWS,
-        tokens=(budget - prefix_bytes - spare) // per_token,
+        tokens=(budget - prefix_bytes - around) // per_token,
         staged_cost=per_staged // per_token,
         chunk=settings.prefill_chunk,
         waiting=settings.max_waiting,
