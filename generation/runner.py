@@ -228,13 +228,20 @@ class Runner:
     def _retire(self, group: Group, sequences: list[Sequence]) -> None:
         """Take sequences out of the batch, the last row first, so that a gap is filled by a row that stays."""
         rows = {sequence: row for row, sequence in enumerate(self.scheduler.running)}
+        lost: list[Group] = []
         for sequence in sorted(sequences, key=lambda one: rows.get(one, -1), reverse=True):
             sequence.retired = True
             move = self.scheduler.retire(group, sequence)
             if move is not None:
-                self._cache.copy(*move)
+                try:
+                    self._cache.copy(*move)
+                except Exception:
+                    log.exception("moving a row failed")
+                    lost.append(self.scheduler.owner[self.scheduler.running[move.target]])
             if sequence in rows:
                 self._cache.release(len(self.scheduler.running))
+        for owner in dict.fromkeys(lost):
+            self.abandon(owner, GenerationFailedError("moving a sequence failed"))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
 

@@ -235,6 +235,28 @@ def test_a_prompt_that_cannot_be_computed_ends_none_of_those_computed_with_it() 
     assert_clean(runner, model)
 
 
+def test_a_row_that_cannot_be_moved_ends_only_its_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FakeModel()
+    runner = make_runner(model)
+    asked = [request("ab", 3, ignore_eos=True), request("cd", 30, ignore_eos=True), request("ef", 30, ignore_eos=True)]
+    boxes = [add(runner, one) for one in asked]
+    copy = model.cache.copy
+    failed: list[int] = []
+
+    def fail_once_within_the_batch(source: int, target: int, length: int) -> None:
+        if source < 4 and not failed:
+            failed.append(source)
+            raise MemoryError
+        copy(source, target, length)
+
+    monkeypatch.setattr(model.cache, "copy", fail_once_within_the_batch)
+    run(runner)
+    # The first to end leaves the first row, which the last one would have filled.
+    assert [type(box.error) for box in boxes] == [type(None), type(None), GenerationFailedError]
+    assert [texts(box.items) for box in boxes[:2]] == [[oracle(one)[0]] for one in asked[:2]]
+    assert_clean(runner, model)
+
+
 class _BrokenGuide:
     def allowed(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         return np.ones(257, np.bool_)
