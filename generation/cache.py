@@ -19,7 +19,7 @@ Buffer = NDArray[Any]
 # The least that int8 holds would have no counterpart.
 LARGEST = 127
 # Of every head of a row of the batch these bytes stay when it is released: 128 tokens of 64 elements in int8. Getting
-# them again, page by page, would take the next sequence there longer than any other part of joining the batch.
+# them again would cost the next sequence there a page fault for each page.
 KEPT = 2 * mmap.PAGESIZE
 _ADVISE = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 

@@ -19,7 +19,6 @@ from generation.export.products import HEAD
 
 Moments = Mapping[str, NDArray[np.float32]]
 
-
 # Texts of its own, and tokens of each.
 TEXTS, TOKENS = 32, 256
 _SEED = 0

@@ -18,6 +18,7 @@ from generation.export.defaults import (
 )
 from generation.export.errors import ExportError
 from generation.export.graph import Parameters, build
+from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
 from generation.export.verify import Report, judge, verify
 
@@ -79,8 +80,10 @@ def export(
 
 
 def _moments(checkpoint: Checkpoint, parameters: Parameters, ids: list[int], progress: Progress) -> moments.Moments:
+    shape = checkpoint.shape
+    block_size(shape.width, shape.inner)  # if there is none, it is better said before a minute of work
     progress("letting the checkpoint write, to see what its layers take")
-    context = checkpoint.shape.context
+    context = shape.context
     texts = [ids[start : start + context] for start in range(0, len(ids), context)]
     texts += moments.write_texts(checkpoint.model, checkpoint.end_of_text).tolist()
     return moments.measure(checkpoint.model, parameters, texts)
