@@ -65,12 +65,13 @@ class _Rows:
         # Where nothing stays, the heads of a row are one piece.
         pieces = heads if self._kept else 1
         size = self.data[0, 0].nbytes // pieces
-        for piece in range(entries * pieces):
-            start = (piece // pieces * rows + row) * pieces * size + piece % pieces * size
-            first = -(-(start + self._kept) // mmap.PAGESIZE) * mmap.PAGESIZE
-            last = (start + size) // mmap.PAGESIZE * mmap.PAGESIZE
-            if last > first:
-                self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+        for entry in range(entries):
+            for piece in range(pieces):
+                start = ((entry * rows + row) * pieces + piece) * size
+                first = -(-(start + self._kept) // mmap.PAGESIZE) * mmap.PAGESIZE
+                last = (start + size) // mmap.PAGESIZE * mmap.PAGESIZE
+                if last > first:
+                    self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 class KVCache:
