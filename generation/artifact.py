@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin
 
-FORMAT = 3
+FORMAT = 4
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 ADVICE = "export the model again, or point MODEL_DIR at another folder"
 

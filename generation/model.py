@@ -23,6 +23,8 @@ STAGING, BATCH = "staging", "batch"
 LEAST_SLOTS = 2
 # Products with 4-bit weights compute rows in pairs, and an odd one, without a partner, is rounded differently.
 PAIRED = "int4"
+# The graph gives these logits without the scales of their rows, and the scales beside them.
+SCALED = "int8"
 # Shapes of a step that stay bound.
 MAX_STEPS = 128
 
@@ -101,6 +103,8 @@ class _Step:
         self._counts = np.zeros(rows, np.int32)
         self.seqlens_k = np.zeros(rows, np.int32)
         self._logits = logits[:wanted]
+        scales = np.ones((len(logits), 1), np.float32)
+        self._scales = scales[:wanted] if model.config.precision == SCALED else None
         self._run = model.session.run_with_iobinding
         self._binding = model.session.io_binding()
         batch = model.cache.batch
@@ -111,6 +115,8 @@ class _Step:
         for name, array in flat.items():
             _bind(bind_input, name, array)
         _bind(bind_output, "logits", logits)
+        if self._scales is not None:
+            _bind(bind_output, "logit_scales", scales)
         arrays: dict[str, tuple[NDArray[Any], ...]] = {
             part: (self._slots, self._counts, self.seqlens_k),
             idle: model.idle,
@@ -135,6 +141,8 @@ class _Step:
     def run(self, options: ort.RunOptions | None = None) -> Logits:
         """Run the graph; the result is valid until the next run of this step."""
         self._run(self._binding, options)
+        if self._scales is not None:
+            np.multiply(self._logits, self._scales, out=self._logits)
         return self._logits
 
 

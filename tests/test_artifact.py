@@ -8,7 +8,7 @@ import pytest
 from generation.artifact import ArtifactError, read_config, verify_files
 
 GOOD: dict[str, Any] = {
-    "format": 3, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
+    "format": 4, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
     "precision": "fp32", "cache": "float32",
     "files": {
         "model.onnx": hashlib.sha256(b"graph").hexdigest(),
@@ -39,7 +39,7 @@ def test_a_missing_artifact_names_the_folder_and_the_ways_out(tmp_path: Path) ->
         read_config(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 3}', '{"format": 2}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 4}', '{"format": 2}'])
 def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(ArtifactError, match=r"config\.json"):

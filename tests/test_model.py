@@ -9,7 +9,10 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from generation.artifact import ArtifactError, read_config
-from generation.export.defaults import PRECISIONS
+from generation.export.checkpoint import load
+from generation.export.defaults import DEFAULT_CACHES, PRECISIONS, Precision
+from generation.export.hub import Folder
+from generation.export.serving import Serving
 from generation.language_model import Chunk, Logits
 from generation.model import Model, open_session
 from tests.artifacts import LENGTHS, PROMPTS
@@ -27,8 +30,14 @@ def fp32(artifacts: dict[str, Path]) -> Model:
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
-def model(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Model:
-    return _model(artifacts[request.param])
+def precision(request: pytest.FixtureRequest) -> Precision:
+    chosen: Precision = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def model(precision: Precision, artifacts: dict[str, Path]) -> Model:
+    return _model(artifacts[precision])
 
 
 def _prefill(model: Model, row: int, ids: list[int], chunk: int = CHUNK) -> Logits:
@@ -63,6 +72,15 @@ def test_logits_are_those_of_transformers(fp32: Model, checkpoint_folder: Path) 
     with torch.inference_mode():
         expected = reference(torch.tensor([PROMPTS[-1]])).logits[0].numpy()
     assert np.abs(_prefill(fp32, 8, PROMPTS[-1]) - expected).max() < 1e-3
+
+
+def test_logits_are_those_that_the_exporter_verified(
+    model: Model, precision: Precision, checkpoint_folder: Path, artifacts: dict[str, Path]
+) -> None:
+    shape = load(Folder(checkpoint_folder, "small", None)).shape
+    serving = Serving(artifacts[precision] / "model.onnx", shape, DEFAULT_CACHES[precision])
+    expected = np.concatenate(list(serving.prefill(serving.staging(), PROMPTS[-1])))
+    np.testing.assert_allclose(_prefill(model, 8, PROMPTS[-1]), expected, atol=1e-4)
 
 
 def test_a_sequence_gets_the_same_logits_alone_and_in_a_ragged_batch(model: Model) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from generation.export.defaults import CacheType, Precision
     from generation.export.verify import Report
 
-FORMAT = 3
+FORMAT = 4
 MODEL, WEIGHTS, TOKENIZER = CHECKED = "model.onnx", "model.onnx.data", "tokenizer.json"
 REPORT, CONFIG = "report.json", "config.json"
 TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-onnx", "onnx": "onnx"}

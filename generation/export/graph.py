@@ -20,7 +20,7 @@ from generation.export.errors import ExportError
 from generation.export.four_bits import Int4Products
 from generation.export.moments import Moments
 from generation.export.nodes import GraphWriter
-from generation.export.products import Float32Products, Int8Products, Linear, Products
+from generation.export.products import LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import block_size
 
 Parameters = Mapping[str, NDArray[np.float32]]
@@ -57,9 +57,9 @@ def build(
     """Return the serving graph.
 
     Inputs: ``input_ids``, ``position_ids`` int64 [N]; ``logit_positions`` int64 [W], places among the N tokens; those
-    of `Attention`. Outputs: ``logits`` float32 [W, V]; the caches, to be bound to the buffers of their pasts. With an
-    int8 cache the parameters must be those that `cache_range.fold` returns. In int4, N and W must be even, and weights
-    are rounded better where there are `moments`.
+    of `Attention`. Outputs: ``logits`` float32 [W, V], in int8 still to be multiplied by ``logit_scales`` float32
+    [W, 1]; the caches, to be bound to the buffers of their pasts. With an int8 cache the parameters must be those that
+    `cache_range.fold` returns. In int4, N and W must be even, and weights are rounded better where there are `moments`.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape, or the shape is none for the precision.
@@ -76,8 +76,10 @@ def build(
         helper.make_tensor_value_info("logit_positions", TensorProto.INT64, ["W"]),
         *attention.inputs(shape.layers),
     ]
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["W", shape.vocabulary])
-    return writer.model("gpt2-serving", inputs, [logits, *attention.outputs(shape.layers)])
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["W", shape.vocabulary])]
+    if precision == "int8":
+        outputs.append(helper.make_tensor_value_info(LOGIT_SCALES, TensorProto.FLOAT, ["W", 1]))
+    return writer.model("gpt2-serving", inputs, [*outputs, *attention.outputs(shape.layers)])
 
 
 def _products(

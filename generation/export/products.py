@@ -19,6 +19,8 @@ from generation.export.quantize import LARGEST, quantize_channels
 # a product into another layout and forgets the original, but would keep all of one that is also looked up in. In the
 # file (see external.py) both are the same bytes.
 HEAD = "lm_head"
+# In int8 the logits come without the scales of their rows, and those beside them: see `Int8Products.logits`.
+LOGIT_SCALES = "logit_scales"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Products(Protocol):
         """Keep only the rows at `positions`; every value given to a later call must have been kept."""
 
     def logits(self, value: str, output: str) -> None:
-        """Write products with every row of the embedding table to the tensor `output`."""
+        """Write products with every row of the embedding table to the tensor `output`; in int8, `LOGIT_SCALES` too."""
 
 
 class WholeProducts(ABC):
@@ -145,11 +147,15 @@ class Int8Products:
         return [self._writer.node("Gather", [value, positions]) for value in values]
 
     def logits(self, value: str, output: str) -> None:
-        """The int8 table again, transposed."""
+        """The int8 table again, transposed.
+
+        Whoever runs the graph multiplies the logits by the scales of their rows, [W, 1]. It can do that in place; here
+        it would take megabytes for the logits before and after.
+        """
         rows, scales = self._quantized(value, self._width)
         inputs = [rows, self._one, self._middle, self._head, self._table_scales, self._table_zeros]
-        product = self._writer.node("QGemm", inputs, domain=MICROSOFT, transB=1)
-        self._writer.nodes("Mul", [product, scales], [output])
+        self._writer.nodes("QGemm", inputs, [output], domain=MICROSOFT, transB=1)
+        self._writer.nodes("Identity", [scales], [LOGIT_SCALES])
 
     def _product(self, layer: Linear, value: str) -> str:
         rows, scales = self._quantized(value, len(layer.weight))

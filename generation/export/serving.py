@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from generation.export.attention import BATCH, STAGING
 from generation.export.defaults import CacheType
 from generation.export.graph import Shape
+from generation.export.products import LOGIT_SCALES
 
 CHUNK = 128
 Cache = list[NDArray[Any]]
@@ -28,6 +29,7 @@ class Serving:
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._shape = shape
+        self._scaled = any(one.name == LOGIT_SCALES for one in self._session.get_outputs())
         self._types = {STAGING: np.float32, BATCH: np.float32 if cache == "float32" else np.int8}
         self._idle = {part: self._empty(part, 1) for part in (STAGING, BATCH)}
 
@@ -81,7 +83,9 @@ class Serving:
         for name, array in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         logits = np.empty((len(feeds["logit_positions"]), self._shape.vocabulary), np.float32)
-        binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        scales = np.ones((len(logits), 1), np.float32)
+        for name, array in (("logits", logits), (LOGIT_SCALES, scales))[: 1 + self._scaled]:
+            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         for name, buffers in ((part, cache), (idle, self._idle[idle])):
             for i, buffer in enumerate(buffers):
                 kind = f"{i // 2}.{('key', 'value')[i % 2]}"
@@ -89,6 +93,7 @@ class Serving:
                 binding.bind_input(f"{name}.past.{kind}", *place)
                 binding.bind_output(f"{name}.present.{kind}", *place)
         self._session.run_with_iobinding(binding)
+        logits *= scales
         return logits[: len(wanted)]
 
     def prefill(self, cache: Cache, ids: Sequence[int], part: str = STAGING) -> Iterator[NDArray[np.float32]]:

@@ -77,6 +77,7 @@ def test_inputs_and_outputs_are_the_contract(checkpoint: Checkpoint, precision: 
         )
         for value in [*graph.input, *graph.output]
     }
+    scales = {"logit_scales": (TensorProto.FLOAT, ["W", 1])} if precision == "int8" else {}
     kinds = {"staging": TensorProto.FLOAT, "batch": TensorProto.FLOAT if precision == "fp32" else TensorProto.INT8}
     assert found == {
         "input_ids": (TensorProto.INT64, ["N"]),
@@ -84,6 +85,7 @@ def test_inputs_and_outputs_are_the_contract(checkpoint: Checkpoint, precision: 
         "logit_positions": (TensorProto.INT64, ["W"]),
         "places": (TensorProto.INT64, ["N"]),
         "logits": (TensorProto.FLOAT, ["W", VOCABULARY]),
+        **scales,
         **{f"{part}_slots": (TensorProto.INT64, [f"{part} rows", f"{part} tokens"]) for part in kinds},
         **{
             f"{part}_{name}": (TensorProto.INT32, [f"{part} rows"])

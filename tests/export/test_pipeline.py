@@ -42,7 +42,7 @@ def test_the_configuration_is_the_contract(
     precision, output, _, _ = exported
 
     assert json.loads((output / "config.json").read_text()) == {
-        "format": 3,
+        "format": 4,
         "model_type": "gpt2",
         "layers": 2,
         "heads": 4,

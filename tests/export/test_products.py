@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from generation.export.four_bits import Int4Products
 from generation.export.nodes import GraphWriter
-from generation.export.products import Float32Products, Int8Products, Linear, Products
+from generation.export.products import LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import quantize_blocks, quantize_channels
 
 # Two blocks of int4 weights.
@@ -116,6 +116,25 @@ def test_int4_looks_up_what_it_multiplies_with() -> None:
 
     assert np.allclose(rows, logits.T, atol=1e-6)
     assert np.abs(rows - TABLE).mean() < 0.15
+
+
+def test_int8_logits_times_their_scales_are_products_with_the_table() -> None:
+    writer = GraphWriter()
+    Int8Products(writer, TABLE).logits("rows", "logits")
+    inputs = [
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
+        helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", WIDTH]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("logits", LOGIT_SCALES)]
+    session = onnxruntime.InferenceSession(
+        writer.model("test", inputs, outputs).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    logits, scales = session.run(None, {"input_ids": np.zeros(len(ROWS), np.int64), "rows": ROWS})
+    expected = row_wise(Linear("head", TABLE.T, np.zeros(len(TABLE), np.float32)), ROWS)
+
+    assert logits.shape == (len(ROWS), len(TABLE))
+    assert scales.shape == (len(ROWS), 1)
+    assert np.allclose(logits * scales, expected, rtol=1e-5)
 
 
 def test_an_int8_row_of_zeros_gives_the_bias() -> None:
