@@ -1,8 +1,10 @@
 """What this container may use: processors and memory, as Linux control groups limit them."""
 
+import ctypes
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -40,6 +42,14 @@ def memory_limit(cgroup: Path = CGROUP) -> int:
         if limit is not None and limit.isdecimal() and int(limit) < _UNLIMITED:
             return min(machine, int(limit))
     return machine
+
+
+def give_back_free_memory() -> None:
+    """Let the C library give back to the system what it keeps of memory that was freed, where it can (glibc)."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def has_exact_int8_products(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -17,6 +17,7 @@ from generation.artifact import ADVICE, ArtifactConfig, ArtifactError
 from generation.cache import KVCache
 from generation.language_model import Chunk, Logits
 from generation.machine import has_exact_int8_products
+from generation.table import EmbeddingTable
 
 STAGING, BATCH = "staging", "batch"
 # Attention has another kernel for a single token, and its last bits differ from those of several.
@@ -25,12 +26,14 @@ LEAST_SLOTS = 2
 PAIRED = "int4"
 # The graph gives these logits without the scales of their rows, and the scales beside them.
 SCALED = "int8"
+# What the graph calls the embedding table.
+TABLE = "transformer.wte.weight"
 # Shapes of a step that stay bound.
 MAX_STEPS = 128
 
 
-def open_session(path: Path, threads: int) -> ort.InferenceSession:
-    """Load the serving graph for `threads` processors.
+def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) -> ort.InferenceSession:
+    """Load the serving graph for `threads` processors. A `table` of our own is to be given to the `Model` as well.
 
     Raises:
         ArtifactError: onnxruntime refuses the file.
@@ -39,11 +42,17 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # It would keep a plan for every shape of prompts for ever, and a block of megabytes to go with it.
+    options.enable_mem_pattern = False
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     if not has_exact_int8_products():
         # Makes onnxruntime use its exact u8 x u8 kernels; elsewhere that would cost a fifth to two thirds of the speed.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if table is not None:
+        # Else onnxruntime would map it itself.
+        table.shared = ort.OrtValue.ortvalue_from_numpy(table.data)
+        options.add_initializer(TABLE, table.shared)
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -59,7 +68,7 @@ def _register_arena() -> None:
 
 
 def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
-    """Compare the caches and logits of the graph with the sizes in ``config.json``.
+    """Compare the caches and logits of the graph with what is in ``config.json``.
 
     The cache is bound by address: where the two disagree, the graph would write past the end of it.
 
@@ -78,8 +87,9 @@ def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
         for one in session.get_inputs()
         if ".past." in one.name
     }
-    vocabulary = session.get_outputs()[0].shape[-1]
-    if found != wanted or vocabulary != config.vocabulary:
+    outputs = session.get_outputs()
+    scaled = any(one.name == "logit_scales" for one in outputs)
+    if found != wanted or outputs[0].shape[-1] != config.vocabulary or scaled != (config.precision == SCALED):
         raise ArtifactError(f"model.onnx and config.json belong to different models; {ADVICE}")
 
 
@@ -99,12 +109,14 @@ class _Step:
             flat[name][:count] for name in ("input_ids", "position_ids", "places")
         )
         self.logit_positions = flat["logit_positions"][:wanted]
+        self._ids = flat["input_ids"]
         self._slots = np.zeros(slots, np.int64)
         self._counts = np.zeros(rows, np.int32)
         self.seqlens_k = np.zeros(rows, np.int32)
         self._logits = logits[:wanted]
         scales = np.ones((len(logits), 1), np.float32)
         self._scales = scales[:wanted] if model.config.precision == SCALED else None
+        self._table = model.table
         self._run = model.session.run_with_iobinding
         self._binding = model.session.io_binding()
         batch = model.cache.batch
@@ -140,6 +152,8 @@ class _Step:
 
     def run(self, options: ort.RunOptions | None = None) -> Logits:
         """Run the graph; the result is valid until the next run of this step."""
+        if self._table is not None:
+            self._table.fetch(self._ids.tolist())
         self._run(self._binding, options)
         if self._scales is not None:
             np.multiply(self._logits, self._scales, out=self._logits)
@@ -153,13 +167,21 @@ def _bind(bind: Any, name: str, array: NDArray[Any]) -> None:
 class Model:
     """A loaded model with room for `batch` sequences that decode and `staging` prompts that are being prefilled.
 
-    A step takes at most `chunk` tokens of a prompt.
+    A step takes at most `chunk` tokens of a prompt. The `table` is the one that the session was opened with, if any.
     """
 
     def __init__(
-        self, session: ort.InferenceSession, config: ArtifactConfig, *, batch: int, staging: int = 4, chunk: int = 128
+        self,
+        session: ort.InferenceSession,
+        config: ArtifactConfig,
+        *,
+        batch: int,
+        staging: int = 4,
+        chunk: int = 128,
+        table: EmbeddingTable | None = None,
     ) -> None:
         self.session = session
+        self.table = table
         self.config = config
         self.vocabulary = config.vocabulary
         self.context = config.context

@@ -14,13 +14,14 @@ from generation import __version__, tracing
 from generation.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
 from generation.config import Settings
 from generation.errors import NotReadyError
-from generation.machine import cpu_limit, memory_limit
+from generation.machine import cpu_limit, give_back_free_memory, memory_limit
 from generation.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import onnxruntime
 
     from generation.engine import Engine
+    from generation.table import EmbeddingTable
     from generation.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
 
     folder = settings.model_dir
     config = read_config(folder)
-    tokenizer, session = _open(folder, config, settings.threads or cpu_limit())
+    tokenizer, table, session = _open(folder, config, settings.threads or cpu_limit())
     if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
         raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; {ADVICE}")
     check_graph(session, config)
@@ -198,7 +199,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
             "MAX_RUNNING"
         )
     try:
-        model = Model(session, config, batch=rows, staging=STAGING_ROWS, chunk=settings.prefill_chunk)
+        model = Model(session, config, batch=rows, staging=STAGING_ROWS, chunk=settings.prefill_chunk, table=table)
     except (OSError, OverflowError) as error:
         raise ArtifactError(
             f"there is no memory for a cache of {rows} rows of {config.context} tokens ({error}): lower MAX_RUNNING; "
@@ -216,10 +217,13 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
         telemetry=telemetry,
     )
     engine.start()
+    give_back_free_memory()  # some 10 MiB that loading needed
     return Loaded(config, tokenizer, engine)
 
 
-def _open(folder: Path, config: ArtifactConfig, threads: int) -> "tuple[Tokenizer, onnxruntime.InferenceSession]":
+def _open(
+    folder: Path, config: ArtifactConfig, threads: int
+) -> "tuple[Tokenizer, EmbeddingTable, onnxruntime.InferenceSession]":
     """Check and read the files while onnxruntime loads the graph.
 
     Hashing and onnxruntime leave the interpreter's lock alone, reading the tokenizer does not: first, it would hold up
@@ -229,17 +233,19 @@ def _open(folder: Path, config: ArtifactConfig, threads: int) -> "tuple[Tokenize
         ArtifactError: a file is missing, damaged, or of another kind.
     """
     from generation.model import open_session
+    from generation.table import EmbeddingTable
     from generation.tokenizer import Tokenizer, TokenizerError
 
     with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(verify_files, folder, config)
         reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
         try:
-            session = open_session(folder / "model.onnx", threads)
+            table = EmbeddingTable(folder / "model.onnx.data", config)
+            session = open_session(folder / "model.onnx", threads, table)
             tokenizer = reading.result()
         except (ArtifactError, TokenizerError) as error:
             # A damaged file explains the failure better than the library that met it.
             checking.result()
             raise ArtifactError(str(error)) from error
         checking.result()
-    return tokenizer, session
+    return tokenizer, table, session

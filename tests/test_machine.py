@@ -1,10 +1,11 @@
+import mmap
 import os
 import platform
 from pathlib import Path
 
 import pytest
 
-from generation.machine import cpu_limit, has_exact_int8_products, memory_limit
+from generation.machine import cpu_limit, give_back_free_memory, has_exact_int8_products, memory_limit
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -64,3 +65,18 @@ def test_exact_int8_products_need_vnni(tmp_path: Path, flags: str | None, expect
     if flags is not None:
         cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
     assert has_exact_int8_products(cpuinfo) is expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have nothing for it")
+def test_free_memory_is_given_back() -> None:
+    def resident_mib() -> int:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE >> 20
+
+    # Too small to be mapped each by itself. The last one keeps those below it from being given back at once.
+    blocks = [bytes(64 << 10) for _ in range(640)]
+    last = blocks.pop()
+    blocks.clear()
+    before = resident_mib()
+    give_back_free_memory()
+    assert resident_mib() <= before - 20
+    assert len(last) == 64 << 10

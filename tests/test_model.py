@@ -15,13 +15,16 @@ from generation.export.hub import Folder
 from generation.export.serving import Serving
 from generation.language_model import Chunk, Logits
 from generation.model import Model, open_session
+from generation.table import EmbeddingTable
 from tests.artifacts import LENGTHS, PROMPTS
 
 CHUNK = 128
 
 
 def _model(folder: Path) -> Model:
-    return Model(open_session(folder / "model.onnx", 2), read_config(folder), batch=8, staging=4)
+    config = read_config(folder)
+    table = EmbeddingTable(folder / "model.onnx.data", config)
+    return Model(open_session(folder / "model.onnx", 2, table), config, batch=8, staging=4, table=table)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,21 @@ def test_the_end_of_a_context_can_be_computed_beside_a_whole_chunk(model: Model)
     chunk = Chunk(10, rng.integers(0, model.vocabulary, CHUNK).tolist(), 0, CHUNK)
     np.testing.assert_array_equal(model.prefill([last, chunk]), alone)
     np.testing.assert_array_equal(model.cache.view(9), after)
+
+
+def test_the_rows_of_the_tokens_are_fetched(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[list[int]] = []
+    monkeypatch.setattr(model.table, "fetch", fetched.append)
+    model.prefill([Chunk(8, [1, 2, 3], 0, 0), Chunk(9, [4, 5], 0, 0)])
+    model.decode([[6], [7, 8]], [3, 3])
+    # What only completes a pair follows.
+    assert [fetched[0][:5], fetched[1][:3]] == [[1, 2, 3, 4, 5], [6, 7, 8]]
+
+
+def test_a_table_of_our_own_changes_no_number(model: Model, artifacts: dict[str, Path]) -> None:
+    folder = artifacts[model.config.precision]
+    without = Model(open_session(folder / "model.onnx", 2), model.config, batch=8, staging=4)
+    np.testing.assert_array_equal(_prefill(model, 8, PROMPTS[-1]), _prefill(without, 8, PROMPTS[-1]))
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

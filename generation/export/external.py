@@ -13,15 +13,15 @@ from onnx import external_data_helper
 PAGE = 4096
 
 
-def save(graph: onnx.ModelProto, path: Path, weights: Path) -> None:
+def save(graph: onnx.ModelProto, path: Path, weights: Path, first: str) -> None:
     """Write `graph` to `path` and its large tensors to `weights`, in the same folder; `graph` loses them.
 
-    Tensors of the same bytes share a place.
+    Tensors of the same bytes share a place. The file begins with the tensor `first`: the run time maps it by itself.
     """
     places: dict[bytes, int] = {}
     with weights.open("wb") as file:
-        for tensor in graph.graph.initializer:
-            if len(tensor.raw_data) < PAGE:
+        for tensor in sorted(graph.graph.initializer, key=lambda one: one.name != first):
+            if len(tensor.raw_data) < PAGE and tensor.name != first:
                 continue
             digest = hashlib.sha256(tensor.raw_data).digest()
             if digest not in places:

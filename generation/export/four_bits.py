@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from generation.export.moments import Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
-from generation.export.products import HEAD, Linear, WholeProducts
+from generation.export.products import EMBEDDING, HEAD, Linear, WholeProducts
 from generation.export.quantize import Blocks, quantize_blocks
 
 # Tells the operator to multiply in 8 bits.
@@ -25,7 +25,10 @@ class Int4Products(WholeProducts):
         self._vocabulary, self._width = table.shape
         self._block, self._moments = block, moments
         blocks = self._rounded(table, HEAD)
-        self._table, self._head = (self._stored(name, blocks) for name in ("transformer.wte.weight", f"{HEAD}.weight"))
+        self._head = self._stored(f"{HEAD}.weight", blocks)
+        # The lookup knows blocks by their size, and wants a row of nibbles in one piece.
+        whole = Blocks(blocks.values.reshape(len(table), -1), blocks.scales)
+        self._table = self._stored(EMBEDDING, whole)
 
     def _rounded(self, rows: NDArray[np.float32], layer: str) -> Blocks:
         return quantize_blocks(rows, self._block, self._moments.get(layer))
@@ -35,20 +38,16 @@ class Int4Products(WholeProducts):
         return [self._writer.constant(name, blocks.values), self._writer.constant(f"{name}.scale", blocks.scales)]
 
     def embed(self, ids: str) -> str:
-        """Look up and scale back: the operator wants a scale of as many dimensions as the nibbles have."""
+        """Look up and scale back."""
         values, scales = self._table
-        shape = self._writer.constant("int4.table_scales", np.array([self._vocabulary, -1, 1], np.int64))
-        rows = self._writer.node(
+        return self._writer.node(
             "GatherBlockQuantized",
-            [values, ids, self._writer.node("Reshape", [scales, shape])],
+            [values, ids, scales],
             domain=MICROSOFT,
             gather_axis=0,
-            quantize_axis=2,
+            quantize_axis=1,
             block_size=self._block,
             bits=4,
-        )
-        return self._writer.node(
-            "Reshape", [rows, self._writer.constant("int4.hidden", np.array([-1, self._width], np.int64))]
         )
 
     def linear(self, layer: Linear, value: str) -> str:

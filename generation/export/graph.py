@@ -20,7 +20,7 @@ from generation.export.errors import ExportError
 from generation.export.four_bits import Int4Products
 from generation.export.moments import Moments
 from generation.export.nodes import GraphWriter
-from generation.export.products import LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
+from generation.export.products import EMBEDDING, LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import block_size
 
 Parameters = Mapping[str, NDArray[np.float32]]
@@ -67,7 +67,7 @@ def build(
     """
     writer = GraphWriter()
     source = _Source(parameters)
-    table = source.array("transformer.wte.weight", shape.vocabulary, shape.width)
+    table = source.array(EMBEDDING, shape.vocabulary, shape.width)
     attention = Attention(writer, shape.heads, shape.head_size, shape.context, cache)
     _Assembly(writer, _products(writer, table, shape, precision, moments), attention, source, shape).write()
     inputs = [

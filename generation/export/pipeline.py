@@ -18,6 +18,7 @@ from generation.export.defaults import (
 )
 from generation.export.errors import ExportError
 from generation.export.graph import Parameters, build
+from generation.export.products import EMBEDDING
 from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
 from generation.export.verify import Report, judge, verify
@@ -66,7 +67,7 @@ def export(
             seen = _moments(checkpoint, parameters, ids, progress) if precision == "int4" else None
             progress(f"writing the serving graph, {precision}")
             graph = build(parameters, checkpoint.shape, precision, cache, seen)
-            external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS)
+            external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS, EMBEDDING)
             del graph, parameters, seen
             (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
             progress("verifying it against PyTorch")

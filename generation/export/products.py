@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.quantize import LARGEST, quantize_channels
 
+EMBEDDING = "transformer.wte.weight"
 # The language model head. Its weight is the embedding table, under a name of its own: the runtime brings the weights of
 # a product into another layout and forgets the original, but would keep all of one that is also looked up in. In the
 # file (see external.py) both are the same bytes.
@@ -82,7 +83,7 @@ class Float32Products(WholeProducts):
 
     def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
         super().__init__(writer)
-        self._table = writer.constant("transformer.wte.weight", table)
+        self._table = writer.constant(EMBEDDING, table)
         self._head = writer.constant(f"{HEAD}.weight", table)
 
     def embed(self, ids: str) -> str:
@@ -113,11 +114,11 @@ class Int8Products:
         self._axis = writer.constant("int8.axis", np.array([1], np.int64))
         self._width = table.shape[1]
         channels = quantize_channels(table, axis=0)
-        self._table = writer.constant("transformer.wte.weight", channels.values)
+        self._table = writer.constant(EMBEDDING, channels.values)
         self._head = writer.constant(f"{HEAD}.weight", channels.values)
-        self._table_scales = writer.constant("transformer.wte.weight.scale", channels.scales)
+        self._table_scales = writer.constant(f"{EMBEDDING}.scale", channels.scales)
         # QGemm wants a zero point per channel where it gets a scale per channel.
-        self._table_zeros = writer.constant("transformer.wte.weight.zero", np.zeros(len(table), np.int8))
+        self._table_zeros = writer.constant(f"{EMBEDDING}.zero", np.zeros(len(table), np.int8))
         # A zero point per row, [N, 1].
         rows = writer.node("Concat", [writer.node("Shape", ["input_ids"]), self._axis], axis=0)
         middle = helper.make_tensor("middle", TensorProto.UINT8, [1], [128])
