@@ -4,6 +4,8 @@ A sort of 50,000 values takes milliseconds and even a partition a third of one, 
 what is here takes 0.02 to 0.2 ms.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,15 +56,18 @@ def smallest_until(keys: Floats, weights: Floats, mass: float) -> NDArray[np.boo
 
 def invert(weights: Floats, uniform: float) -> int:
     """Return the index at which the running sum of `weights` passes the part `uniform`, in [0, 1), of their sum."""
-    sums = np.add.reduceat(weights, np.arange(0, len(weights), BLOCK), dtype=np.float64)
-    block, rest = _passes(sums, uniform * float(sums.sum()))
+    if len(weights) <= BLOCK:
+        running = np.cumsum(weights, dtype=np.float64)
+        return _passing(running, uniform * float(running[-1]))
+    running = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), BLOCK), dtype=np.float64))
+    target = uniform * float(running[-1])
+    block = _passing(running, target)
     start = block * BLOCK
-    return start + _passes(weights[start : start + BLOCK], rest)[0]
+    inside = np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
+    return start + _passing(inside, target - (float(running[block - 1]) if block else 0.0))
 
 
-def _passes(weights: NDArray[np.floating], target: float) -> tuple[int, float]:
-    """Return the index at which the running sum passes `target`, and how much of the target is left there."""
-    running = np.cumsum(weights, dtype=np.float64)
+def _passing(running: NDArray[np.float64], target: float) -> int:
+    """Return the index at which a running sum passes `target`."""
     # Rounding must not carry the target past the last entry that has weight.
-    index = int(np.searchsorted(running, min(target, np.nextafter(running[-1], 0)), side="right"))
-    return index, target - (float(running[index - 1]) if index else 0.0)
+    return int(running.searchsorted(min(target, math.nextafter(running[-1], 0)), side="right"))

@@ -159,16 +159,20 @@ def test_help_teaches(command: tuple[str, ...]) -> None:
     assert len(said.stdout) > 1000
 
 
-def test_export_is_handed_over(checkpoint_folder: Path, tmp_path: Path) -> None:
+# In this process, where torch is imported already.
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
+def test_export_is_handed_over(checkpoint_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "out"
-    said = _run("export", str(checkpoint_folder), str(folder), "--precision", "fp32", "--json")
-    assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout) == json.loads((folder / "report.json").read_text())
-    assert json.loads(_run("tokenize", "a", "--model", str(folder), "--json").stdout)["count"] == 1
+    assert main(["export", str(checkpoint_folder), str(folder), "--precision", "fp32", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((folder / "report.json").read_text())
+    assert main(["tokenize", "a", "--model", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 1
 
 
-def test_export_fails_as_its_own_command_does(tmp_path: Path) -> None:
-    _failed(_run("export", str(tmp_path / "none"), str(tmp_path / "out")), 2, "error: ")
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
+def test_export_fails_as_its_own_command_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path / "none"), str(tmp_path / "out")]) == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_export_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
