@@ -1,4 +1,4 @@
-"""What this container may use: processors and memory, as Linux control groups limit them."""
+"""The machine: what this container may use of it, as Linux control groups limit it, and what its processors can do."""
 
 import ctypes
 import os

@@ -84,7 +84,8 @@ class Serving:
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         logits = np.empty((len(feeds["logit_positions"]), self._shape.vocabulary), np.float32)
         scales = np.ones((len(logits), 1), np.float32)
-        for name, array in (("logits", logits), (LOGIT_SCALES, scales))[: 1 + self._scaled]:
+        outputs = {"logits": logits, LOGIT_SCALES: scales} if self._scaled else {"logits": logits}
+        for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         for name, buffers in ((part, cache), (idle, self._idle[idle])):
             for i, buffer in enumerate(buffers):
