@@ -25,7 +25,7 @@ LEAST_SLOTS = 2
 # Products with 4-bit weights compute rows in pairs, and an odd one, without a partner, is rounded differently.
 PAIRED = "int4"
 # The graph gives these logits without the scales of their rows, and the scales beside them.
-SCALED = "int8"
+SCALED, SCALES = "int8", "logit_scales"
 # What the graph calls the embedding table.
 TABLE = "transformer.wte.weight"
 # Shapes of a step that stay bound.
@@ -33,7 +33,9 @@ MAX_STEPS = 128
 
 
 def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) -> ort.InferenceSession:
-    """Load the serving graph for `threads` processors. A `table` of our own is to be given to the `Model` as well.
+    """Load the serving graph for `threads` processors.
+
+    A `table` of our own lives as long as the session. It is to be given to the `Model` too, which has its rows fetched.
 
     Raises:
         ArtifactError: onnxruntime refuses the file.
@@ -49,15 +51,19 @@ def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) 
     if not has_exact_int8_products():
         # Makes onnxruntime use its exact u8 x u8 kernels; elsewhere that would cost a fifth to two thirds of the speed.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    shared = None
     if table is not None:
         # Else onnxruntime would map it itself.
-        table.shared = ort.OrtValue.ortvalue_from_numpy(table.data)
-        options.add_initializer(TABLE, table.shared)
+        shared = ort.OrtValue.ortvalue_from_numpy(table.data)
+        options.add_initializer(TABLE, shared)
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # onnxruntime's exception classes share no base but Exception.
         raise ArtifactError(f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}") from error
+    # onnxruntime does not keep what it reads there alive.
+    session.reads = (table, shared)
+    return session
 
 
 @cache
@@ -88,7 +94,7 @@ def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
         if ".past." in one.name
     }
     outputs = session.get_outputs()
-    scaled = any(one.name == "logit_scales" for one in outputs)
+    scaled = any(one.name == SCALES for one in outputs)
     if found != wanted or outputs[0].shape[-1] != config.vocabulary or scaled != (config.precision == SCALED):
         raise ArtifactError(f"model.onnx and config.json belong to different models; {ADVICE}")
 
@@ -128,7 +134,7 @@ class _Step:
             _bind(bind_input, name, array)
         _bind(bind_output, "logits", logits)
         if self._scales is not None:
-            _bind(bind_output, "logit_scales", scales)
+            _bind(bind_output, SCALES, scales)
         arrays: dict[str, tuple[NDArray[Any], ...]] = {
             part: (self._slots, self._counts, self.seqlens_k),
             idle: model.idle,

@@ -5,8 +5,8 @@ soon all of the table were resident, 37 MiB in int8. So the pages of rows that a
 let go when they are many.
 """
 
-import contextlib
 import mmap
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from generation.artifact import ADVICE, ArtifactConfig, ArtifactError
 # Type of the table's elements, and how many weights are in one, by precision.
 ELEMENTS = {"fp32": ("float32", 1), "int8": ("int8", 1), "int4": ("uint8", 2)}
 # Pages to hold at most: 2 MiB. To fetch one takes 5 to 25 microseconds.
-KEPT = 512
+KEPT = (2 << 20) // mmap.PAGESIZE
 # Linux 5.14 and later: copies a page of a private mapping, and nothing around it. Python has no name for it.
 _POPULATE_WRITE = 23
 
@@ -45,12 +45,8 @@ class EmbeddingTable:
                 f"{weights} does not begin with the embedding table of config.json ({error}): they belong to different "
                 f"models; {ADVICE}"
             ) from None
-        self.shared: object = None  # onnxruntime's name for it, to be kept as long as its session
         self._fetched: set[int] = set()
-        self._can_fetch = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
-        if self._can_fetch:
-            with contextlib.suppress(OSError):
-                self._map.madvise(mmap.MADV_NOHUGEPAGE)
+        self._can_fetch = sys.platform == "linux"
 
     def fetch(self, ids: Iterable[int]) -> None:
         """Bring the rows of tokens that are about to be looked up into memory, and with them little else."""

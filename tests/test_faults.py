@@ -77,7 +77,13 @@ def test_a_graph_of_another_model_is_refused(demo: Path, artifacts: dict[str, Pa
     for name in ("model.onnx", "model.onnx.data"):
         shutil.copy(artifacts["int8"] / name, demo)
     _seal(demo)
-    assert "belong to different models" in _reason(demo)
+    assert "does not begin with the embedding table of config.json" in _reason(demo)
+
+
+@pytest.mark.parametrize("change", [{"layers": 5}, {"cache": "float32"}, {"precision": "int4"}, {"precision": "fp32"}])
+def test_a_config_of_another_graph_is_refused(demo: Path, change: dict[str, object]) -> None:
+    _seal(demo, **change)
+    assert "model.onnx and config.json belong to different models" in _reason(demo)
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,19 @@ def test_a_table_of_our_own_changes_no_number(model: Model, artifacts: dict[str,
     np.testing.assert_array_equal(_prefill(model, 8, PROMPTS[-1]), _prefill(without, 8, PROMPTS[-1]))
 
 
+def test_the_graph_looks_up_in_the_table_that_it_is_given(artifacts: dict[str, Path], precision: Precision) -> None:
+    model = _model(artifacts[precision])
+    before = _prefill(model, 8, [5]).copy()
+    assert model.table is not None
+    model.table.data[5] = model.table.data[6]  # a private mapping: the file stays as it is
+    after = _prefill(model, 8, [5])
+    assert np.abs(after - before).max() > 0.01
+
+
+def test_no_plans_are_kept_for_shapes_of_steps(model: Model) -> None:
+    assert not model.session.get_session_options().enable_mem_pattern
+
+
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ArtifactError, match="onnxruntime cannot load"):

@@ -11,6 +11,7 @@ import pytest
 from generation.config import ROOT, Settings
 from generation.errors import NotReadyError
 from generation.service import Service, State
+from generation.table import EmbeddingTable
 
 FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "huggingface_hub", "llguidance")
 
@@ -100,6 +101,15 @@ def test_what_nobody_expected_while_loading_is_in_the_log(
     assert service.wait(60) is State.FAILED
     assert service.reason == "unexpected ZeroDivisionError while loading; see the log"
     assert "somewhere inside" in caplog.text
+
+
+def test_the_model_gets_the_rows_of_its_table_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[list[int]] = []
+    monkeypatch.setattr(EmbeddingTable, "fetch", lambda _, ids: fetched.append(ids))
+    service = Service(Settings()).start()
+    assert service.wait(60) is State.READY
+    service.stop()
+    assert fetched == [[0]]  # the step that checks the context
 
 
 def test_stopping_while_it_loads_leaves_no_thread_behind() -> None:
