@@ -18,10 +18,11 @@ from generation import openapi as contract
 from generation import playground as page
 from generation import tokenize as tokens
 from generation.config import Settings
-from generation.http import answer, silence_access_log
+from generation.http import answer
 from generation.service import Service
+from generation.worker import adapt_worker_server
 
-silence_access_log()
+adapt_worker_server()
 service = Service(Settings.from_environment()).start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
 

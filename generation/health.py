@@ -12,6 +12,7 @@ from generation.sequence import Request as EngineRequest
 from generation.service import Service
 
 WARM_UP_S = 100.0
+FIRST_TOKEN_S = 10.0
 
 
 async def health(service: Service) -> Response:
@@ -45,7 +46,8 @@ async def warm_up(service: Service) -> None:
     await asyncio.to_thread(service.wait, WARM_UP_S)
     with contextlib.suppress(ApiError):  # a model that cannot be served is what `ready` and `health` report
         loaded = service.loaded()
-        async for _ in loaded.engine.submit(EngineRequest((loaded.tokenizer.end_of_text,), 1)):
+        first = EngineRequest((loaded.tokenizer.end_of_text,), 1, timeout_s=FIRST_TOKEN_S)
+        async for _ in loaded.engine.submit(first):
             pass
 
 

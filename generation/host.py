@@ -23,6 +23,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 LAST_WORDS_S = 5  # for what has been written to reach its readers
+# Clients and proxies that reuse idle connections drop them after 60 s at most. If the server closed first, a request
+# that is sent at that moment would be lost.
+KEEP_ALIVE_S = 75
 
 Handler = Callable[..., Awaitable[Response]]
 
@@ -124,6 +127,7 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=LAST_WORDS_S,
             )
         )

@@ -4,7 +4,6 @@ Nothing may raise out of a handler: on Functions that gives a bare 500 and can b
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,23 +13,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from generation.errors import ApiError, InvalidBodyError
+from generation.errors import ApiError, DeadlineError, InvalidBodyError
 from generation.requestlog import RequestRecord
 from generation.stream import Item, TokenStream
 from generation.telemetry import timelines
 
 log = logging.getLogger("generation.requests")
 
-POLL_S = 0.25
+# The load balancer gives up after 230 s without a byte. `functionTimeout` is unbounded, so this is what ends a handler.
+LIMIT_S = 230.0
 DONE = "data: [DONE]\n\n"
-
-
-def silence_access_log() -> None:
-    """Keep the worker's own HTTP server from logging URLs, which hold function keys and prompts.
-
-    With a filter, because uvicorn gives the logger new handlers when it starts.
-    """
-    logging.getLogger("uvicorn.access").addFilter(lambda _: False)
 
 
 async def answer(name: str, request: Request, operation: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -41,7 +33,7 @@ async def answer(name: str, request: Request, operation: Callable[[Request], Awa
     record = RequestRecord(name, request.method, request.headers)
     timelines.set(record.timelines)
     try:
-        response = await operation(request)
+        response = await _within_limit(operation(request))
         if not isinstance(response, Response):
             raise TypeError(f"{name} returned {type(response).__name__} instead of a response")  # noqa: TRY301
     except ApiError as error:
@@ -65,6 +57,17 @@ async def answer(name: str, request: Request, operation: Callable[[Request], Awa
     return response
 
 
+async def _within_limit(operation: Awaitable[Response]) -> Response:
+    limit = asyncio.timeout(LIMIT_S)
+    try:
+        async with limit:
+            return await operation
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineError(f"the request could not be answered within {LIMIT_S:g} s") from None
+
+
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """Read the body.
 
@@ -81,21 +84,27 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 async def collect(request: Request, stream: TokenStream) -> list[Item]:
-    """Read a whole answer; if the client leaves meanwhile, the work stops and what there is comes back."""
+    """Return everything that the stream yields; a client disconnect stops the work and returns what exists by then.
 
-    async def watch() -> None:
-        while not await request.is_disconnected():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(POLL_S)
-        stream.cancel()
-
-    watcher = asyncio.create_task(watch())
+    After the body, ASGI's `receive` waits for the disconnect; what is left of a body that nobody reads is dropped.
+    """
+    watcher = asyncio.create_task(_cancel_on_disconnect(request, stream))
     try:
         return await stream.rest()
     finally:
         stream.cancel()
+        # Not awaited: a task can swallow its cancellation, and a finished answer must not wait for it.
         watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
+
+
+async def _cancel_on_disconnect(request: Request, stream: TokenStream) -> None:
+    try:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+    except Exception:
+        log.exception("a client disconnect could not be watched for")
+    else:
+        stream.cancel()
 
 
 def event(data: Any) -> str:
@@ -127,11 +136,17 @@ class EventStream(StreamingResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response."""
+        """Send the response; a reader that is too slow to take it within `LIMIT_S` is cut off."""
+        limit = asyncio.timeout(LIMIT_S)
         try:
-            await super().__call__(scope, receive, send)
+            async with limit:
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._failed(DeadlineError(""))
         finally:
-            if self.record is not None and not self._stream.mailbox.closed:
+            if self.record is not None and self.record.error_code is None and not self._stream.mailbox.closed:
                 self.record.error_code = "client_left"
             self._stream.cancel()
             if self.record is not None:

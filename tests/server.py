@@ -53,10 +53,10 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, **environment: str) -> Iterator[Served]:
+def serve(*arguments: str, python: str = sys.executable, **environment: str) -> Iterator[Served]:
     """Run ``python -m generation serve`` on a free port until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "generation", "serve", "--port", "0", *arguments],
+        [python, "-m", "generation", "serve", "--port", "0", *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
         stdout=subprocess.PIPE,

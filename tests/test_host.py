@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from generation.config import ROOT
-from generation.host import LocalHost, compile_route
+from generation.host import LocalHost, Server, compile_route
 from tests.server import Served, serve
 
 
@@ -214,3 +214,8 @@ def test_a_client_that_leaves_takes_its_work_along(served: Served, client: httpx
     answer = client.post("/generate", json={"prompt": "Once", "max_new_tokens": 1, "timeout_s": 5})
     assert answer.status_code == 200
     assert done.is_set()
+
+
+def test_idle_connections_outlive_those_of_clients_and_proxies(app: func.FunctionApp, tmp_path: Path) -> None:
+    server = Server(LocalHost(app, _host_json(tmp_path)), "127.0.0.1", 0, lambda _: None)
+    assert server.config.timeout_keep_alive > 60
