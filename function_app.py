@@ -9,18 +9,18 @@ import azure.functions as func
 from azure.functions.warmup import WarmUpContext  # the package lists it in its __all__ and does not import it
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from generation import completions as openai
-from generation import generate as plain
-from generation import health as status
-from generation import metrics as prometheus
-from generation import models as model_list
-from generation import openapi as contract
-from generation import playground as page
-from generation import tokenize as tokens
+from generation.api import completions as openai
+from generation.api import generate as plain
+from generation.api import health as status
+from generation.api import metrics as prometheus
+from generation.api import models as model_list
+from generation.api import openapi as contract
+from generation.api import playground as page
+from generation.api import tokenize as tokens
+from generation.api.http import answer
+from generation.api.worker import adapt_worker_server
 from generation.config import Settings
-from generation.http import answer
 from generation.service import Service
-from generation.worker import adapt_worker_server
 
 adapt_worker_server()
 service = Service(Settings.from_environment()).start()

@@ -14,9 +14,9 @@ from statistics import fmean, median
 
 import numpy as np
 
-from generation.guide import make_guide
-from generation.sampling import Sampler, SamplingParams
-from generation.tokenizer import Tokenizer
+from generation.sampling.guide import make_guide
+from generation.sampling.rules import Sampler, SamplingParams
+from generation.text.tokenizer import Tokenizer
 
 GUIDES: list[tuple[str, list[str] | None, str | None]] = [
     ("3 choices", [" cat", " dog", " little girl"], None),

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 import onnxruntime as ort
 
-from generation.artifact import read_config
-from generation.machine import cpu_limit
-from generation.model import Model
+from generation.model.artifact import read_config
+from generation.model.machine import cpu_limit
+from generation.model.model import Model
 
 STEPS = 60
 WARM_UP = 10

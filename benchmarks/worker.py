@@ -18,7 +18,7 @@ from benchmarks.engines.base import SETTLE_S, WORKLOADS, Engine, Maker, Workload
 
 # What is imported before an engine is made, so that it can be timed by itself; and whose version is told.
 IMPORTS = {
-    "ours": ("generation.service", "generation.engine", "generation.model", "generation.tokenizer"),
+    "ours": ("generation.service", "generation.engine.engine", "generation.model.model", "generation.text.tokenizer"),
     "transformers": ("torch", "transformers"),
     "optimum": ("torch", "optimum.onnxruntime"),
     "ctranslate2": ("ctranslate2",),

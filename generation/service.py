@@ -10,19 +10,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generation import __version__, tracing
-from generation.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
+from generation import __version__
 from generation.config import Settings
 from generation.errors import NotReadyError
-from generation.machine import cpu_limit, give_back_free_memory, memory_limit
-from generation.telemetry import Telemetry
+from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
+from generation.model.machine import cpu_limit, give_back_free_memory, memory_limit
+from generation.observe import tracing
+from generation.observe.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import onnxruntime
 
-    from generation.engine import Engine
-    from generation.table import EmbeddingTable
-    from generation.tokenizer import Tokenizer
+    from generation.engine.engine import Engine
+    from generation.model.embedding import EmbeddingTable
+    from generation.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -164,12 +165,12 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
         ArtifactError: the artifact is missing, damaged, or not one model's.
     """
     # Imported here, in the loading thread: they cost a good part of the cold start.
-    from generation.cache import bytes_around, bytes_per_token
-    from generation.engine import Engine
-    from generation.model import Model, check_graph
-    from generation.prefix import PrefixCache
-    from generation.scheduler import Limits
-    from generation.speculation import Speculation
+    from generation.engine.engine import Engine
+    from generation.engine.prefix import PrefixCache
+    from generation.engine.scheduler import Limits
+    from generation.engine.speculation import Speculation
+    from generation.model.cache import bytes_around, bytes_per_token
+    from generation.model.model import Model, check_graph
 
     folder = settings.model_dir
     config = read_config(folder)
@@ -232,9 +233,9 @@ def _open(
     Raises:
         ArtifactError: a file is missing, damaged, or of another kind.
     """
-    from generation.model import open_session
-    from generation.table import EmbeddingTable
-    from generation.tokenizer import Tokenizer, TokenizerError
+    from generation.model.embedding import EmbeddingTable
+    from generation.model.model import open_session
+    from generation.text.tokenizer import Tokenizer, TokenizerError
 
     with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(verify_files, folder, config)

@@ -9,7 +9,7 @@ from generation.export import moments
 from generation.export.defaults import PRECISIONS
 from generation.export.pipeline import export
 from tests.export.conftest import write_checkpoint
-from tests.server import Served, serve
+from tests.support.server import Served, serve
 
 
 @pytest.fixture(scope="session")

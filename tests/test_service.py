@@ -10,8 +10,8 @@ import pytest
 
 from generation.config import ROOT, Settings
 from generation.errors import NotReadyError
+from generation.model.embedding import EmbeddingTable
 from generation.service import Service, State
-from generation.table import EmbeddingTable
 
 FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "huggingface_hub", "llguidance")
 
@@ -137,7 +137,7 @@ from function_app import app, service
 service.wait()
 assert service.state == "ready", service.reason
 import asyncio
-from generation.sequence import Request
+from generation.engine.sequence import Request
 async def run():
     return [item async for item in service.loaded().engine.submit(Request((1, 2, 3), 3))]
 assert asyncio.run(run())

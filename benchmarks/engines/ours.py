@@ -17,8 +17,8 @@ class Ours:
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
         """One request a prompt, all at once."""
-        from generation.sampling import SamplingParams
-        from generation.sequence import Request
+        from generation.engine.sequence import Request
+        from generation.sampling.rules import SamplingParams
 
         sampling = SamplingParams(do_sample=False, ignore_eos=True)
 

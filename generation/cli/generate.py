@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from generation.cli.inputs import add_model, add_text, read_text, settings
 
 if TYPE_CHECKING:
-    from generation.generate import Whole
-    from generation.schemas import GenerateBody
+    from generation.api.bodies import GenerateBody
+    from generation.api.generate import Whole
     from generation.service import Service
 
 # Options that are fields of POST /api/generate, with the type of a value; their help is that of the API.
@@ -62,7 +62,7 @@ def register(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from generation.schemas import GenerateBody, parse_json
+    from generation.api.bodies import GenerateBody, parse_json
     from generation.service import Service
 
     values = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
 
 async def _generate(service: "Service", body: "GenerateBody", *, show: bool) -> "Whole":
     """Generate; with `show`, a single sequence appears as it comes, several one after the other at the end."""
-    from generation.generate import Whole, engine_request
+    from generation.api.generate import Whole, engine_request
 
     loaded = service.loaded()
     asked = await engine_request(body, loaded, service.settings)

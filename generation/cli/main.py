@@ -5,8 +5,8 @@ import contextlib
 import os
 import sys
 
-from generation import __version__, bench
-from generation.cli import export, generate, serve, tokenize
+from generation import __version__
+from generation.cli import bench, export, generate, serve, tokenize
 from generation.config import SettingsError
 from generation.errors import ApiError, InvalidRequestError
 

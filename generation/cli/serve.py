@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace) -> int:
     import threading
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    from generation.host import LocalHost, Server, bind
+    from generation.cli.host import LocalHost, Server, bind
 
     try:
         listener = bind(options.host, options.port)

@@ -22,8 +22,8 @@ def register(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from generation.artifact import ArtifactError, read_config
-    from generation.tokenizer import Tokenizer, TokenizerError
+    from generation.model.artifact import ArtifactError, read_config
+    from generation.text.tokenizer import Tokenizer, TokenizerError
 
     folder = settings(options.model).model_dir
     try:
@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace) -> int:
     except (ArtifactError, TokenizerError) as error:
         raise InvalidRequestError(str(error)) from None
     if options.json:
-        from generation.tokenize import tokens
+        from generation.api.tokenize import tokens
 
         print(bytes(tokens(ids, tokenizer, config.context).body).decode())
         return 0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from generation.artifact import read_config, verify_files
 from generation.config import ROOT
 from generation.export.artifact import CHECKED
+from generation.model.artifact import read_config, verify_files
 
 pytestmark = pytest.mark.heavy
 

@@ -7,7 +7,7 @@ import pytest
 
 from generation.config import ROOT
 from tests.runtime.launch import KEY, MISSING, Runtime, interpreter, serve_runtime
-from tests.server import Served, serve
+from tests.support.server import Served, serve
 
 
 class Host(Protocol):

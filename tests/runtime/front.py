@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 
-from generation.host import compile_route
+from generation.cli.host import compile_route
 from tests.runtime.protos import Message, TypedData
 from tests.runtime.worker import Function, Worker, WorkerError
 

@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from generation.cli.host import bind
 from generation.config import ROOT
-from generation.host import bind
 from tests.runtime.front import Front
 from tests.runtime.worker import Worker, WorkerError
 

@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from tests.cases import CASES, Case
 from tests.runtime.conftest import Host
 from tests.runtime.launch import KEY
+from tests.support.cases import CASES, Case
 
 KEYED = {case.path.split("?")[0]: case for case in CASES if case.keyed}.values()
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.runtime.conftest import Host
 from tests.runtime.launch import KEY, Runtime, serve_runtime
-from tests.traps import WORKER_PATHS
+from tests.support.traps import WORKER_PATHS
 
 APPS = Path(__file__).parent / "apps"
 INIT_LIMIT_S = 120.0  # in which the host wants the app imported and indexed

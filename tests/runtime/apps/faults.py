@@ -6,9 +6,9 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
 
-from generation.http import EventStream, answer
-from generation.sequence import Update
-from generation.stream import Bell, Item, TokenStream
+from generation.api.http import EventStream, answer
+from generation.engine.sequence import Update
+from generation.engine.stream import Bell, Item, TokenStream
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -1,0 +1,61 @@
+"""Liveness and readiness."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from generation import __version__
+from generation.engine.sequence import Request as EngineRequest
+from generation.errors import ApiError
+from generation.service import Service
+
+WARM_UP_S = 100.0
+FIRST_TOKEN_S = 10.0
+
+
+async def health(service: Service) -> Response:
+    """Answer ``GET /api/health``: 200 while the process lives, whatever its state."""
+    config = service.model_config()
+    model: dict[str, Any] | None = None
+    if config is not None:
+        model = {
+            "name": config.name,
+            "precision": config.precision,
+            "context": config.context,
+            "vocabulary": config.vocabulary,
+            "source_revision": config.source.get("revision"),
+        }
+    content: dict[str, Any] = {
+        "health": "ok" if service.reason is None else "failed",
+        "version": __version__,
+        "revision": service.settings.git_sha or None,
+        "state": service.state,
+        "model": model,
+        "uptime_s": round(service.uptime_s, 3),
+        "load_s": None if service.load_s is None else round(service.load_s, 3),
+    }
+    if service.reason is not None:
+        content["reason"] = service.reason
+    return JSONResponse(content)
+
+
+async def warm_up(service: Service) -> None:
+    """Wait until the model is loaded and has computed a token: the first one is slower than those that follow."""
+    await asyncio.to_thread(service.wait, WARM_UP_S)
+    with contextlib.suppress(ApiError):  # a model that cannot be served is what `ready` and `health` report
+        loaded = service.loaded()
+        first = EngineRequest((loaded.tokenizer.end_of_text,), 1, timeout_s=FIRST_TOKEN_S)
+        async for _ in loaded.engine.submit(first):
+            pass
+
+
+async def ready(service: Service) -> Response:
+    """Answer ``GET /api/ready``: 200 when requests can be served.
+
+    Raises:
+        NotReadyError: they cannot be.
+    """
+    service.loaded()
+    return JSONResponse({"ready": True})

@@ -1,0 +1,158 @@
+"""OpenAPI 3.1 of the whole surface, made of the very models that validate requests."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from generation import __version__
+from generation.api import responses as answers
+from generation.api.openapi_operations import EVENTS, JSON, OPERATIONS, Operation
+
+REFS = "#/components/schemas/{model}"
+ERRORS = {
+    400: "The request is wrong; `param` names the field.",
+    401: "The function key is missing or wrong. The Functions host answers, without a body.",
+    404: "The model is not served here.",
+    429: "The queue is full; try again after `Retry-After` seconds.",
+    500: "An unexpected error; the log knows it by the request id.",
+    503: "Not ready: loading, shutting down, or no token in time. With `Retry-After` if trying again can help.",
+}
+WITH_RETRY = (429, 503)
+
+
+def document(*, keyed: bool) -> dict[str, Any]:
+    """Return the OpenAPI document.
+
+    Args:
+        keyed: whether the host asks for a function key on the routes that cost CPU.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for one in OPERATIONS:
+        path = "/" + one.path.replace("{*", "{")
+        paths.setdefault(path, {})[one.method] = _operation(one, keyed=keyed and one.keyed)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "distilgpt2-functions",
+            "version": __version__,
+            "summary": "Text generation from a GPT-2 model through Azure Functions",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/api"}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "responses": {f"Error{status}": _error(status) for status in ERRORS},
+            "headers": {
+                "RequestId": {
+                    "description": "the request's own x-request-id, or a fresh one; the log knows it",
+                    "schema": {"type": "string"},
+                },
+                "ServerTiming": {
+                    "description": "where the time of the answer went, in milliseconds",
+                    "schema": {"type": "string"},
+                },
+                "RetryAfter": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
+            },
+            "securitySchemes": {
+                "header": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
+                "query": {"type": "apiKey", "in": "query", "name": "code"},
+            },
+        },
+    }
+
+
+class _Untitled(GenerateJsonSchema):
+    """Leaves out the titles that pydantic makes of field names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def _schemas() -> dict[str, Any]:
+    """Return the JSON schemas of all models, by name."""
+    models: set[type[BaseModel]] = {answers.Failure}
+    for one in OPERATIONS:
+        models.update(model for model in (one.body, one.query, *one.answers.values()) if model is not None)
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, found = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template=REFS, schema_generator=_Untitled
+    )
+    schemas: dict[str, Any] = found["$defs"]
+    return schemas
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REFS.format(model=model.__name__)}
+
+
+def _operation(one: Operation, *, keyed: bool) -> dict[str, Any]:
+    statuses = sorted({*one.errors, 401} if keyed else one.errors)
+    result: dict[str, Any] = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "security": [{"header": []}, {"query": []}] if keyed else [],
+        "responses": ({"200": _success(one)} if one.answers else {})
+        | {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in statuses},
+    }
+    if parameters := list(_parameters(one)):
+        result["parameters"] = parameters
+    elif one.examples:
+        media: dict[str, Any] = {"schema": _ref(one.body) if one.body else {"type": "object"}}
+        media["examples"] = {name: {"value": value} for name, value in one.examples.items()}
+        result["requestBody"] = {"required": True, "content": {JSON: media}}
+    return result
+
+
+def _success(one: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for media, model in one.answers.items():
+        if media == EVENTS and model is not None:
+            description = f"Server-sent events; the data of each is a {model.__name__}, and at the end [DONE]."
+            content[media] = {"schema": {"type": "string", "description": description}, "x-event": _ref(model)}
+        else:
+            content[media] = {"schema": _ref(model) if model else {"type": "object" if media == JSON else "string"}}
+    return {"description": "Done.", "headers": _headers(), "content": content}
+
+
+def _error(status: int) -> dict[str, Any]:
+    if status == 401:  # noqa: PLR2004
+        return {"description": ERRORS[status]}
+    headers = _headers("RetryAfter") if status in WITH_RETRY else _headers()
+    return {
+        "description": ERRORS[status],
+        "headers": headers,
+        "content": {JSON: {"schema": _ref(answers.Failure)}},
+    }
+
+
+def _headers(*more: str) -> dict[str, Any]:
+    names = {"RequestId": "x-request-id", "ServerTiming": "Server-Timing", "RetryAfter": "Retry-After"}
+    return {names[one]: {"$ref": f"#/components/headers/{one}"} for one in ("RequestId", "ServerTiming", *more)}
+
+
+def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
+    """Yield the parameters in the path, then those in the query."""
+    example = next(iter(one.examples.values()), {})
+    in_path = [part.strip("{*}") for part in one.path.split("/") if part.startswith("{")]
+    for name in in_path:
+        values = {"example": example[name]} if name in example else {}
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} | values
+    if one.query is None:
+        return
+    for name, schema in one.query.model_json_schema(schema_generator=_Untitled)["properties"].items():
+        if name not in in_path:
+            description = schema.pop("description")
+            values = {"example": example[name]} if name in example else {}
+            yield {"name": name, "in": "query", "description": description, "schema": _of_query(schema)} | values
+
+
+def _of_query(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field as it is in a query: there is no null, and a list is a repeated parameter."""
+    kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+    if kinds:
+        schema.pop("default", None)
+        schema |= kinds[-1]
+    return schema

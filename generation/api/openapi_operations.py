@@ -1,0 +1,129 @@
+"""Every route and method, for the OpenAPI document: what it takes and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from generation.api import responses as answers
+from generation.api.bodies import DetokenizeBody, GenerateBody, TokenizeBody
+from generation.api.completions_body import CompletionBody
+
+JSON, EVENTS, TEXT, HTML = "application/json", "text/event-stream", "text/plain", "text/html"
+PROMPT = "Once upon a time"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One route and method.
+
+    Attributes:
+        name: name of the function in ``function_app.py``.
+        answers: what comes with status 200, by media type; for events the model of one event's data; None where there
+            is no model.
+        keyed: whether the function key is asked for.
+        body: model of the request's body.
+        examples: bodies, or values of the parameters, that tests send.
+        query: model whose other fields are query parameters.
+        errors: other statuses.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    answers: Mapping[str, type[BaseModel] | None]
+    keyed: bool = True
+    body: type[BaseModel] | None = None
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    query: type[BaseModel] | None = None
+    errors: tuple[int, ...] = (500,)
+
+
+_COSTLY = (400, 429, 500, 503)
+
+OPERATIONS = (
+    Operation("health", "get", "health", "State of the process", {JSON: answers.Health}, keyed=False),
+    Operation(
+        "ready", "get", "ready", "Whether requests can be served", {JSON: answers.Ready}, keyed=False, errors=(500, 503)
+    ),
+    Operation(
+        "generate",
+        "post",
+        "generate",
+        "Generate text",
+        {JSON: answers.Generated, EVENTS: answers.GeneratedEvent},
+        body=GenerateBody,
+        examples={
+            "sampled": {"prompt": PROMPT, "max_new_tokens": 20, "temperature": 0.8, "seed": 1},
+            "likeliest": {"prompt": PROMPT, "max_new_tokens": 20, "do_sample": False},
+            "streamed": {"prompt": PROMPT, "max_new_tokens": 20, "seed": 1, "stream": True},
+        },
+        errors=_COSTLY,
+    ),
+    Operation(
+        "generate_path",
+        "get",
+        "generate/{*prompt}",
+        "Generate text from a prompt in the path, which may hold slashes or be left out",
+        {JSON: answers.GeneratedSequences, EVENTS: answers.GeneratedEvent},
+        examples={"two": {"prompt": PROMPT, "max_new_tokens": 20, "num_return_sequences": 2}},
+        query=GenerateBody,
+        errors=_COSTLY,
+    ),
+    Operation(
+        "completions",
+        "post",
+        "v1/completions",
+        "Generate text, as OpenAI's completions API does",
+        {JSON: answers.Completion, EVENTS: answers.CompletionEvent},
+        body=CompletionBody,
+        examples={
+            "one": {"prompt": PROMPT, "max_tokens": 20, "temperature": 0.8, "seed": 1},
+            "likeliest of several": {"prompt": [PROMPT, "The cat"], "n": 1, "best_of": 3, "max_tokens": 10, "seed": 1},
+            "logprobs of a prompt": {"prompt": [[10, 20, 30]], "max_tokens": 0, "echo": True, "logprobs": 2},
+            "one of given answers": {"prompt": f"{PROMPT} there was a", "guided_choice": [" cat", " dog"]},
+            "streamed": {"prompt": PROMPT, "stream": True, "stream_options": {"include_usage": True}, "seed": 1},
+        },
+        errors=(*_COSTLY, 404),
+    ),
+    Operation(
+        "chat_completions",
+        "post",
+        "v1/chat/completions",
+        "Always refused: the model continues text and is no chat model",
+        {},
+        examples={"chat": {"messages": [{"role": "user", "content": "Hello"}]}},
+        errors=(400,),
+    ),
+    Operation(
+        "models", "get", "v1/models", "The served model, as a list", {JSON: answers.ModelList}, errors=(500, 503)
+    ),
+    Operation(
+        "models_one", "get", "v1/models/{model}", "The served model", {JSON: answers.ModelCard}, errors=(404, 500, 503)
+    ),
+    Operation(
+        "tokenize",
+        "post",
+        "tokenize",
+        "Split text into tokens",
+        {JSON: answers.Tokens},
+        body=TokenizeBody,
+        examples={"text": {"prompt": PROMPT}},
+        errors=(400, 500, 503),
+    ),
+    Operation(
+        "detokenize",
+        "post",
+        "detokenize",
+        "Join tokens to text",
+        {JSON: answers.Text},
+        body=DetokenizeBody,
+        examples={"tokens": {"tokens": [10, 20, 30]}},
+        errors=(400, 500, 503),
+    ),
+    Operation("metrics", "get", "metrics", "What was counted, in Prometheus's text format", {TEXT: None}),
+    Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),
+    Operation("playground", "get", "playground", "A page to try the server with", {HTML: None}, keyed=False),
+)

@@ -1,0 +1,58 @@
+"""From what a body asks for to what the engine takes; shared by the contracts."""
+
+import asyncio
+
+from generation.config import Settings
+from generation.errors import ContextLengthError, InvalidRequestError
+from generation.text.tokenizer import Tokenizer, TokenizerError
+
+# Encoding a text of this many characters takes a millisecond or so; longer ones must not hold up the event loop.
+LONG_TEXT = 4096
+
+
+async def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Turn text into token ids.
+
+    Raises:
+        InvalidRequestError: the text cannot be encoded.
+    """
+    try:
+        return tokenizer.encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(tokenizer.encode, text)
+    except TokenizerError as error:
+        raise InvalidRequestError(f"prompt: {error}", param="prompt") from None
+
+
+async def encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    """Turn a prompt into token ids; an empty one becomes the end-of-text token, with which every document begins.
+
+    Raises:
+        InvalidRequestError: the text cannot be encoded.
+    """
+    return tuple(await encode_text(tokenizer, text)) or (tokenizer.end_of_text,)
+
+
+def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str) -> None:
+    """Refuse what does not fit into the context window; nothing is ever cut off.
+
+    Raises:
+        ContextLengthError: with the numbers.
+    """
+    if prompt_tokens + new_tokens > context:
+        raise ContextLengthError(
+            f"the prompt has {prompt_tokens} tokens and {param} is {new_tokens}: together {prompt_tokens + new_tokens}"
+            f", more than the context window of {context} tokens",
+            param="prompt" if prompt_tokens >= context else param,
+        )
+
+
+def timeout(asked: float | None, settings: Settings) -> float:
+    """Return the seconds that a request may take.
+
+    Raises:
+        InvalidRequestError: more than the server allows was asked for.
+    """
+    if asked is not None and asked > settings.timeout_s:
+        raise InvalidRequestError(
+            f"timeout_s: at most {settings.timeout_s:g} seconds, got {asked:g}", param="timeout_s"
+        )
+    return asked or settings.timeout_s

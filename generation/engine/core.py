@@ -1,0 +1,259 @@
+"""One step for everybody: admit, prefill, decode, hand out, retire. Plain and synchronous; `Engine` gives it a thread.
+
+It knows nothing of HTTP, and the model and the tokenizer are handed in.
+"""
+
+import logging
+import time
+
+from generation.engine.interface import Chunk, LanguageModel, Logits
+from generation.engine.pace import Pace
+from generation.engine.prefix import PrefixCache, chunk_keys
+from generation.engine.scheduler import Group, Limits, Scheduler
+from generation.engine.sequence import LENGTH, TIMEOUT, PromptScores, Sequence, Token, score
+from generation.engine.speculation import Drafter, Speculation
+from generation.engine.stream import Bell
+from generation.errors import ApiError, DeadlineError, GenerationFailedError
+from generation.observe.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Carries requests from the scheduler's queue through the model to their mailboxes."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        limits: Limits,
+        prefix: PrefixCache | None = None,
+        speculation: Speculation | None = None,
+        *,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.scheduler = Scheduler(limits)
+        self.pace = Pace()
+        self.bell = Bell()
+        self.telemetry = telemetry or Telemetry()
+        self._model = model
+        self._cache = model.cache
+        self._prefix = prefix
+        self._speculation = speculation
+        self._chunk = limits.chunk
+
+    def sweep_and_admit(self) -> None:
+        """Take out what nobody waits for or what is past its deadline, then let in what fits.
+
+        The only part of a step that touches the queue, which other threads add to.
+        """
+        now = time.monotonic()
+        for group in self.scheduler.groups():
+            if group.mailbox.cancelled:
+                self.abandon(group, None)
+            elif now >= group.deadline:
+                self._expire(group)
+        self.scheduler.admit()
+        self.bell.ring()
+
+    def step(self) -> None:
+        """Prefill a chunk's worth and decode a token for everyone. An error ends only the requests it concerns."""
+        groups = list(self.scheduler.chunks())
+        if groups:
+            for group in groups:
+                if group.prefilled == 0:
+                    self._reuse_prefix(group)
+                    self.telemetry.admitted(group)
+            self._prefill(groups)
+            self.bell.ring()
+        if self.scheduler.running:
+            self._decode()
+            self.bell.ring()
+
+    def abandon(self, group: Group, error: ApiError | None) -> None:
+        """End a request wherever it is, without another word but the error."""
+        if group in self.scheduler.waiting:
+            self.scheduler.drop(group)
+        else:
+            if group in self.scheduler.prefilling:
+                self._leave_staging(group)
+            self._retire(group, [sequence for sequence in group.sequences if not sequence.retired])
+        group.close(error)
+
+    def _expire(self, group: Group) -> None:
+        """End a request at its deadline with what it has, or with an error if it has nothing."""
+        if not any(sequence.generated for sequence in group.sequences):
+            message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
+            self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
+            return
+        for sequence in group.sequences:
+            if sequence.finish_reason is None:
+                group.mailbox.post(sequence.finish(TIMEOUT))
+        self.abandon(group, None)
+
+    def _prefill(self, groups: list[Group]) -> None:
+        """Compute the next chunk of each prompt, all in one run of the model, which reads its weights but once."""
+        chunks = [self._next_chunk(group) for group in groups]
+        began = time.perf_counter()
+        try:
+            logits = self._model.prefill(chunks)
+        except Exception:
+            if len(groups) > 1:  # one of them is to blame, and the others are not to suffer
+                for group in groups:
+                    self._prefill([group])
+                return
+            log.exception("prefill failed")
+            self.abandon(groups[0], GenerationFailedError("computing the prompt failed"))
+            return
+        seconds = time.perf_counter() - began
+        self.pace.saw_prefill(seconds, sum(len(chunk.ids) for chunk in chunks))
+        self.telemetry.prefilled(seconds)
+        first = 0
+        for group, chunk in zip(groups, chunks, strict=True):
+            rows = logits[first : first + len(chunk.ids) - chunk.wanted]
+            first += len(rows)
+            try:
+                self._prefilled(group, chunk, rows)
+            except ApiError as error:  # the request's own fault, such as a guide that has grown too large
+                self.abandon(group, error)
+            except Exception:
+                log.exception("beginning a sequence failed")
+                self.abandon(group, GenerationFailedError("choosing a token failed"))
+
+    def _next_chunk(self, group: Group) -> Chunk:
+        request, start = group.request, group.prefilled
+        ids = request.prompt[start : start + self._chunk]
+        last = start + len(ids) == len(request.prompt)
+        wanted = 0 if request.score_prompt else len(ids) - 1 if last else len(ids)
+        return Chunk(group.staging, ids, start, wanted)
+
+    def _prefilled(self, group: Group, chunk: Chunk, logits: Logits) -> None:
+        request = group.request
+        group.prefilled += len(chunk.ids)
+        if request.score_prompt:
+            following = request.prompt[chunk.start + 1 : chunk.start + 1 + len(chunk.ids)]
+            for token, row in zip(following, logits, strict=False):
+                group.prompt_scores.append(Token(token, 0, *score(row, token, request.logprobs or 0)))
+        if group.prefilled == len(request.prompt):
+            self._keep_prefix(group)
+            self._begin(group, logits[-1])
+
+    def _reuse_prefix(self, group: Group) -> None:
+        if self._prefix is None or group.request.score_prompt:
+            return
+        for block in self._prefix.match(list(chunk_keys(group.request.prompt, self._chunk))):
+            self._cache.write(group.staging, group.prefilled, block)
+            group.prefilled += self._chunk
+
+    def _keep_prefix(self, group: Group) -> None:
+        if self._prefix is None:
+            return
+        for number, key in enumerate(chunk_keys(group.request.prompt, self._chunk)):
+            if key not in self._prefix:
+                start = number * self._chunk
+                self._prefix.add(key, self._cache.read(group.staging, start, start + self._chunk))
+
+    def _begin(self, group: Group, logits: Logits) -> None:
+        """Choose the first token of every sequence; those that go on join the batch, each with a copy of the cache."""
+        request = group.request
+        if request.score_prompt:
+            group.mailbox.post(PromptScores(request.number, (Token(request.prompt[0], 0), *group.prompt_scores)))
+        for sequence in group.sequences:
+            update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
+            if update is not None:
+                group.mailbox.post(update)
+        self.telemetry.began(group)
+        source = group.staging
+        for sequence in group.sequences:
+            if sequence.finish_reason is None:
+                row = self.scheduler.join(group, sequence)
+                self._cache.copy(source, row, sequence.length)
+                source = row  # the same tokens, and the copy is cheaper from there
+                if self._speculation is not None:
+                    sequence.drafter = Drafter(request.prompt)
+                    sequence.drafter.push(sequence.last_token)
+        self._leave_staging(group)
+        self._retire(group, [sequence for sequence in group.sequences if sequence.finish_reason])
+
+    def _guesses(self, running: list[Sequence]) -> list[list[int]]:
+        """Return the tokens that may follow the newest one of every sequence: none, where nothing is guessed."""
+        drafters = [sequence.drafter for sequence in running if sequence.drafter is not None]
+        if self._speculation is None or len(drafters) < len(running):
+            return [[] for _ in running]
+        return self._speculation.plan(drafters, [s.request.max_tokens - s.generated - 1 for s in running])
+
+    def _decode(self) -> None:
+        running = list(self.scheduler.running)
+        owners = [self.scheduler.owner[sequence] for sequence in running]
+        guesses = self._guesses(running)
+        tokens = [[sequence.last_token, *guess] for sequence, guess in zip(running, guesses, strict=True)]
+        began = time.perf_counter()
+        try:
+            logits = self._model.decode(tokens, [s.length for s in running])
+        except Exception:
+            log.exception("a decode step failed")
+            for group in dict.fromkeys(owners):
+                self.abandon(group, GenerationFailedError("a decode step failed"))
+            return
+        seconds = time.perf_counter() - began
+        self.pace.saw_step(seconds)
+        if self._speculation is not None:
+            self._speculation.saw(len(logits), seconds)
+        self._hand_out(running, owners, guesses, logits)
+        self.telemetry.stepped(running, len(logits), seconds)
+        for sequence, group in zip(reversed(running), reversed(owners), strict=True):
+            if sequence.finish_reason and not sequence.retired:
+                self._retire(group, [sequence])
+
+    def _hand_out(self, running: list[Sequence], owners: list[Group], guesses: list[list[int]], logits: Logits) -> None:
+        """Choose the next tokens of every running sequence, and report what is certain."""
+        failed: dict[Group, ApiError] = {}
+        first = 0
+        for sequence, group, guess in zip(running, owners, guesses, strict=True):
+            rows = logits[first : first + 1 + len(guess)]
+            first += len(rows)
+            try:
+                _choose(sequence, group, guess, rows)
+            except ApiError as error:
+                failed[group] = error
+            except Exception:
+                log.exception("choosing a token failed")
+                failed[group] = GenerationFailedError("choosing a token failed")
+        for group, reason in failed.items():
+            self.abandon(group, reason)
+
+    def _leave_staging(self, group: Group) -> None:
+        self._cache.release(group.staging)
+        self.scheduler.leave_staging(group)
+
+    def _retire(self, group: Group, sequences: list[Sequence]) -> None:
+        """Take sequences out of the batch, the last row first, so that a gap is filled by a row that stays."""
+        rows = {sequence: row for row, sequence in enumerate(self.scheduler.running)}
+        lost: list[Group] = []
+        for sequence in sorted(sequences, key=lambda one: rows.get(one, -1), reverse=True):
+            sequence.retired = True
+            move = self.scheduler.retire(group, sequence)
+            if move is not None:
+                try:
+                    self._cache.copy(*move)
+                except Exception:
+                    log.exception("moving a row failed")
+                    lost.append(self.scheduler.owner[self.scheduler.running[move.target]])
+            if sequence in rows:
+                self._cache.release(len(self.scheduler.running))
+        for owner in dict.fromkeys(lost):
+            self.abandon(owner, GenerationFailedError("moving a sequence failed"))
+        if all(sequence.finish_reason for sequence in group.sequences):
+            group.close()
+
+
+def _choose(sequence: Sequence, group: Group, guess: list[int], rows: Logits) -> None:
+    """Choose a token from each row for as long as the guess holds: a row is right only if those before it were."""
+    for place, row in enumerate(rows):
+        sequence.length += 1
+        update = sequence.take(row)
+        if update is not None:
+            group.mailbox.post(update)
+        if sequence.drafter is not None:
+            sequence.drafter.push(sequence.last_token)
+        if sequence.finish_reason is not None or guess[place : place + 1] != [sequence.last_token]:
+            return

@@ -1,0 +1,141 @@
+"""The engine: the one thread that runs steps, and the face that it shows to every other thread."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence as SequenceOf
+
+from generation.engine.core import Runner
+from generation.engine.interface import LanguageModel
+from generation.engine.prefix import PrefixCache
+from generation.engine.scheduler import Group, Limits
+from generation.engine.sequence import Request, Sequence, TextCodec
+from generation.engine.speculation import Speculation
+from generation.engine.stream import Mailbox, TokenStream
+from generation.errors import ApiError, NotReadyError
+from generation.observe.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+_FAILED = "the engine has failed; this instance must be restarted"
+
+
+class Engine:
+    """Runs requests on a model, all in one batch. Every public method may be called from any thread."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        codec: TextCodec,
+        limits: Limits,
+        prefix: PrefixCache | None = None,
+        speculation: Speculation | None = None,
+        *,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self._runner = Runner(model, limits, prefix, speculation, telemetry=telemetry)
+        self._scheduler = self._runner.scheduler
+        self.telemetry = self._runner.telemetry
+        self._codec = codec
+        self._condition = threading.Condition()
+        self._stop_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Start the engine's thread."""
+        self._thread.start()
+
+    def submit(self, *requests: Request) -> TokenStream:
+        """Queue requests, all of them or none; to be called on an event loop, where the stream is then read.
+
+        Raises:
+            NotReadyError: the engine is stopping or has failed.
+            TooLargeError: a request would not fit into an idle server.
+            OverloadedError: the queue is full.
+        """
+        stream = TokenStream(self._notify, self._runner.bell, len(requests))
+        try:
+            self._enqueue(requests, stream.mailbox)
+        except ApiError as error:
+            self.telemetry.rejected(error)
+            raise
+        return stream
+
+    def _enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
+        self._scheduler.check(requests)
+        groups = []
+        for request in requests:
+            sequences = [Sequence(request, number, self._codec) for number in range(request.choices)]
+            timeline = self.telemetry.submitted(len(request.prompt))
+            deadline = timeline.submitted + request.timeout_s
+            group = Group(request, sequences, mailbox, deadline, timeline=timeline, on_close=self.telemetry.closed)
+            groups.append(group)
+        with self._condition:
+            if self.failure is not None:
+                raise NotReadyError(_FAILED)
+            if self._stop_at is not None:
+                raise NotReadyError("this instance is shutting down; try again", retry_after_s=1)
+            self._scheduler.add(groups, self._runner.pace.backlog_s(*self._scheduler.backlog()))
+            self._condition.notify()
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        """Take no more requests, let the accepted ones run for `grace_s` seconds at most, and end the thread."""
+        with self._condition:
+            self._stop_at = time.monotonic() + grace_s
+            self._condition.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def running(self) -> int:
+        """Sequences in the batch."""
+        return len(self._scheduler.running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._scheduler.waiting)
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens of the cache that the admitted requests may come to need."""
+        return self._scheduler.reserved_tokens
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens that the cache may hold."""
+        return self._scheduler.limits.tokens
+
+    def _notify(self) -> None:
+        with self._condition:
+            self._condition.notify()
+
+    def _run(self) -> None:
+        try:
+            while self._begin_step():
+                self._runner.step()
+        except BaseException as error:
+            log.exception("the engine has failed")
+            with self._condition:
+                self.failure = error
+                self._end_all(NotReadyError(_FAILED))
+
+    def _begin_step(self) -> bool:
+        """Wait until there is work and take up what is new; False when it is time to end."""
+        with self._condition:
+            self._runner.sweep_and_admit()
+            while not self._scheduler.busy:
+                if self._stop_at is not None:
+                    return False
+                self._condition.wait()
+                self._runner.sweep_and_admit()
+            if self._stop_at is not None and time.monotonic() >= self._stop_at:
+                self._end_all(NotReadyError("this instance was shut down; try again", retry_after_s=1))
+                return False
+            return True
+
+    def _end_all(self, error: ApiError) -> None:
+        for group in self._scheduler.groups():
+            group.close(error)
+        self._runner.bell.ring()

@@ -1,0 +1,172 @@
+"""The OpenAPI document: complete, valid, and true."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httpx
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from generation.api.bodies import GenerateBody, parse_json
+from generation.api.completions_body import CompletionBody
+from generation.api.openapi_document import document
+from generation.api.openapi_operations import EVENTS, HTML, JSON, OPERATIONS, TEXT, Operation
+
+DOCUMENT = document(keyed=True)
+EXAMPLES = [(one, name) for one in OPERATIONS for name in one.examples if one.body]
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Any]:
+    import function_app
+
+    yield function_app.app
+    function_app.service.wait()
+    function_app.service.stop()
+
+
+def _check(schema: dict[str, Any], value: object) -> None:
+    OAS31Validator(schema | {"components": DOCUMENT["components"]}).validate(value)
+
+
+def _answer_schema(one: Operation, media: str) -> dict[str, Any]:
+    content = DOCUMENT["paths"]["/" + one.path.replace("{*", "{")][one.method]["responses"]["200"]["content"][media]
+    return cast("dict[str, Any]", content["x-event"] if media == EVENTS else content["schema"])
+
+
+def _check_answer(one: Operation, response: httpx.Response) -> None:
+    assert response.status_code == 200, response.text
+    media = response.headers["content-type"].split(";")[0]
+    if media == JSON:
+        _check(_answer_schema(one, media), response.json())
+        return
+    if media in (TEXT, HTML):
+        return
+    *events, done, _ = response.text.split("\n\n")
+    assert done == "data: [DONE]"
+    for event in events:
+        _check(_answer_schema(one, media), json.loads(event.removeprefix("data: ")))
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_it_is_a_valid_openapi_document(keyed: bool) -> None:
+    assert list(OpenAPIV31SpecValidator(cast("Any", document(keyed=keyed))).iter_errors()) == []
+
+
+def test_it_is_served_without_a_key(client: httpx.Client) -> None:
+    response = client.get("/openapi.json")
+    assert response.headers["content-type"] == JSON
+    assert response.json() == json.loads(json.dumps(DOCUMENT))
+
+
+def test_it_has_every_function_and_no_other(app: Any) -> None:
+    app.functions_bindings = None  # an app lists its functions only once, unless it forgets that it has
+    found = {}
+    for function in app.get_functions():
+        trigger = function.get_trigger()
+        if trigger.get_binding_name() != "httpTrigger":
+            continue
+        keyed = str(trigger.auth_level) != "ANONYMOUS"
+        found[function.get_function_name()] = (trigger.route, [str(method) for method in trigger.methods], keyed)
+    assert found == {one.name: (one.path, [one.method.upper()], one.keyed) for one in OPERATIONS}
+
+
+def test_the_key_is_asked_for_where_the_host_asks() -> None:
+    for one in OPERATIONS:
+        described = DOCUMENT["paths"]["/" + one.path.replace("{*", "{")][one.method]
+        assert bool(described["security"]) == one.keyed == ("401" in described["responses"])
+    for path in document(keyed=False)["paths"].values():
+        assert all(not described["security"] and "401" not in described["responses"] for described in path.values())
+
+
+@pytest.mark.parametrize(("one", "name"), EXAMPLES, ids=[f"{one.name} {name}" for one, name in EXAMPLES])
+def test_an_example_gets_the_answer_that_is_described(client: httpx.Client, one: Operation, name: str) -> None:
+    assert one.body is not None
+    _check({"$ref": f"#/components/schemas/{one.body.__name__}"}, one.examples[name])
+    _check_answer(one, client.post(f"/{one.path}", json=one.examples[name]))
+
+
+def test_the_example_in_the_path_gets_the_answer_that_is_described(client: httpx.Client) -> None:
+    (one,) = (one for one in OPERATIONS if one.query)
+    for values in one.examples.values():
+        query = {name: value for name, value in values.items() if name != "prompt"}
+        _check_answer(one, client.get(f"/generate/{values['prompt']}", params=query))
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in OPERATIONS if one.method == "get" and not one.query], ids=lambda one: one.name
+)
+def test_what_is_got_is_as_described(client: httpx.Client, one: Operation) -> None:
+    name = client.get("/v1/models").json()["data"][0]["id"]
+    _check_answer(one, client.get("/" + one.path.replace("{model}", name)))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("v1/completions", {"prompt": 1}, 400),
+        ("v1/completions", {"model": "x"}, 404),
+        ("v1/completions", {"timeout_s": 1e-9}, 503),
+        ("v1/chat/completions", {"messages": []}, 400),
+        ("generate", {}, 400),
+        ("tokenize", {}, 400),
+        ("detokenize", {}, 400),
+    ],
+)
+def test_an_error_is_as_described(client: httpx.Client, path: str, body: dict[str, Any], status: int) -> None:
+    response = client.post(f"/{path}", json=body)
+    assert response.status_code == status
+    assert str(status) in DOCUMENT["paths"][f"/{path}"]["post"]["responses"]
+    _check({"$ref": "#/components/schemas/Failure"}, response.json())
+    described = DOCUMENT["components"]["responses"][f"Error{status}"]["headers"]
+    assert response.headers.keys() >= {name.lower() for name in described}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"prompt": ["a", "b"]},
+        {"prompt": [[1, 2], [3]]},
+        {"prompt": []},
+        {"prompt": [[]]},
+        {"prompt": [-1]},
+        {"prompt": {"a": 1}},
+        {"prompt": ["a", 1]},
+        {"stop": ["a", "b"]},
+        {"stop": ["a"] * 5},
+        {"stop": ""},
+        {"n": None, "top_p": None, "stop": None, "min_p": None},
+        {"n": 0},
+        {"logprobs": 6},
+        {"guided_choice": []},
+        {"logit_bias": {"1": 200}},
+        {"stream_options": {"include_usage": True}},
+        {"stream_options": {"other": True}},
+        {"tempreture": 1},
+    ],
+    ids=str,
+)
+def test_it_says_of_a_body_what_the_server_says(body: dict[str, Any]) -> None:
+    """Negative token ids are the one exception: the server refuses them later, when it knows the vocabulary."""
+    try:
+        parse_json(CompletionBody, json.dumps(body).encode())
+        accepted = body != {"prompt": [-1]}
+    except Exception:  # noqa: BLE001
+        accepted = False
+    schema = DOCUMENT["components"]["schemas"]["CompletionBody"] | {"components": DOCUMENT["components"]}
+    assert OAS31Validator(schema).is_valid(body) == accepted
+
+
+def test_every_field_has_a_description() -> None:
+    for name in ("CompletionBody", "GenerateBody", "TokenizeBody", "DetokenizeBody", "StreamOptions"):
+        for field, schema in DOCUMENT["components"]["schemas"][name]["properties"].items():
+            assert schema.get("description"), f"{name}.{field}"
+
+
+def test_every_field_of_the_body_can_be_a_query_parameter() -> None:
+    described = DOCUMENT["paths"]["/generate/{prompt}"]["get"]["parameters"]
+    assert {one["name"] for one in described} == GenerateBody.model_fields.keys()
+    assert [one["name"] for one in described if one["in"] == "path"] == ["prompt"]

@@ -1,0 +1,66 @@
+"""The worker's own HTTP server keeps idle connections longer than the host does, or the app refuses to start."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from azurefunctions.extensions.http.fastapi import web as extension
+
+from generation.api.worker import KEEP_ALIVE_S, WorkerServerError, adapt_worker_server
+
+HOST_KEEPS_S = 60  # idle connections to the worker
+
+
+@pytest.fixture(autouse=True)
+def genuine_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what other tests have adapted; adapt it again after the test."""
+    config = vars(uvicorn.Config)["__init__"]
+    if isinstance(config, functools.partialmethod):
+        config = config.func
+    monkeypatch.setattr(uvicorn.Config, "__init__", config)
+
+
+def _made_by(serve: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extension.WebServer, "serve", serve)
+
+
+def test_a_server_waits_longer_than_the_host() -> None:
+    adapt_worker_server()
+    assert uvicorn.Config(lambda _: None, log_config=None).timeout_keep_alive == KEEP_ALIVE_S > HOST_KEEPS_S
+
+
+def test_adapting_twice_is_adapting_once() -> None:
+    adapt_worker_server()
+    adapt_worker_server()
+    assert uvicorn.Config(lambda _: None, log_config=None).timeout_keep_alive == KEEP_ALIVE_S
+
+
+def test_what_a_server_says_itself_is_kept() -> None:
+    adapt_worker_server()
+    assert uvicorn.Config(lambda _: None, log_config=None, timeout_keep_alive=7).timeout_keep_alive == 7
+
+
+def test_the_probe_leaves_the_server_class_as_it_was() -> None:
+    before = uvicorn.Server
+    adapt_worker_server()
+    assert uvicorn.Server is before
+
+
+def test_an_extension_that_chooses_a_time_of_its_own_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve(self: Any) -> None:
+        await uvicorn.Server(uvicorn.Config(self.web_app, timeout_keep_alive=5)).serve()
+
+    _made_by(serve, monkeypatch)
+    with pytest.raises(WorkerServerError, match="idle connections for 5 s instead of 120 s"):
+        adapt_worker_server()
+
+
+def test_an_extension_with_another_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve(self: Any) -> None:
+        """Serve with something else."""
+
+    _made_by(serve, monkeypatch)
+    with pytest.raises(WorkerServerError, match="for None s"):
+        adapt_worker_server()

@@ -1,0 +1,152 @@
+"""The load tool, on the bundled model and on a server that misbehaves."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from generation.cli.bench_report import Outcome, Progress, quantile, summarize
+from generation.cli.main import main
+from tests.support.server import Served
+
+
+def _bench(served: Served, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["bench", "--url", served.url, "--json", "--max-new-tokens", "5", *arguments]) == 0
+    summary: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return summary
+
+
+def test_a_closed_loop_sends_what_it_was_told_to(
+    served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    summary = _bench(served, capsys, "--clients", "3", "--requests", "7", "--output", str(tmp_path / "out.json"))
+    assert summary["requests"] == {"ended": 7, "succeeded": 7, "errors": {}}
+    assert summary["tokens"] == 35
+    assert summary["time_to_first_token_ms"]["p50"] > 0
+    assert (summary["load"]["loop"], summary["load"]["clients"]) == ("closed", 3)
+    assert json.loads((tmp_path / "out.json").read_text()) == summary
+
+
+def test_an_open_loop_sends_at_its_rate(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = _bench(served, capsys, "--rate", "200", "--requests", "6")
+    assert summary["requests"]["succeeded"] == 6
+    assert (summary["load"]["loop"], summary["load"]["rate"]) == ("open", 200)
+
+
+def test_time_ends_it_too(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = _bench(served, capsys, "--clients", "1", "--requests", "1000000", "--duration", "0.2")
+    assert 1 <= summary["requests"]["ended"] < 1000000
+
+
+def test_the_table_is_for_people(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--url", served.url, "--requests", "2", "--max-new-tokens", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 requests" in out
+    assert "| time to first token |" in out
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """Healthy, and otherwise not: the seed says how."""
+
+    answers: ClassVar = {
+        1: (429, b'{"error": {"code": "overloaded"}}'),
+        2: (200, b'data: {"choices": []}\n\n'),
+        3: (200, b'data: {"error": {"code": "not_ready"}}\n\ndata: [DONE]\n\n'),
+        4: (502, b"<html>"),
+    }  # fmt: skip
+    keys: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self._answer(200, b'{"model": {"name": "odd", "precision": "int8"}}')
+
+    def do_POST(self) -> None:
+        self.keys.append(self.headers["x-functions-key"])
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._answer(*self.answers[body["seed"]])
+
+    def _answer(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def odd() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Odd) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/api"
+        server.shutdown()
+        thread.join()
+
+
+def test_errors_are_counted_by_kind_and_nothing_but_errors_is_a_failure(
+    odd: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_KEY", "k1")
+    assert main(["bench", "--url", odd, "--requests", "4", "--json"]) == 1
+    errors = json.loads(capsys.readouterr().out)["requests"]["errors"]
+    assert errors == {"HTTP 429 overloaded": 1, "stream broke off": 1, "stream not_ready": 1, "HTTP 502": 1}
+    assert set(_Odd.keys) == {"k1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--url", "ftp://x"], 2, "is no http:// or https:// address"),
+        (["--url", "http://127.0.0.1:1/api"], 1, "does not answer as this app does"),
+    ],
+)
+def test_a_wrong_address_is_a_clear_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, message: str
+) -> None:
+    assert main(["bench", *arguments]) == status
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--clients", "--rate", "--requests", "--duration"])
+def test_bounds_are_above_zero(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", option, "0"])
+    assert "is not above 0" in capsys.readouterr().err
+
+
+def test_the_summary_counts_from_when_a_request_was_due() -> None:
+    outcomes = [
+        Outcome(10.0, events=[11.0, 11.1, 11.3], tokens=4, ended=11.5),
+        Outcome(10.0, ended=10.5, error="timeout"),
+    ]
+    summary = summarize(outcomes, begun=9.5)
+    assert summary["seconds"] == 2.0
+    assert summary["tokens_per_s"] == 2.0
+    assert summary["time_to_first_token_ms"] == {"p50": 1000.0, "p90": 1000.0, "p99": 1000.0, "max": 1000.0}
+    assert summary["between_events_ms"]["max"] == 200.0
+    assert summary["per_token_ms"]["p50"] == 100.0
+    assert summary["whole_request_ms"]["p50"] == 1500.0
+    assert summary["requests"]["errors"] == {"timeout": 1}
+
+
+def test_quantiles_are_values_that_were_seen() -> None:
+    values = [float(value) for value in range(1, 101)]
+    assert [quantile(values, percent) for percent in (50, 99, 100)] == [50.0, 99.0, 100.0]
+    assert quantile([], 50) is None
+
+
+def test_progress_is_shown_to_who_watches() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for out, expected in ((io.StringIO(), ""), (Terminal(), "\r[############------------] 1/2 requests")):
+        progress = Progress(out, requests=2, duration_s=100.0)
+        progress.show([Outcome(0.0)], 3.0)
+        assert out.getvalue().startswith(expected)
+        assert bool(out.getvalue()) == bool(expected)

@@ -1,0 +1,193 @@
+"""The engine's thread and its face to event loops, on a model of a few lines."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from generation.engine.engine import Engine
+from generation.engine.scheduler import Limits
+from generation.engine.sequence import Update
+from generation.engine.stream import TokenStream
+from generation.errors import NotReadyError, OverloadedError, TooLargeError
+from tests.support.fakes import ByteCodec, FakeModel, request, texts
+
+ENDLESS = request("go", 3000, ignore_eos=True)
+
+
+class GatedModel(FakeModel):
+    """Waits before every decode step until it is let through, so that a test decides when steps happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Semaphore(0)
+        self.stepped = threading.Event()
+
+    def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> NDArray[np.float32]:
+        self.stepped.set()
+        self.gate.acquire()
+        return super().decode(ids, lengths)
+
+
+def _engine(model: FakeModel, **limits: int) -> Engine:
+    engine = Engine(model, ByteCodec(), Limits(**({"rows": 4, "staging": 2, "tokens": 20000, "chunk": 8} | limits)))
+    engine.start()
+    return engine
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    engine = _engine(FakeModel())
+    yield engine
+    await asyncio.to_thread(engine.stop)
+
+
+async def _first(stream: TokenStream) -> Update:
+    item = await anext(stream)
+    assert isinstance(item, Update)
+    return item
+
+
+async def test_many_at_once_get_what_each_gets_alone(engine: Engine) -> None:
+    requests = [request(f"prompt {i}", 20, seed=i, choices=1 + i % 3) for i in range(12)]
+
+    async def answer(i: int) -> list[str]:
+        return texts([item async for item in engine.submit(requests[i])], requests[i].choices)
+
+    alone = [await answer(i) for i in range(12)]
+    together = await asyncio.gather(*(answer(i) for i in range(12)))
+    assert together == alone
+
+
+async def test_requests_submitted_together_share_a_stream(engine: Engine) -> None:
+    pair = [
+        request("a", 5, number=0, choices=2, ignore_eos=True),
+        request("b", 5, number=1, choices=2, ignore_eos=True),
+    ]
+    items = [item async for item in engine.submit(*pair)]
+    assert {item.index for item in items if isinstance(item, Update)} == {0, 1, 2, 3}
+    alone = [item async for item in engine.submit(request("b", 5, choices=2, ignore_eos=True))]
+    assert texts(items, 4)[2:] == texts(alone, 2)
+
+
+async def test_a_cancelled_stream_ends_and_frees_its_place(engine: Engine) -> None:
+    stream = engine.submit(ENDLESS)
+    await _first(stream)
+    stream.cancel()
+    async for _ in stream:
+        pass
+    assert (engine.running, engine.waiting) == (0, 0)
+
+
+async def test_a_forgotten_stream_cancels_itself() -> None:
+    model = GatedModel()
+    engine = _engine(model)
+    stream = engine.submit(ENDLESS)
+    mailbox = stream.mailbox
+    await asyncio.to_thread(model.stepped.wait)
+    del stream
+    gc.collect()
+    assert mailbox.cancelled
+    model.gate.release(2)
+    await asyncio.to_thread(engine.stop, 10)
+    assert mailbox.closed
+
+
+async def test_a_hundred_abandoned_streams_leave_nothing_behind(engine: Engine) -> None:
+    for _ in range(25):
+        streams = [engine.submit(ENDLESS) for _ in range(4)]
+        for stream in streams:
+            await _first(stream)
+        for stream in streams:
+            stream.cancel()
+    items = [item async for item in engine.submit(request("after", 3, ignore_eos=True))]
+    assert len(items) == 3
+    assert (engine.running, engine.waiting) == (0, 0)
+
+
+async def test_a_full_queue_refuses_and_takes_again_later() -> None:
+    model = GatedModel()
+    engine = _engine(model, rows=1, waiting=1)
+    running = engine.submit(ENDLESS)
+    await asyncio.to_thread(model.stepped.wait)
+    queued = engine.submit(request("b", 1))
+    with pytest.raises(OverloadedError) as caught:
+        engine.submit(request("c", 1))
+    assert int(caught.value.headers()["Retry-After"]) >= 1
+    running.cancel()
+    model.gate.release(1000)
+    assert [item async for item in queued]
+    assert [item async for item in engine.submit(request("c", 1))]
+    await asyncio.to_thread(engine.stop)
+
+
+async def test_the_time_to_wait_grows_with_the_backlog() -> None:
+    waits = []
+    for queued in (10, 3000):
+        model = GatedModel()
+        engine = _engine(model, rows=1, waiting=1)
+        streams = [engine.submit(request("a", 10, ignore_eos=True))]
+        await asyncio.to_thread(model.stepped.wait)
+        streams.append(engine.submit(request("b", queued, ignore_eos=True)))
+        with pytest.raises(OverloadedError) as caught:
+            engine.submit(request("c", 1))
+        waits.append(int(caught.value.headers()["Retry-After"]))
+        for stream in streams:
+            stream.cancel()
+        model.gate.release(1000)
+        await asyncio.to_thread(engine.stop)
+    assert waits[0] * 10 < waits[1]
+
+
+async def test_what_never_fits_is_refused(engine: Engine) -> None:
+    with pytest.raises(TooLargeError):
+        engine.submit(request("a", 30000))
+
+
+async def test_stopping_lets_running_work_finish_within_the_grace_period() -> None:
+    engine = _engine(FakeModel())
+    stream = engine.submit(request("a", 40, ignore_eos=True))
+    await _first(stream)
+    await asyncio.to_thread(engine.stop, 60)
+    items = [item async for item in stream]
+    assert isinstance(items[-1], Update)
+    assert items[-1].finish_reason == "length"
+    with pytest.raises(NotReadyError):
+        engine.submit(request("b", 1))
+
+
+async def test_after_the_grace_period_work_ends_in_an_error() -> None:
+    model = GatedModel()
+    engine = _engine(model)
+    stream = engine.submit(ENDLESS)
+    await asyncio.to_thread(model.stepped.wait)
+    stopping = threading.Thread(target=engine.stop, args=(0,))
+    stopping.start()
+    model.gate.release(3000)
+    with pytest.raises(NotReadyError) as caught:
+        async for _ in stream:
+            pass
+    assert caught.value.retry_after_s is not None
+    await asyncio.to_thread(stopping.join)
+
+
+async def test_a_dead_thread_ends_every_request_and_refuses_new_ones(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = engine.submit(ENDLESS)
+    await _first(stream)
+
+    def explode() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(engine._runner, "step", explode)
+    with pytest.raises(NotReadyError):
+        async for _ in stream:
+            pass
+    assert isinstance(engine.failure, MemoryError)
+    with pytest.raises(NotReadyError):
+        engine.submit(request("b", 1))

@@ -1,0 +1,100 @@
+from typing import Any
+
+import numpy as np
+
+from generation.engine.sequence import Sequence, Token, Update, score
+from tests.support.fakes import END, ByteCodec, request
+
+
+def _feed(sequence: Sequence, data: bytes) -> list[Update]:
+    updates = [sequence.accept(byte, None, {}) for byte in data]
+    return [update for update in updates if update is not None]
+
+
+def _sequence(max_tokens: int = 100, **options: Any) -> Sequence:
+    return Sequence(request("x", max_tokens, **options), 0, ByteCodec())
+
+
+def test_text_is_reported_as_it_comes() -> None:
+    updates = _feed(_sequence(), b"abc")
+    assert [update.text for update in updates] == ["a", "b", "c"]
+    assert all(update.finish_reason is None for update in updates)
+
+
+def test_an_unfinished_character_waits_for_its_end() -> None:
+    updates = _feed(_sequence(), "aé".encode())
+    assert [update.text for update in updates] == ["a", "é"]
+    assert [token.id for token in updates[1].tokens] == [0xC3, 0xA9]
+    assert [token.offset for token in updates[1].tokens] == [1, 1]
+
+
+def test_an_unfinished_character_at_the_end_becomes_a_replacement() -> None:
+    updates = _feed(_sequence(max_tokens=2), "aé".encode()[:2])
+    assert (updates[-1].text, updates[-1].finish_reason, len(updates[-1].tokens)) == ("\ufffd", "length", 1)
+
+
+def test_end_of_text_stops_and_is_a_token_without_text() -> None:
+    sequence = _sequence()
+    _feed(sequence, b"ab")
+    update = sequence.accept(END, None, {})
+    assert update is not None
+    assert (update.text, update.tokens) == ("", (Token(END, 2),))
+    assert (update.finish_reason, update.generated) == ("stop", 3)
+
+
+def test_end_of_text_can_be_ignored() -> None:
+    sequence = _sequence(ignore_eos=True)
+    assert sequence.accept(END, None, {}) is None
+    assert sequence.finish_reason is None
+    updates = _feed(sequence, b"a")
+    assert [token.id for token in updates[0].tokens] == [END, ord("a")]
+
+
+def test_what_may_become_a_stop_string_is_held_back_with_its_tokens() -> None:
+    sequence = _sequence(stop=("cde",))
+    updates = _feed(sequence, b"abcdx")
+    assert [update.text for update in updates] == ["a", "b", "cdx"]
+    assert [len(update.tokens) for update in updates] == [1, 1, 3]
+
+
+def test_a_stop_string_ends_it_and_its_tokens_are_left_out() -> None:
+    sequence = _sequence(stop=("cde",))
+    updates = _feed(sequence, b"abcde")
+    assert "".join(update.text for update in updates) == "ab"
+    assert sum(len(update.tokens) for update in updates) == 2
+    assert (updates[-1].finish_reason, updates[-1].generated) == ("stop", 5)
+
+
+def test_what_is_held_back_is_let_go_at_the_last_token() -> None:
+    updates = _feed(_sequence(max_tokens=4, stop=("cde",)), b"abcd")
+    assert "".join(update.text for update in updates) == "abcd"
+    assert sum(len(update.tokens) for update in updates) == 4
+    assert updates[-1].finish_reason == "length"
+
+
+def test_ending_it_from_outside_lets_go_what_is_held_back() -> None:
+    sequence = _sequence(stop=("cde",))
+    _feed(sequence, b"abcd")
+    update = sequence.finish("timeout")
+    assert (update.text, update.finish_reason, update.generated) == ("cd", "timeout", 4)
+
+
+def test_half_a_character_at_the_end_can_complete_a_stop_string() -> None:
+    sequence = _sequence(stop=("b\ufffd",))
+    _feed(sequence, b"ab\xe2")
+    update = sequence.finish("length")
+    assert (update.text, update.finish_reason) == ("", "stop")
+
+
+def test_the_place_of_the_prompt_decides_the_index() -> None:
+    asked = request("x", 1, number=2, choices=3)
+    assert [Sequence(asked, choice, ByteCodec()).index for choice in range(3)] == [6, 7, 8]
+
+
+def test_scores_are_log_probabilities_and_agree_exactly() -> None:
+    logits = np.array([1, 3, 2, 3], np.float32)
+    logprob, alternatives = score(logits, 1, 2)
+    assert list(alternatives) == [1, 3]
+    assert logprob == alternatives[1]
+    assert np.isclose(logprob, np.log(np.exp(3) / np.exp([1, 3, 2, 3]).sum()))
+    assert score(logits, 0, 0)[1] == {}

@@ -1,0 +1,66 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generation.model.artifact import ArtifactError, read_config, verify_files
+
+GOOD: dict[str, Any] = {
+    "format": 4, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
+    "precision": "fp32", "cache": "float32",
+    "files": {
+        "model.onnx": hashlib.sha256(b"graph").hexdigest(),
+        "model.onnx.data": hashlib.sha256(b"weights").hexdigest(),
+        "tokenizer.json": hashlib.sha256(b"tokenizer").hexdigest(),
+    },
+    "source": {"model": "someone/some-model", "revision": None},
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "model.onnx.data").write_bytes(b"weights")
+    (tmp_path / "tokenizer.json").write_bytes(b"tokenizer")
+    return tmp_path
+
+
+def test_a_good_artifact_is_read(folder: Path) -> None:
+    config = read_config(folder)
+    verify_files(folder, config)
+    assert (config.layers, config.end_of_text, config.name) == (2, 15, "some-model")
+
+
+def test_a_missing_artifact_names_the_folder_and_the_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"config.json is missing; export the model again, or point MODEL_DIR"):
+        read_config(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 4}', '{"format": 2}'])
+def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"config\.json"):
+        read_config(folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("layers", "6"), ("context", -1), ("heads", True), ("files", [])])
+def test_a_wrong_value_is_named(folder: Path, key: str, value: object) -> None:
+    (folder / "config.json").write_text(json.dumps(GOOD | {key: value}))
+    with pytest.raises(ArtifactError, match=f"'{key}'"):
+        read_config(folder)
+
+
+@pytest.mark.parametrize("content", [b"graph!", b"grap", b"grapi"])
+def test_a_changed_file_is_found(folder: Path, content: bytes) -> None:
+    (folder / "model.onnx").write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged or belongs to another model"):
+        verify_files(folder, read_config(folder))
+
+
+def test_a_missing_file_is_found(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    with pytest.raises(ArtifactError, match=r"model\.onnx cannot be read"):
+        verify_files(folder, read_config(folder))

@@ -1,0 +1,79 @@
+"""The examples run, against a server that asks for a key and without one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from generation.config import ROOT
+from tests.support.server import Served, serve
+
+FOLDER = ROOT / "examples"
+KEY = "secret-key"
+BODY = {"prompt": "Once upon a time", "max_new_tokens": 20, "temperature": 0.8, "seed": 1}
+PROGRAMS = {
+    "completions.sh": "bash",
+    "openai_client.py": sys.executable,
+    "httpx_client.py": sys.executable,
+    "stream.mjs": "node",
+}
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[Served]:
+    with serve("--key", KEY) as running:
+        yield running
+
+
+def _run(name: str, url: str, key: str = "") -> subprocess.CompletedProcess[str]:
+    program = PROGRAMS[name]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: {name} is not run")
+    environment = os.environ | {"BASE_URL": url, "FUNCTION_KEY": key}
+    command = [program, str(FOLDER / name)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_prints_what_the_server_says(keyed: Served, name: str) -> None:
+    said = _run(name, keyed.url, KEY)
+    assert said.returncode == 0, said.stderr
+    headers = {"x-functions-key": KEY}
+    whole = httpx.post(f"{keyed.url}/generate", json=BODY, headers=headers, timeout=60).json()["generated_sequences"][0]
+    if name == "completions.sh":
+        assert said.stdout.startswith('data: {"id":"cmpl-')
+        assert said.stdout.endswith("data: [DONE]\n\n")
+    elif name == "openai_client.py":
+        assert said.stdout == whole.removeprefix("Once upon a time") + "\n"
+    else:
+        assert said.stdout == whole + "\n"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_fails_when_the_server_refuses(keyed: Served, name: str) -> None:
+    said = _run(name, keyed.url, "wrong")
+    assert said.returncode != 0
+    assert "401" in said.stderr
+
+
+def test_every_request_of_the_http_file_is_answered(client: httpx.Client) -> None:
+    text = (FOLDER / "test.http").read_text(encoding="utf-8")
+    requests = re.split(r"^### .*\n", text, flags=re.MULTILINE)[1:]
+    assert len(requests) == text.count("### ")
+    for one in requests:
+        head, _, body = one.strip().partition("\n\n")
+        method, address = head.splitlines()[0].split()
+        response = client.request(method, address.replace("{{base}}", ""), content=body or None)
+        assert response.status_code == 200, one
+
+
+def test_every_example_is_listed_and_run() -> None:
+    files = {path.name for path in FOLDER.iterdir()} - {"README.md"}
+    assert files == {*PROGRAMS, "test.http"}
+    listed = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert all(f"]({name})" in listed for name in files)

@@ -1,0 +1,68 @@
+"""The README says what is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from generation.config import ROOT, table
+from tests.support.docs import PAGES
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    assert table() in README
+
+
+def test_every_file_that_it_names_exists() -> None:
+    layout = README.split("## Layout")[1].split("```")[1]
+    names = [line.split()[0] for line in layout.strip().splitlines()]
+    folder = ROOT
+    for line, name in zip(layout.strip().splitlines(), names, strict=True):
+        path = (folder if line.startswith("  ") else ROOT) / name
+        assert path.exists(), name
+        if path.is_dir() and not line.startswith("  "):
+            folder = path
+
+
+def test_its_speeds_are_those_of_the_benchmarks() -> None:
+    measured = (ROOT / "docs" / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    table = measured.split("## Ours and the best of each")[1].split("\n## ")[0]
+    known = {
+        (ours, beside): float(ratio)
+        for ours, beside, ratio in re.findall(r": (\d+) tokens/s \|[^|]*: (\d+) tokens/s \| ([\d.]+)x", table)
+    }
+    rows = re.findall(r"tokens/s \| (\d+) \| (\d+),[^|]*\| ([\d.]+) \|", README.split("## How fast")[1])
+    assert len(rows) == 7
+    for ours, beside, ratio in rows:
+        assert float(ratio) == pytest.approx(known[ours, beside], abs=0.6 * 10 ** -len(ratio.partition(".")[2]))
+
+
+def test_the_sizing_begins_with_the_speed_of_the_benchmarks() -> None:
+    rows = re.findall(r"^\| 16 clients over HTTP, tokens/s \| (\d+) \|", README, re.MULTILINE)
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8").split("## Sizing")[1]
+    assert re.findall(r"with the clients on the same cores: (\d+) tokens/s", page) == rows
+    (a_core,) = set(re.findall(r"with `r` = (\d+)", page))
+    assert int(a_core) == pytest.approx(int(rows[0]) / 2, abs=1)
+
+
+def test_every_file_of_the_documentation_is_in_its_index() -> None:
+    linked = set(LINK.findall(README))
+
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in linked] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    links = [link.partition("#")[::2] for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    found = [(page.parent / path if path else page, anchor) for path, anchor in links]
+
+    assert [path for path, anchor in found if not path.exists() or (anchor and anchor not in _anchors(path))] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

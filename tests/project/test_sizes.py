@@ -1,0 +1,60 @@
+"""One core and 1 GiB: it starts, serves all that fits, refuses what does not, and is not killed for memory."""
+
+import concurrent.futures
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import server
+
+LIMIT = 1 << 30
+GROUPS = Path("/sys/fs/cgroup")
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group with 1 GiB, of either version."""
+    old = GROUPS / "memory" / f"sizes-{os.getpid()}"
+    new = GROUPS / f"sizes-{os.getpid()}"
+    folder, name = (old, "memory.limit_in_bytes") if old.parent.is_dir() else (new, "memory.max")
+    try:
+        folder.mkdir()
+        (folder / name).write_text(str(LIMIT))
+    except OSError as error:
+        if folder.is_dir():
+            folder.rmdir()
+        pytest.skip(f"no control group can be made here: {error.strerror}")
+    yield folder
+    folder.rmdir()
+
+
+@pytest.mark.heavy
+def test_one_core_and_a_gigabyte_are_enough(group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This group is no root of a namespace, as a container has one: what the server reads there is told to it here."""
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\necho $$ > {group}/cgroup.procs\nexec taskset -c 0 {sys.executable} "$@"\n')
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(server.sys, "executable", str(wrapper))  # type: ignore[attr-defined]
+    with server.serve(THREADS="1", CACHE_MB=str(LIMIT // 4 >> 20)) as served:
+        assert str(served.process.pid) in (group / "cgroup.procs").read_text().split()
+        body = {"prompt": "once " * 200, "max_new_tokens": 250, "ignore_eos": True, "num_return_sequences": 8}
+
+        def ask(_: int) -> int:
+            return httpx.post(f"{served.url}/generate", json=body, timeout=120).status_code
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, range(8))) <= {200, 429}
+        large = httpx.post(f"{served.url}/tokenize", json={"prompt": "word " * 200_000}, timeout=120)
+        assert large.json()["count"] > 200_000
+        refused = httpx.post(f"{served.url}/generate", json=body | {"num_return_sequences": 17}, timeout=120)
+        assert refused.json()["error"]["code"] == "request_too_large"
+        assert httpx.get(f"{served.url}/ready", timeout=120).status_code == 200
+        status = Path(f"/proc/{served.process.pid}/status").read_text(encoding="ascii")
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        print(f"largest resident memory: {peak >> 10} MiB of {LIMIT >> 20}")
+        assert peak << 10 < LIMIT

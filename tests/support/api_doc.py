@@ -1,0 +1,164 @@
+"""What ``docs/api.md`` is made of: prose by hand, tables of the schemas, and answers of a real server.
+
+``python -m tests.support.api_doc`` writes the tables and the answers anew, from the bundled model. Tests hold them against the
+code and against a running server.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from generation.api.openapi_document import document
+from generation.config import ROOT
+from tests.support.completions import KNOWN
+from tests.support.server import serve
+
+PATH = ROOT / "docs" / "api.md"
+WIDTH = 110
+EXCHANGE = re.compile(r"```http\n(?P<request>(?:GET|POST) .*?)```\n```http\n(?P<response>HTTP/1\.1 .*?)```", re.DOTALL)
+TABLE = re.compile(r"<!-- fields of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+SAMPLER = "test_a_field_does_what_the_sampler_does"
+PROOFS = {
+    "model": ["test_the_models_own_name_or_none_is_accepted", "test_another_model_is_not_found"],
+    "prompt": ["test_text_and_token_ids_are_the_same_prompt", "test_every_prompt_of_a_list_gets_its_own_answer"],
+    "max_tokens": ["test_sixteen_tokens_are_the_default", "test_no_new_tokens_and_echo_return_the_prompt"],
+    "n": ["test_choices_have_a_stream_of_chance_each"],
+    "best_of": ["test_the_best_are_those_of_the_highest_mean_logprob"],
+    "temperature": [SAMPLER, "test_at_temperature_zero_the_seed_does_not_matter"],
+    "top_p": [SAMPLER],
+    "frequency_penalty": [SAMPLER],
+    "presence_penalty": [SAMPLER],
+    "logit_bias": [SAMPLER],
+    "logprobs": ["test_they_are_those_of_the_model_before_any_sampling_rule", "test_the_prompt_is_scored_with_echo"],
+    "echo": ["test_echo_puts_the_prompt_before_the_answer"],
+    "stop": ["test_a_stop_string_across_tokens_never_shows"],
+    "seed": ["test_choices_differ_and_a_seed_repeats_them", SAMPLER],
+    "stream": ["test_any_stream_adds_up_to_the_whole_answer"],
+    "stream_options": ["test_the_usage_comes_in_an_event_of_its_own"],
+    "user": ["test_the_user_field_changes_nothing"],
+    "suffix": ["test_a_wrong_value_is_refused_with_its_name"],
+    "top_k": [SAMPLER],
+    "min_p": [SAMPLER],
+    "typical_p": [SAMPLER],
+    "repetition_penalty": [SAMPLER],
+    "ignore_eos": [SAMPLER],
+    "min_tokens": [SAMPLER],
+    "truncate_prompt_tokens": ["test_only_the_end_of_a_prompt_is_kept_when_asked"],
+    "return_tokens_as_token_ids": ["test_tokens_may_be_named_by_their_ids"],
+    "guided_choice": ["test_the_answer_is_one_of_the_choices"],
+    "guided_regex": ["test_the_answer_matches_the_expression"],
+    "timeout_s": ["test_what_there_is_at_the_deadline_is_returned", "test_no_token_in_time_is_an_error"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request as the document shows it, and the answer that it shows."""
+
+    method: str
+    path: str
+    body: str
+    status: int
+    media: str
+    answer: str
+
+    def send(self, client: httpx.Client) -> httpx.Response:
+        """Send the request."""
+        return client.request(self.method, self.path.removeprefix("/api"), content=self.body or None)
+
+
+def exchanges(text: str) -> Iterator[Exchange]:
+    """Yield every request of the document with its answer."""
+    for match in EXCHANGE.finditer(text):
+        head, _, body = match["request"].partition("\n\n")
+        method, path = head.split()[:2]
+        head, _, answer = match["response"].partition("\n\n")
+        status = int(head.split()[1])
+        media = re.search(r"(?i)content-type: ([\w/-]+)", head)
+        yield Exchange(method, path, body.strip(), status, media[1] if media else "", answer.strip())
+
+
+def shape(value: Any) -> Any:
+    """Return the keys of a JSON value and the types of its leaves; a list counts as its first entry."""
+    if isinstance(value, dict):
+        return {key: shape(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [shape(one) for one in value[:1]]
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def field_table(name: str) -> str:
+    """Return the Markdown table of the fields of a body, for completions with the tests that prove them."""
+    fields = document(keyed=True)["components"]["schemas"][name]["properties"]
+    proven = name == "CompletionBody"
+    rows = ["| field | values | default | what |" + (" proven by |" if proven else "")]
+    rows.append("|---|---|---|---|" + ("---|" if proven else ""))
+    order = sorted(fields, key=lambda field: list(PROOFS).index(field)) if proven else list(fields)
+    for field in order:
+        one = fields[field]
+        default = f"`{json.dumps(one['default'])}`" if "default" in one else "required"
+        added = "" if not proven or field in KNOWN else " (beyond OpenAI)"
+        row = f"| `{field}` | {_values(one)} | {default} | {one['description']}{added} |"
+        rows.append(row + (" " + ", ".join(f"`{test}`" for test in PROOFS[field]) + " |" if proven else ""))
+    return "\n".join(rows)
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """Return in words what a JSON schema allows; that null is allowed is said elsewhere."""
+    kind = schema.get("type")
+    if "anyOf" in schema:
+        text = " or ".join(_values(one) for one in schema["anyOf"] if one.get("type") != "null")
+    elif "$ref" in schema:
+        inner = document(keyed=True)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+        text = "object of " + ", ".join(f"`{name}`" for name in inner)
+    elif kind == "array":
+        most = f" (at most {schema['maxItems']})" if "maxItems" in schema else ""
+        text = f"[{_values(schema['items'])}]{most}"
+    elif kind == "object":
+        text = f"{{string: {_values(schema['additionalProperties'])}}}"
+    elif kind == "string":
+        text = f"string of at most {schema['maxLength']} characters" if "maxLength" in schema else "string"
+    else:
+        text = f"{kind} {_range(schema)}".strip()
+    return text
+
+
+def _range(schema: dict[str, Any]) -> str:
+    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "to below"}
+    return " ".join(f"{word} {schema[key]}" for key, word in words.items() if key in schema).replace(
+        str(1 << 63), "2^63"
+    )
+
+
+def _shown(response: httpx.Response) -> str:
+    """Return an answer as the document shows it."""
+    lines = [f"HTTP/1.1 {response.status_code} {response.reason_phrase}"]
+    media = response.headers["content-type"].split(";")[0]
+    lines.append(f"Content-Type: {media}")
+    body = response.text.strip()
+    if media == "application/json" and len(body) > WIDTH:
+        body = json.dumps(response.json(), indent=2, ensure_ascii=False)
+    return "\n".join([*lines, "", body, ""])
+
+
+def main() -> None:
+    """Write the tables and the answers anew."""
+    text = PATH.read_text(encoding="utf-8")
+    text = TABLE.sub(lambda one: f"<!-- fields of {one[1]} -->\n{field_table(one[1])}\n<!-- end -->", text)
+    with serve() as running, httpx.Client(base_url=running.url, timeout=60) as client:
+
+        def renewed(match: re.Match[str]) -> str:
+            (exchange,) = exchanges(match[0])
+            return match[0].replace(match["response"], _shown(exchange.send(client)))
+
+        text = EXCHANGE.sub(renewed, text)
+    PATH.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

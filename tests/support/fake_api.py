@@ -1,0 +1,70 @@
+"""The OpenAI contract on a model of a few lines: requests go through the handlers without a network or a host."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import httpx2
+import openai
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from generation.api import completions
+from generation.api.http import answer
+from generation.config import Settings
+from generation.engine.engine import Engine
+from generation.engine.scheduler import Limits
+from generation.model.artifact import ArtifactConfig
+from generation.service import Loaded, Service
+from generation.text.tokenizer import Tokenizer
+from tests.support.fakes import END, VOCABULARY, ByteTokenizer, FakeModel
+
+CONFIG = ArtifactConfig(
+    layers=1,
+    heads=1,
+    head_size=1,
+    vocabulary=VOCABULARY,
+    context=4096,
+    end_of_text=END,
+    precision="fp32",
+    cache="float32",
+    files={"model.onnx": "0" * 64},
+    source={"model": "fake"},
+)
+
+
+def tokenizer() -> Tokenizer:
+    """Return a tokenizer whose tokens are bytes."""
+    return cast("Tokenizer", ByteTokenizer())
+
+
+def loaded(model: FakeModel) -> Loaded:
+    """Start an engine on `model`, whose cache has two staging rows."""
+    limits = Limits(rows=len(model.cache.rows) - 2, staging=2, tokens=1 << 20, chunk=64, waiting=2)
+    engine = Engine(model, tokenizer(), limits)
+    engine.start()
+    return Loaded(CONFIG, tokenizer(), engine)
+
+
+def service(model: FakeModel | None = None) -> Service:
+    """Return a service on `model`; without one it is loading for ever."""
+    result = Service(Settings())
+    if model is not None:
+        result._loaded = loaded(model)
+    return result
+
+
+@asynccontextmanager
+async def client(served: Service, **options: Any) -> AsyncIterator[openai.AsyncOpenAI]:
+    """An unmodified client whose requests `served` answers. It does not retry unless it is told to."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await answer("completions", Request(scope, receive), lambda one: completions.post(served, one))
+        await response(scope, receive, send)
+
+    transport = httpx2.AsyncClient(transport=httpx2.ASGITransport(app))
+    async with openai.AsyncOpenAI(
+        base_url="http://test/v1", api_key="unused", http_client=transport, **({"max_retries": 0} | options)
+    ) as one:
+        yield one
+    served.stop()

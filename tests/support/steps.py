@@ -1,0 +1,78 @@
+"""Steps run by hand on a model of a few lines, and an oracle that computes every answer alone, from the same logits."""
+
+import time
+from collections.abc import Sequence as SequenceOf
+
+import pytest
+
+from generation.engine.core import Runner
+from generation.engine.prefix import PrefixCache
+from generation.engine.scheduler import Group, Limits
+from generation.engine.sequence import Request, Sequence
+from generation.engine.speculation import Drafter, Speculation
+from generation.engine.stream import Mailbox
+from generation.sampling.rules import Sampler
+from tests.support.fakes import END, ByteCodec, FakeModel, logits_after, mailbox
+
+
+def make_runner(
+    model: FakeModel,
+    *,
+    chunk: int = 8,
+    tokens: int = 4000,
+    prefix: PrefixCache | None = None,
+    speculation: Speculation | None = None,
+) -> Runner:
+    rows, staging = 4, 2
+    return Runner(model, Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk), prefix, speculation)
+
+
+def add(runner: Runner, asked: Request, timeout_s: float = 1e6) -> Mailbox:
+    box = mailbox()
+    sequences = [Sequence(asked, index, ByteCodec()) for index in range(asked.choices)]
+    runner.scheduler.add([Group(asked, sequences, box, time.monotonic() + timeout_s)], 1)
+    return box
+
+
+def step(runner: Runner) -> None:
+    runner.sweep_and_admit()
+    runner.step()
+
+
+def run(runner: Runner, limit: int = 2000) -> None:
+    for _ in range(limit):
+        if not runner.scheduler.busy:
+            return
+        step(runner)
+    pytest.fail("the work never ended")
+
+
+def oracle(asked: Request, index: int = 0) -> tuple[str, str]:
+    """Generate alone, token by token, with nothing but the sampler and the known logits."""
+    sampler = Sampler(asked.sampling, index, asked.prompt, END)
+    history, data = list(asked.prompt), b""
+    for _ in range(asked.max_tokens):
+        token = sampler.choose(logits_after(history))
+        if token == END and not asked.sampling.ignore_eos:
+            return data.decode(errors="replace"), "stop"
+        history.append(token)
+        data += ByteCodec().token_bytes(token)
+        for stop in asked.stop:
+            if stop.encode() in data:
+                return data[: data.index(stop.encode())].decode(errors="replace"), "stop"
+    return data.decode(errors="replace"), "length"
+
+
+def assert_clean(runner: Runner, model: FakeModel) -> None:
+    scheduler = runner.scheduler
+    assert not scheduler.busy
+    assert (scheduler.reserved_rows, scheduler.reserved_tokens, scheduler.waiting_tokens) == (0, 0, 0)
+    assert scheduler.owner == {}
+    assert model.cache.rows == [None] * len(model.cache.rows), "a row was not released"
+
+
+class Eager(Speculation):
+    """Guesses whenever it can, whether or not it pays."""
+
+    def _pays(self, drafters: SequenceOf[Drafter], drafts: SequenceOf[list[int]]) -> bool:
+        return True
