@@ -15,7 +15,8 @@ from statistics import fmean, median
 import numpy as np
 
 from generation.sampling.guide import make_guide
-from generation.sampling.rules import Sampler, SamplingParams
+from generation.sampling.params import SamplingParams
+from generation.sampling.sampler import Sampler
 from generation.text.tokenizer import Tokenizer
 
 GUIDES: list[tuple[str, list[str] | None, str | None]] = [

@@ -137,7 +137,7 @@ from function_app import app, service
 service.wait()
 assert service.state == "ready", service.reason
 import asyncio
-from generation.engine.sequence import Request
+from generation.engine.request import GenerationRequest
 async def run():
     return [item async for item in service.loaded().engine.submit(Request((1, 2, 3), 3))]
 assert asyncio.run(run())

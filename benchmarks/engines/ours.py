@@ -17,13 +17,13 @@ class Ours:
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
         """One request a prompt, all at once."""
-        from generation.engine.sequence import Request
-        from generation.sampling.rules import SamplingParams
+        from generation.engine.request import GenerationRequest
+        from generation.sampling.params import SamplingParams
 
         sampling = SamplingParams(do_sample=False, ignore_eos=True)
 
         async def one(prompt: Prompt) -> None:
-            await self._loaded.engine.submit(Request(tuple(prompt), new, sampling=sampling)).rest()
+            await self._loaded.engine.submit(GenerationRequest(tuple(prompt), new, sampling=sampling)).rest()
 
         async def every() -> None:
             await asyncio.gather(*(one(prompt) for prompt in prompts))

@@ -18,13 +18,11 @@ from generation.api.http import EventStream, collect, event, read_body
 from generation.api.logprobs import Report
 from generation.api.prompts import check_context, encode, timeout
 from generation.config import Settings
-from generation.engine.sequence import LENGTH, TIMEOUT, PromptScores, Update
-from generation.engine.sequence import Request as EngineRequest
-from generation.engine.stream import Item
+from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, Item, PromptScores, Update
 from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
 from generation.observe.record import note_prompts
 from generation.sampling.guide import make_guide
-from generation.sampling.rules import SamplingParams
+from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
 
 
@@ -74,7 +72,7 @@ async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]
 
 async def _engine_requests(
     body: CompletionBody, prompts: list[tuple[int, ...]], loaded: Loaded, settings: Settings
-) -> list[EngineRequest]:
+) -> list[GenerationRequest]:
     if body.choices > settings.max_running:
         param = "best_of" if body.best_of else "n"
         message = f"{param}: at most {settings.max_running} choices can run at once, got {body.choices}"
@@ -91,7 +89,7 @@ async def _engine_requests(
     ranked = body.choices > body.n
     guide = await make_guide(loaded.tokenizer, body.guided_choice, body.guided_regex)
     return [
-        EngineRequest(
+        GenerationRequest(
             prompt=prompt,
             max_tokens=body.max_tokens,
             choices=body.choices,

@@ -9,12 +9,10 @@ from generation.api.bodies import GenerateBody, parse_json, parse_query
 from generation.api.http import EventStream, collect, event, read_body
 from generation.api.prompts import check_context, encode, timeout
 from generation.config import Settings
-from generation.engine.sequence import Request as EngineRequest
-from generation.engine.sequence import Update
-from generation.engine.stream import Item
+from generation.engine.request import GenerationRequest, Item, Update
 from generation.errors import InvalidRequestError
 from generation.observe.record import note_prompts
-from generation.sampling.rules import SamplingParams
+from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
 
 
@@ -39,7 +37,7 @@ async def get(service: Service, request: Request) -> Response:
     return await _respond(service, request, body, sequences_only=True)
 
 
-async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings) -> EngineRequest:
+async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings) -> GenerationRequest:
     """Return what the engine is asked for.
 
     Raises:
@@ -47,7 +45,7 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     """
     prompt = await encode(loaded.tokenizer, body.prompt)
     check_context(len(prompt), body.max_new_tokens, loaded.config.context, "max_new_tokens")
-    return EngineRequest(
+    return GenerationRequest(
         prompt=prompt,
         max_tokens=body.max_new_tokens,
         choices=body.num_return_sequences,
@@ -62,7 +60,7 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
 class Whole:
     """An answer that is whole at its end, gathered from the parts that come out of the engine."""
 
-    def __init__(self, body: GenerateBody, asked: EngineRequest) -> None:
+    def __init__(self, body: GenerateBody, asked: GenerationRequest) -> None:
         self.texts = [body.prompt if body.return_full_text else ""] * asked.choices
         self.reasons: list[str | None] = [None] * asked.choices
         self._prompt_tokens = len(asked.prompt)

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from generation import __version__
-from generation.engine.sequence import Request as EngineRequest
+from generation.engine.request import GenerationRequest
 from generation.errors import ApiError
 from generation.service import Service
 
@@ -46,7 +46,7 @@ async def warm_up(service: Service) -> None:
     await asyncio.to_thread(service.wait, WARM_UP_S)
     with contextlib.suppress(ApiError):  # a model that cannot be served is what `ready` and `health` report
         loaded = service.loaded()
-        first = EngineRequest((loaded.tokenizer.end_of_text,), 1, timeout_s=FIRST_TOKEN_S)
+        first = GenerationRequest((loaded.tokenizer.end_of_text,), 1, timeout_s=FIRST_TOKEN_S)
         async for _ in loaded.engine.submit(first):
             pass
 

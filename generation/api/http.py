@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from generation.engine.stream import Item, TokenStream
+from generation.engine.request import Item
+from generation.engine.stream import TokenStream
 from generation.errors import ApiError, DeadlineError, InvalidBodyError
 from generation.observe.record import RequestRecord
 from generation.observe.telemetry import timelines

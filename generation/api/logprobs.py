@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from generation.engine.sequence import Token
-from generation.text.tokenizer import Detokenizer, Tokenizer
+from generation.engine.request import Token
+from generation.text.detokenizer import Detokenizer
+from generation.text.tokenizer import Tokenizer
 
 # JSON knows no infinity; this is what OpenAI's and vLLM's servers send for a token that cannot be.
 LOWEST = -9999.0

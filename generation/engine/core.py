@@ -9,8 +9,9 @@ import time
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
 from generation.engine.prefix import PrefixCache, chunk_keys
+from generation.engine.request import LENGTH, TIMEOUT, PromptScores, Token
 from generation.engine.scheduler import Group, Limits, Scheduler
-from generation.engine.sequence import LENGTH, TIMEOUT, PromptScores, Sequence, Token, score
+from generation.engine.sequence import Sequence, score
 from generation.engine.speculation import Drafter, Speculation
 from generation.engine.stream import Bell
 from generation.errors import ApiError, DeadlineError, GenerationFailedError
@@ -19,7 +20,7 @@ from generation.observe.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 
-class Runner:
+class EngineCore:
     """Carries requests from the scheduler's queue through the model to their mailboxes."""
 
     def __init__(

@@ -5,11 +5,12 @@ import threading
 import time
 from collections.abc import Sequence as SequenceOf
 
-from generation.engine.core import Runner
+from generation.engine.core import EngineCore
 from generation.engine.interface import LanguageModel
 from generation.engine.prefix import PrefixCache
+from generation.engine.request import GenerationRequest
 from generation.engine.scheduler import Group, Limits
-from generation.engine.sequence import Request, Sequence, TextCodec
+from generation.engine.sequence import Sequence, TextCodec
 from generation.engine.speculation import Speculation
 from generation.engine.stream import Mailbox, TokenStream
 from generation.errors import ApiError, NotReadyError
@@ -33,7 +34,7 @@ class Engine:
         *,
         telemetry: Telemetry | None = None,
     ) -> None:
-        self._runner = Runner(model, limits, prefix, speculation, telemetry=telemetry)
+        self._runner = EngineCore(model, limits, prefix, speculation, telemetry=telemetry)
         self._scheduler = self._runner.scheduler
         self.telemetry = self._runner.telemetry
         self._codec = codec
@@ -46,7 +47,7 @@ class Engine:
         """Start the engine's thread."""
         self._thread.start()
 
-    def submit(self, *requests: Request) -> TokenStream:
+    def submit(self, *requests: GenerationRequest) -> TokenStream:
         """Queue requests, all of them or none; to be called on an event loop, where the stream is then read.
 
         Raises:
@@ -62,7 +63,7 @@ class Engine:
             raise
         return stream
 
-    def _enqueue(self, requests: SequenceOf[Request], mailbox: Mailbox) -> None:
+    def _enqueue(self, requests: SequenceOf[GenerationRequest], mailbox: Mailbox) -> None:
         self._scheduler.check(requests)
         groups = []
         for request in requests:

@@ -1,4 +1,4 @@
-"""What the engine needs of a model and its KV cache; `generation.model.model` and `generation.model.cache` are the real ones."""
+"""What the engine needs of a model and its KV cache; `generation.model` has the real ones."""
 
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.model.cache import Block
-
 Logits = NDArray[np.float32]
+Block = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

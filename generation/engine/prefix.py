@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from generation.model.cache import Block
+from generation.engine.interface import Block
 
 
 def chunk_keys(prompt: Sequence[int], chunk: int) -> Iterator[bytes]:

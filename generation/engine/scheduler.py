@@ -12,7 +12,8 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from generation.engine.sequence import Request, Sequence, Token
+from generation.engine.request import GenerationRequest, Token
+from generation.engine.sequence import Sequence
 from generation.engine.stream import Mailbox
 from generation.errors import ApiError, OverloadedError, TooLargeError
 from generation.observe.telemetry import Timeline
@@ -22,7 +23,7 @@ from generation.observe.telemetry import Timeline
 class Group:
     """A request on its way: its sequences, where its prompt is being prefilled, and when it must end."""
 
-    request: Request
+    request: GenerationRequest
     sequences: list[Sequence]
     mailbox: Mailbox
     deadline: float
@@ -84,12 +85,12 @@ class Scheduler:
     def __post_init__(self) -> None:
         self._free_staging = list(range(self.limits.rows, self.limits.rows + self.limits.staging))
 
-    def cost(self, request: Request) -> int:
+    def cost(self, request: GenerationRequest) -> int:
         """Return the cache tokens that `request` may come to hold: its prompt once while prefilling, and every row."""
         prompt = len(request.prompt)
         return self.limits.staged_cost * prompt + request.choices * (prompt + request.max_tokens)
 
-    def check(self, requests: SequenceOf[Request]) -> None:
+    def check(self, requests: SequenceOf[GenerationRequest]) -> None:
         """Refuse what could never run, however idle the server.
 
         Raises:

@@ -1,34 +1,23 @@
-"""What is asked of the engine, and the state of each sequence that answers it.
+"""The state of one sequence: it turns its tokens into text, looks for stop strings, and knows why it ended.
 
-A request asks for one or more sequences (choices) of the same prompt. A sequence turns its tokens into text, looks for
-stop strings, and knows why it ended. It holds no tensors.
+It holds no tensors.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.sampling.rules import Sampler, SamplingParams, log_softmax, top_k_ids
+from generation.engine.request import LENGTH, STOP, GenerationRequest, Token, Update
+from generation.sampling.rules import log_softmax, top_k_ids
+from generation.sampling.sampler import Sampler
+from generation.text.detokenizer import Detokenizer
 from generation.text.stopping import StopMatcher
-from generation.text.tokenizer import Detokenizer
 
 if TYPE_CHECKING:
     from generation.engine.speculation import Drafter
-
-STOP, LENGTH, TIMEOUT = "stop", "length", "timeout"
-
-
-class Guide(Protocol):
-    """Constrains one sequence: which tokens may come next."""
-
-    def allowed(self) -> NDArray[np.bool_]:
-        """Return the tokens that may come next, [vocabulary]."""
-
-    def advance(self, token: int) -> None:
-        """Take the chosen token."""
 
 
 class TextCodec(Protocol):
@@ -38,76 +27,6 @@ class TextCodec(Protocol):
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token stands for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request to the engine.
-
-    Attributes:
-        prompt: token ids, at least one.
-        max_tokens: tokens to generate for each sequence at most; 0 only scores the prompt.
-        choices: sequences to generate from this prompt.
-        number: place of this prompt among those submitted together; choice k reports as ``number * choices + k``.
-        sampling: how to choose tokens.
-        stop: strings that end a sequence; their text is left out.
-        logprobs: alternatives to report with each token, besides its own log-probability; None for no report.
-        score_prompt: whether to report log-probabilities of the prompt's own tokens too.
-        timeout_s: seconds after which the request ends with what it has.
-        guide: makes the constraint of one sequence, if there is one.
-    """
-
-    prompt: tuple[int, ...]
-    max_tokens: int
-    choices: int = 1
-    number: int = 0
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    stop: tuple[str, ...] = ()
-    logprobs: int | None = None
-    score_prompt: bool = False
-    timeout_s: float = 200.0
-    guide: Callable[[], Guide] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token as it is reported.
-
-    Attributes:
-        id: the token.
-        offset: where its text begins in the text of the sequence, in characters.
-        logprob: natural logarithm of its probability before any sampling rule; None where not asked for, and for the
-            first token of a prompt, which nothing precedes.
-        alternatives: the likeliest tokens at this place with their log-probabilities, likeliest first.
-    """
-
-    id: int
-    offset: int
-    logprob: float | None = None
-    alternatives: Mapping[int, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """News of one sequence: text that is certain, the tokens it came from, and why it ended if it did.
-
-    The last update of a sequence says how many tokens were `generated` in all: also those without text, and those whose
-    text a stop string cut off.
-    """
-
-    index: int
-    text: str
-    tokens: tuple[Token, ...] = ()
-    finish_reason: str | None = None
-    generated: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PromptScores:
-    """The tokens of prompt `number` with their log-probabilities; sent once, before any `Update` of that prompt."""
-
-    number: int
-    tokens: tuple[Token, ...]
 
 
 def score(logits: NDArray[np.float32], token: int, alternatives: int) -> tuple[float, dict[int, float]]:
@@ -123,7 +42,7 @@ def score(logits: NDArray[np.float32], token: int, alternatives: int) -> tuple[f
 class Sequence:
     """Choice `choice` of a request, from its first token to its finish reason."""
 
-    def __init__(self, request: Request, choice: int, codec: TextCodec) -> None:
+    def __init__(self, request: GenerationRequest, choice: int, codec: TextCodec) -> None:
         self.request = request
         self.index = request.number * request.choices + choice
         self.length = len(request.prompt)  # tokens in the cache

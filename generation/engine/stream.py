@@ -5,10 +5,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from generation.engine.sequence import PromptScores, Update
+from generation.engine.request import Item
 from generation.errors import ApiError
-
-Item = Update | PromptScores
 
 
 class Reader(NamedTuple):

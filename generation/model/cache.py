@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Block = NDArray[np.float32]
+from generation.engine.interface import Block
+
 Buffer = NDArray[Any]
 
 # The least that int8 holds would have no counterpart.

@@ -1,9 +1,7 @@
 """Text to token ids and back, for byte-level BPE tokenizers of the GPT-2 kind."""
 
-import codecs
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 import tokenizers
 from tokenizers import decoders, models
@@ -106,26 +104,3 @@ class Tokenizer:
         """Return a token as text to show; a special token by its name."""
         data = self.token_bytes(token)
         return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
-
-
-class ByteSource(Protocol):
-    """Whatever knows the bytes of a token."""
-
-    def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for."""
-
-
-class Detokenizer:
-    """Turns tokens into text one at a time; bytes of an unfinished character wait for the next token."""
-
-    def __init__(self, source: ByteSource) -> None:
-        self._source = source
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def push(self, token: int) -> str:
-        """Return the text that `token` completes."""
-        return self._decoder.decode(self._source.token_bytes(token))
-
-    def flush(self) -> str:
-        """Return what is left at the end: U+FFFD for an unfinished character, else nothing."""
-        return self._decoder.decode(b"", final=True)

@@ -15,9 +15,8 @@ import function_app
 from generation.api import completions, generate, http
 from generation.api.http import EventStream, answer
 from generation.config import Settings
-from generation.engine.sequence import Request as EngineRequest
-from generation.engine.sequence import Update
-from generation.engine.stream import Bell, Item, TokenStream
+from generation.engine.request import GenerationRequest, Item, Update
+from generation.engine.stream import Bell, TokenStream
 from generation.model.artifact import read_config
 from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer
@@ -49,7 +48,7 @@ class Engine:
         self._from_reader = from_reader
         self.stream: TokenStream | None = None
 
-    def submit(self, *requests: EngineRequest) -> TokenStream:
+    def submit(self, *requests: GenerationRequest) -> TokenStream:
         """Take the requests; the work ends early where it is cancelled."""
         indexes = [one.number * one.choices + choice for one in requests for choice in range(one.choices)]
 

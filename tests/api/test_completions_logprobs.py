@@ -9,7 +9,8 @@ import pytest
 from openai import OpenAI
 
 from generation.api.logprobs import Report
-from generation.engine.sequence import Token, score
+from generation.engine.request import Token
+from generation.engine.sequence import score
 from tests.support import fake_api
 from tests.support.completions import arguments, choices, whole
 from tests.support.fakes import END, FakeModel, logits_after

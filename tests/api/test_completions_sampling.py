@@ -7,7 +7,8 @@ import pytest
 from openai.types import Completion
 
 from generation.engine.sequence import score
-from generation.sampling.rules import Sampler, SamplingParams
+from generation.sampling.params import SamplingParams
+from generation.sampling.sampler import Sampler
 from tests.support import fake_api
 from tests.support.completions import arguments, texts
 from tests.support.fakes import END, FakeModel, logits_after

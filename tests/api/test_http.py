@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from generation.api.http import EventStream, answer, collect, event, read_body
-from generation.engine.sequence import Update
-from generation.engine.stream import Bell, Item, TokenStream
+from generation.engine.request import Item, Update
+from generation.engine.stream import Bell, TokenStream
 from generation.errors import GenerationFailedError, InvalidBodyError, OverloadedError
 
 Message = MutableMapping[str, Any]

@@ -3,8 +3,9 @@
 import time
 
 from generation.engine.prefix import PrefixCache
+from generation.engine.request import Update
 from generation.engine.scheduler import Group
-from generation.engine.sequence import Sequence, Update, score
+from generation.engine.sequence import Sequence, score
 from generation.engine.stream import Bell, Mailbox
 from generation.errors import DeadlineError
 from tests.support.fakes import ByteCodec, FakeModel, logits_after, reasons, request, scores, texts

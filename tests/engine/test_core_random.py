@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.engine.core import Runner
+from generation.engine.core import EngineCore
 from generation.engine.prefix import PrefixCache
-from generation.engine.sequence import Request
+from generation.engine.request import GenerationRequest
 from generation.engine.stream import Mailbox
 from generation.errors import DeadlineError, GenerationFailedError
 from tests.support.fakes import FakeModel, reasons, request, texts
@@ -28,7 +28,7 @@ _HAPPENINGS = ["nothing", "cancel", "deadline", "fail prefill", "fail decode"]
 _events = st.tuples(st.integers(0, 6), st.sampled_from(_HAPPENINGS))
 
 
-def _assert_consistent(runner: Runner) -> None:
+def _assert_consistent(runner: EngineCore) -> None:
     """What is counted is what is there, after any step."""
     scheduler, limits = runner.scheduler, runner.scheduler.limits
     assert len(set(scheduler.running)) == len(scheduler.running) <= scheduler.reserved_rows <= limits.rows
@@ -40,7 +40,7 @@ def _assert_consistent(runner: Runner) -> None:
     assert len(set(rows)) == len(rows) <= limits.staging
 
 
-def _assert_right(asked: Request, box: Mailbox, *, failing: bool, late: bool) -> None:
+def _assert_right(asked: GenerationRequest, box: Mailbox, *, failing: bool, late: bool) -> None:
     """It ended once, for a reason that there was, with what it would have had alone or the beginning of it."""
     assert box.closed
     expected = [oracle(asked, index) for index in range(asked.choices)]
@@ -62,7 +62,7 @@ def _assert_right(asked: Request, box: Mailbox, *, failing: bool, late: bool) ->
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(_requests, _events), min_size=1, max_size=8), st.booleans(), st.booleans())
 def test_any_mix_of_arrivals_cancellations_deadlines_and_failures(
-    arrivals: list[tuple[Request, tuple[int, str]]], reuse: bool, guess: bool
+    arrivals: list[tuple[GenerationRequest, tuple[int, str]]], reuse: bool, guess: bool
 ) -> None:
     """Whatever the company, each ends once, and nothing is left behind."""
     model = FakeModel()

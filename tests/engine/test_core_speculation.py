@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from generation.engine.sequence import Request
+from generation.engine.request import GenerationRequest
 from generation.engine.speculation import Speculation
 from generation.engine.stream import Mailbox
 from tests.support.fakes import FakeModel, logits_after, reasons, request, texts
@@ -30,7 +30,7 @@ class Parrot(FakeModel):
 GREEDY = {"do_sample": False, "ignore_eos": True}
 
 
-def _parrot(speculation: Speculation | None, *asked: Request) -> tuple[list[Mailbox], Parrot]:
+def _parrot(speculation: Speculation | None, *asked: GenerationRequest) -> tuple[list[Mailbox], Parrot]:
     model = Parrot()
     runner = make_runner(model, speculation=speculation)
     boxes = [add(runner, one) for one in asked]

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from generation.engine.engine import Engine
+from generation.engine.request import Update
 from generation.engine.scheduler import Limits
-from generation.engine.sequence import Update
 from generation.engine.stream import TokenStream
 from generation.errors import NotReadyError, OverloadedError, TooLargeError
 from tests.support.fakes import ByteCodec, FakeModel, request, texts

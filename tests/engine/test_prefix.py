@@ -1,7 +1,7 @@
 import numpy as np
 
+from generation.engine.interface import Block
 from generation.engine.prefix import PrefixCache, chunk_keys
-from generation.model.cache import Block
 
 
 def _block(value: float = 0, size: int = 256) -> Block:

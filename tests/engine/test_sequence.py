@@ -2,7 +2,8 @@ from typing import Any
 
 import numpy as np
 
-from generation.engine.sequence import Sequence, Token, Update, score
+from generation.engine.request import Token, Update
+from generation.engine.sequence import Sequence, score
 from tests.support.fakes import END, ByteCodec, request
 
 

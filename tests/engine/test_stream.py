@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from generation.engine.sequence import Update
+from generation.engine.request import Update
 from generation.engine.stream import Bell, TokenStream
 from generation.errors import GenerationFailedError, NotReadyError
 

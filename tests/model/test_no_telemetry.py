@@ -7,7 +7,11 @@ from pathlib import Path
 
 from generation.config import ROOT
 
-LOAD = "import generation.model.model, pathlib; generation.model.model.open_session(pathlib.Path('models/demo/model.onnx'), 1)"
+LOAD = """
+from pathlib import Path
+from generation.model.model import open_session
+open_session(Path("models/demo/model.onnx"), 1)
+"""
 # onnxruntime reports nothing where one of these is set.
 QUIET = {"ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME"}
 CI = {"CI", "GITHUB_ACTIONS", "TF_BUILD"}

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from generation.config import Settings
 from generation.engine.engine import Engine
 from generation.engine.prefix import PrefixCache
+from generation.engine.request import GenerationRequest, Item
 from generation.engine.scheduler import Limits
-from generation.engine.sequence import Request
-from generation.engine.stream import Item
 from generation.model.artifact import read_config
 from generation.model.model import Model, open_session
-from generation.sampling.rules import SamplingParams
+from generation.sampling.params import SamplingParams
 from generation.text.tokenizer import Tokenizer
 from tests.support.steps import Eager
 
@@ -46,7 +45,7 @@ def engines(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Itera
     plain.stop()
 
 
-async def _answer(engine: Engine, request: Request) -> list[Item]:
+async def _answer(engine: Engine, request: GenerationRequest) -> list[Item]:
     return [item async for item in engine.submit(request)]
 
 
@@ -75,7 +74,9 @@ def test_an_answer_does_not_depend_on_company_reuse_or_guesses(
 ) -> None:
     tokenizer, clever, plain = engines
     requests = [
-        Request(tuple(tokenizer.encode(SYSTEM + tail)), tokens, choices, sampling=sampling, stop=stop, logprobs=2)
+        GenerationRequest(
+            tuple(tokenizer.encode(SYSTEM + tail)), tokens, choices, sampling=sampling, stop=stop, logprobs=2
+        )
         for tail, tokens, choices, sampling, stop in asked
     ]
 

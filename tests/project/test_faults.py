@@ -12,12 +12,12 @@ import pytest
 
 from generation.config import Settings
 from generation.engine.engine import Engine
+from generation.engine.request import GenerationRequest, Update
 from generation.engine.scheduler import Limits
-from generation.engine.sequence import Request, Update
 from generation.engine.stream import TokenStream
 from generation.errors import GenerationFailedError
 from generation.model.artifact import CHECKED_FILES
-from generation.sampling.rules import SamplingParams
+from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service, State
 from tests.support.fakes import ByteCodec, FakeModel, request, texts
 
@@ -116,15 +116,15 @@ async def _text(stream: TokenStream) -> str:
 async def test_an_error_of_onnxruntime_ends_its_own_request_only(loaded: Loaded) -> None:
     """The embedding of a token that does not exist is a real error of the session's run, in the middle of a batch."""
     engine = loaded.engine
-    alone = await _text(engine.submit(Request((1, 2, 3), 60, sampling=GREEDY)))
-    running = engine.submit(Request((1, 2, 3), 60, sampling=GREEDY))
+    alone = await _text(engine.submit(GenerationRequest((1, 2, 3), 60, sampling=GREEDY)))
+    running = engine.submit(GenerationRequest((1, 2, 3), 60, sampling=GREEDY))
     first = await anext(running)
-    broken = engine.submit(Request((1, 1 << 40), 5, sampling=GREEDY))
+    broken = engine.submit(GenerationRequest((1, 1 << 40), 5, sampling=GREEDY))
     with pytest.raises(GenerationFailedError, match="computing the prompt failed"):
         await _text(broken)
     assert isinstance(first, Update)
     assert first.text + await _text(running) == alone
-    assert await _text(engine.submit(Request((1, 2, 3), 60, sampling=GREEDY))) == alone
+    assert await _text(engine.submit(GenerationRequest((1, 2, 3), 60, sampling=GREEDY))) == alone
 
 
 async def test_an_error_of_onnxruntime_in_a_decode_step_leaves_a_working_engine(
@@ -141,9 +141,9 @@ async def test_an_error_of_onnxruntime_in_a_decode_step_leaves_a_working_engine(
 
     monkeypatch.setattr(model, "decode", failing)
     with pytest.raises(GenerationFailedError, match="a decode step failed"):
-        await _text(loaded.engine.submit(Request((1, 2, 3), 60, choices=16, sampling=GREEDY)))
+        await _text(loaded.engine.submit(GenerationRequest((1, 2, 3), 60, choices=16, sampling=GREEDY)))
     # It needs every row.
-    assert await _text(loaded.engine.submit(Request((1, 2, 3), 5, choices=16, sampling=GREEDY)))
+    assert await _text(loaded.engine.submit(GenerationRequest((1, 2, 3), 5, choices=16, sampling=GREEDY)))
 
 
 @pytest.mark.parametrize("jump_s", [-1e9, 1e9])

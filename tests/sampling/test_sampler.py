@@ -17,7 +17,9 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from generation.sampling.rules import NoTokenError, Sampler, SamplingParams, log_softmax
+from generation.sampling.params import SamplingParams
+from generation.sampling.rules import log_softmax
+from generation.sampling.sampler import NoTokenError, Sampler
 from generation.sampling.selection import Floats
 
 END = 7

@@ -1,7 +1,7 @@
 """What ``docs/api.md`` is made of: prose by hand, tables of the schemas, and answers of a real server.
 
-``python -m tests.support.api_doc`` writes the tables and the answers anew, from the bundled model. Tests hold them against the
-code and against a running server.
+``python -m tests.support.api_doc`` writes the tables and the answers anew, from the bundled model. Tests hold them
+against the code and against a running server.
 """
 
 import json

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.engine.interface import Chunk
-from generation.engine.sequence import PromptScores, Request, Update
-from generation.engine.stream import Bell, Item, Mailbox
-from generation.model.cache import Block
-from generation.sampling.rules import SamplingParams
+from generation.engine.interface import Block, Chunk
+from generation.engine.request import GenerationRequest, Item, PromptScores, Update
+from generation.engine.stream import Bell, Mailbox
+from generation.sampling.params import SamplingParams
 
 VOCABULARY = 257
 END = 256
@@ -110,12 +109,12 @@ class FakeModel:
         return np.stack(rows)
 
 
-def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, **options: Any) -> Request:
+def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, **options: Any) -> GenerationRequest:
     """Make a request; sampled, with a seed."""
     names = {"do_sample", "temperature", "top_k", "ignore_eos", "repetition_penalty"}
     sampling = SamplingParams(seed=seed, **{key: value for key, value in options.items() if key in names})
     others = {key: value for key, value in options.items() if key not in names}
-    return Request(tuple(prompt.encode()), max_tokens, sampling=sampling, **others)
+    return GenerationRequest(tuple(prompt.encode()), max_tokens, sampling=sampling, **others)
 
 
 def mailbox() -> Mailbox:

@@ -5,13 +5,14 @@ from collections.abc import Sequence as SequenceOf
 
 import pytest
 
-from generation.engine.core import Runner
+from generation.engine.core import EngineCore
 from generation.engine.prefix import PrefixCache
+from generation.engine.request import GenerationRequest
 from generation.engine.scheduler import Group, Limits
-from generation.engine.sequence import Request, Sequence
+from generation.engine.sequence import Sequence
 from generation.engine.speculation import Drafter, Speculation
 from generation.engine.stream import Mailbox
-from generation.sampling.rules import Sampler
+from generation.sampling.sampler import Sampler
 from tests.support.fakes import END, ByteCodec, FakeModel, logits_after, mailbox
 
 
@@ -22,24 +23,24 @@ def make_runner(
     tokens: int = 4000,
     prefix: PrefixCache | None = None,
     speculation: Speculation | None = None,
-) -> Runner:
+) -> EngineCore:
     rows, staging = 4, 2
-    return Runner(model, Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk), prefix, speculation)
+    return EngineCore(model, Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk), prefix, speculation)
 
 
-def add(runner: Runner, asked: Request, timeout_s: float = 1e6) -> Mailbox:
+def add(runner: EngineCore, asked: GenerationRequest, timeout_s: float = 1e6) -> Mailbox:
     box = mailbox()
     sequences = [Sequence(asked, index, ByteCodec()) for index in range(asked.choices)]
     runner.scheduler.add([Group(asked, sequences, box, time.monotonic() + timeout_s)], 1)
     return box
 
 
-def step(runner: Runner) -> None:
+def step(runner: EngineCore) -> None:
     runner.sweep_and_admit()
     runner.step()
 
 
-def run(runner: Runner, limit: int = 2000) -> None:
+def run(runner: EngineCore, limit: int = 2000) -> None:
     for _ in range(limit):
         if not runner.scheduler.busy:
             return
@@ -47,7 +48,7 @@ def run(runner: Runner, limit: int = 2000) -> None:
     pytest.fail("the work never ended")
 
 
-def oracle(asked: Request, index: int = 0) -> tuple[str, str]:
+def oracle(asked: GenerationRequest, index: int = 0) -> tuple[str, str]:
     """Generate alone, token by token, with nothing but the sampler and the known logits."""
     sampler = Sampler(asked.sampling, index, asked.prompt, END)
     history, data = list(asked.prompt), b""
@@ -63,7 +64,7 @@ def oracle(asked: Request, index: int = 0) -> tuple[str, str]:
     return data.decode(errors="replace"), "length"
 
 
-def assert_clean(runner: Runner, model: FakeModel) -> None:
+def assert_clean(runner: EngineCore, model: FakeModel) -> None:
     scheduler = runner.scheduler
     assert not scheduler.busy
     assert (scheduler.reserved_rows, scheduler.reserved_tokens, scheduler.waiting_tokens) == (0, 0, 0)

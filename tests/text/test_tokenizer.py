@@ -11,7 +11,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2TokenizerFast
 
 from generation.config import ROOT, Settings
-from generation.text.tokenizer import END_OF_TEXT, Detokenizer, Tokenizer, TokenizerError
+from generation.text.detokenizer import Detokenizer
+from generation.text.tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
 
 DISTILGPT2 = Path(os.environ.get("DISTILGPT2_DIR", ROOT.parent / "shared" / "data" / "distilgpt2"))
 TEXTS = ["", " ", "Once upon a time", "naïve café 🙂 日本語", "a\n\n b\t", "<|endoftext|>after", "x" * 300, "\x00\x7f"]

@@ -7,8 +7,8 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
 
 from generation.api.http import EventStream, answer
-from generation.engine.sequence import Update
-from generation.engine.stream import Bell, Item, TokenStream
+from generation.engine.request import Item, Update
+from generation.engine.stream import Bell, TokenStream
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

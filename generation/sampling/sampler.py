@@ -1,0 +1,99 @@
+"""The sampler of one sequence: it applies the rules in order and draws."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.sampling.params import SamplingParams
+from generation.sampling.rules import (
+    MINUS_INFINITY,
+    apply_frequency_presence,
+    apply_logit_bias,
+    apply_min_p,
+    apply_repetition_penalty,
+    apply_temperature,
+    apply_top_p,
+    apply_typical_p,
+    draw,
+    top_k_candidates,
+    top_p_candidates,
+)
+from generation.sampling.selection import Floats
+
+
+class NoTokenError(ValueError):
+    """There is no token to choose: every one is ruled out, or the logits are not finite."""
+
+
+class Sampler:
+    """Chooses the tokens of one sequence. The same seed, index and logits give the same tokens, whatever else runs."""
+
+    def __init__(self, params: SamplingParams, index: int, prompt: Sequence[int], end_of_text: int) -> None:
+        self._params = params
+        self._end_of_text = end_of_text
+        self._greedy = not params.do_sample or params.temperature == 0
+        self._seen = set(prompt)
+        self._counts: Counter[int] = Counter()
+        self._generated = 0
+        entropy = None if params.seed is None else [params.seed, index]
+        self._random = np.random.Generator(np.random.PCG64(entropy))
+
+    def choose(self, logits: Floats, allowed: NDArray[np.bool_] | None = None) -> int:
+        """Choose a token from its logits, [vocabulary], which are not changed; `allowed` limits the choice.
+
+        Raises:
+            NoTokenError: no token is left, or a logit is NaN or infinite.
+        """
+        values = self._adjust(logits)
+        if allowed is None:
+            token = self._pick(values)
+        else:
+            ids = np.flatnonzero(allowed)
+            token = int(ids[self._pick(values[ids])])
+        self._generated += 1
+        self._seen.add(token)
+        self._counts[token] += 1
+        return token
+
+    def _adjust(self, logits: Floats) -> Floats:
+        """Apply the rules that look at particular tokens."""
+        params = self._params
+        if params.repetition_penalty != 1:
+            logits = apply_repetition_penalty(logits, np.fromiter(self._seen, np.int64), params.repetition_penalty)
+        if self._counts and (params.frequency_penalty or params.presence_penalty):
+            ids = np.fromiter(self._counts, np.int64)
+            counts = np.fromiter(self._counts.values(), np.float32)
+            logits = apply_frequency_presence(logits, ids, counts, params.frequency_penalty, params.presence_penalty)
+        if params.logit_bias:
+            logits = apply_logit_bias(logits, params.logit_bias)
+        if self._generated < params.min_tokens:
+            logits = logits.copy()
+            logits[self._end_of_text] = MINUS_INFINITY
+        return logits
+
+    def _pick(self, values: Floats) -> int:
+        """Return the index of the chosen value, by the rules that look only at values."""
+        params = self._params
+        best = int(values.argmax()) if len(values) else -1
+        if best < 0 or not math.isfinite(values[best]):
+            raise NoTokenError("no token can be chosen: all are ruled out, or the logits are not finite")
+        if self._greedy:
+            return best
+        # The order of the logits is that of the tempered ones, so the candidates can be found first.
+        ids = top_k_candidates(values, params.top_k) if params.top_k else None
+        values = apply_temperature(values if ids is None else values[ids], params.temperature)
+        top_p = params.top_p
+        if top_p < 1 and ids is None:
+            ids, top_p = top_p_candidates(values, top_p)
+            values = values[ids]
+        if top_p < 1:
+            values = apply_top_p(values, top_p)
+        if params.min_p > 0:
+            values = apply_min_p(values, params.min_p)
+        if params.typical_p < 1:
+            values = apply_typical_p(values, params.typical_p)
+        index = draw(values, self._random.random())
+        return index if ids is None else int(ids[index])
