@@ -1,13 +1,11 @@
-"""The HTTP triggers: routes, methods and key levels. What they do is in `generation`.
+"""The HTTP triggers: routes, methods and key levels. What they do is in `generation.api`.
 
-The host matches routes in the alphabetical order of the function names, and the first match wins. Handlers are
-annotated with the classes of the http extension, which is what makes streaming work on Functions; never with more than
-one class.
+The host matches routes in the alphabetical order of the function names, and the first match wins.
 """
 
 import azure.functions as func
 from azure.functions.warmup import WarmUpContext  # the package lists it in its __all__ and does not import it
-from azurefunctions.extensions.http.fastapi import Request, Response
+from starlette.responses import Response
 
 from generation.api import completions as openai
 from generation.api import generate as plain
@@ -17,7 +15,8 @@ from generation.api import models as model_list
 from generation.api import openapi as contract
 from generation.api import playground as page
 from generation.api import tokenize as tokens
-from generation.api.http import answer
+from generation.api.exchange import Exchange
+from generation.api.handler import handler
 from generation.api.worker import adapt_worker_server
 from generation.config import Settings
 from generation.service import Service
@@ -28,81 +27,94 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_leve
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def health(req: Request) -> Response:
+@handler
+async def health(_: Exchange) -> Response:
     """Say whether the process lives, and what it serves."""
-    return await answer("health", req, lambda _: status.health(service))
+    return await status.health(service)
 
 
 @app.route("ready", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def ready(req: Request) -> Response:
+@handler
+async def ready(_: Exchange) -> Response:
     """Say whether the process can serve."""
-    return await answer("ready", req, lambda _: status.ready(service))
+    return await status.ready(service)
 
 
 @app.route("generate", methods=["POST"])
-async def generate(req: Request) -> Response:
+@handler
+async def generate(exchange: Exchange) -> Response:
     """Generate text from a JSON body."""
-    return await answer("generate", req, lambda request: plain.post(service, request))
+    return await plain.post(service, exchange)
 
 
 @app.route("generate/{*prompt}", methods=["GET"])
-async def generate_path(req: Request) -> Response:
+@handler
+async def generate_path(exchange: Exchange) -> Response:
     """Generate text from a prompt in the path."""
-    return await answer("generate_path", req, lambda request: plain.get(service, request))
+    return await plain.get(service, exchange)
 
 
 @app.route("v1/completions", methods=["POST"])
-async def completions(req: Request) -> Response:
+@handler
+async def completions(exchange: Exchange) -> Response:
     """Generate text, as OpenAI's completions API does."""
-    return await answer("completions", req, lambda request: openai.post(service, request))
+    return await openai.post(service, exchange)
 
 
 @app.route("v1/models", methods=["GET"])
-async def models(req: Request) -> Response:
+@handler
+async def models(_: Exchange) -> Response:
     """List the served model."""
-    return await answer("models", req, lambda _: model_list.many(service))
+    return await model_list.many(service)
 
 
 @app.route("v1/models/{model}", methods=["GET"])
-async def models_one(req: Request) -> Response:
+@handler
+async def models_one(exchange: Exchange) -> Response:
     """Describe the served model."""
-    return await answer("models_one", req, lambda request: model_list.one(service, request.path_params["model"]))
+    return await model_list.one(service, exchange.request.path_params["model"])
 
 
 @app.route("v1/chat/completions", methods=["POST"])
-async def chat_completions(req: Request) -> Response:
-    """Say that this is no chat model."""
-    return await answer("chat_completions", req, lambda _: model_list.chat())
+@handler
+async def chat_completions(_: Exchange) -> Response:
+    """Refuse: this is not a chat model."""
+    return await model_list.chat()
 
 
 @app.route("tokenize", methods=["POST"])
-async def tokenize(req: Request) -> Response:
+@handler
+async def tokenize(exchange: Exchange) -> Response:
     """Split text into tokens."""
-    return await answer("tokenize", req, lambda request: tokens.tokenize(service, request))
+    return await tokens.tokenize(service, exchange)
 
 
 @app.route("detokenize", methods=["POST"])
-async def detokenize(req: Request) -> Response:
+@handler
+async def detokenize(exchange: Exchange) -> Response:
     """Join tokens to text."""
-    return await answer("detokenize", req, lambda request: tokens.detokenize(service, request))
+    return await tokens.detokenize(service, exchange)
 
 
 @app.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def openapi(req: Request) -> Response:
-    """Describe the whole surface."""
-    return await answer("openapi", req, lambda _: contract.get(service))
+@handler
+async def openapi(_: Exchange) -> Response:
+    """Describe the whole API."""
+    return await contract.get(service)
 
 
 @app.route("metrics", methods=["GET"])
-async def metrics(req: Request) -> Response:
-    """Report what was counted, for Prometheus."""
-    return await answer("metrics", req, lambda _: prometheus.get(service))
+@handler
+async def metrics(_: Exchange) -> Response:
+    """Report the metrics for Prometheus."""
+    return await prometheus.get(service)
 
 
 @app.route("playground", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def playground(req: Request) -> Response:
-    """Show a page to try it."""
-    return await answer("playground", req, lambda _: page.get())
+@handler
+async def playground(_: Exchange) -> Response:
+    """Show a page to try the model."""
+    return await page.get()
 
 
 @app.warm_up_trigger("context")

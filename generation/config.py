@@ -39,7 +39,7 @@ class Settings:
     cache_mb: int = _number(0, 0, 1 << 20, "MiB for the KV cache; 0 = a quarter of this container's memory")
     prefix_cache_mb: int = _number(64, 0, 1 << 20, "MiB for beginnings of prompts kept for reuse; 0 = off")
     prefill_chunk: int = _number(128, 16, 1024, "prompt tokens computed between two decode steps")
-    speculate: int = _number(15, 0, 32, "tokens guessed ahead for a sequence at most; 0 = off")
+    speculate: int = _number(15, 0, 32, "draft tokens for a sequence at most (speculation); 0 = off")
     max_waiting: int = _number(256, 0, 1 << 16, "requests that may wait; past it 429")
     max_waiting_tokens: int = _number(32768, 1, 1 << 24, "prompt tokens that may wait; past it 429")
     timeout_s: float = _number(200.0, 0.1, 225.0, "seconds after which a request ends with what it has, and its cap")

@@ -69,6 +69,9 @@ class Service:
         self._begun = time.monotonic()
         self._loaded: Loaded | None = None
         self._draining = self._stopped = False
+        self._grace_s = 0.0
+        # Loading ends in one thread while another may stop the service.
+        self._lock = threading.Lock()
         self._done = threading.Event()
 
     def start(self) -> "Service":
@@ -132,15 +135,21 @@ class Service:
         return self._loaded.config if self._loaded else None
 
     def stop(self, grace_s: float = 0.0) -> None:
-        """Take no more requests, give the running ones `grace_s` seconds, then end them."""
-        self._draining = True
-        if self._loaded is not None:
-            self._loaded.engine.stop(grace_s)
+        """Refuse new requests, give the running ones `grace_s` seconds, then end them.
+
+        A service that is still loading stops when it has loaded.
+        """
+        with self._lock:
+            self._draining, self._grace_s = True, grace_s
+            loaded = self._loaded
+        if loaded is not None:
+            loaded.engine.stop(grace_s)
             self._ended()
 
     def _load(self) -> None:
+        loaded = None
         try:
-            self._loaded = load(self.settings, self.telemetry)
+            loaded = load(self.settings, self.telemetry)
         except ArtifactError as error:
             self.error = str(error)
             log.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - the message says all
@@ -148,9 +157,12 @@ class Service:
             self.error = f"unexpected {type(error).__name__} while loading; see the log"
             log.exception("the model cannot be loaded")
         self.load_s = self.uptime_s
+        with self._lock:
+            self._loaded = loaded
+            stop = loaded is not None and self._draining
         self._done.set()
-        if self._loaded is not None and self._draining:
-            self._loaded.engine.stop()
+        if stop and loaded is not None:
+            loaded.engine.stop(self._grace_s)
             self._ended()
 
     def _ended(self) -> None:
@@ -208,13 +220,13 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
         ) from error
     model.check_context()
     # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
-    guesses = settings.speculate > 0 and config.cache == "int8"
+    drafts = settings.speculate > 0 and config.cache == "int8"
     engine = Engine(
         model,
         tokenizer,
         limits,
         PrefixCache(prefix_bytes) if prefix_bytes else None,
-        Speculation(settings.speculate, rows) if guesses else None,
+        Speculation(settings.speculate, rows) if drafts else None,
         telemetry=telemetry,
     )
     engine.start()

@@ -9,39 +9,39 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from generation.api.bodies import parse_json
 from generation.api.completions_body import CompletionBody
-from generation.api.http import EventStream, collect, event, read_body
+from generation.api.events import EventStream, event
+from generation.api.exchange import Exchange
 from generation.api.logprobs import Report
 from generation.api.prompts import check_context, encode, timeout
 from generation.config import Settings
 from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, Item, PromptScores, Update
 from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
-from generation.observe.record import note_prompts
 from generation.sampling.guide import make_guide
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
 
 
-async def post(service: Service, request: Request) -> Response:
+async def post(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/v1/completions``."""
-    body = parse_json(CompletionBody, await read_body(request, service.settings.max_body_kb * 1024)).check()
+    body = parse_json(CompletionBody, await exchange.body(service.settings.max_body_kb * 1024)).check()
     loaded = service.loaded()
     check_model(body.model, loaded)
     if service.settings.log_prompts == "on":
-        note_prompts(*body.prompt)
+        exchange.record.note_prompts(body.prompt)
     prompts = await _prompts(body, loaded)
     for prompt in prompts:
         check_context(len(prompt), body.max_tokens, loaded.config.context, "max_tokens")
     requests = await _engine_requests(body, prompts, loaded, service.settings)
-    answer = Answer(body, loaded, prompts)
-    stream = loaded.engine.submit(*requests)
+    completion = CompletionResponse(body, loaded, prompts)
+    stream = exchange.submit(loaded.engine, *requests)
     if body.stream:
-        return EventStream(stream, answer.event, service.settings.keep_alive_s, last=answer.last_events)
-    return JSONResponse(answer.whole(await collect(request, stream)))
+        keep_alive_s = service.settings.keep_alive_s
+        return EventStream(exchange, stream, completion.event, keep_alive_s, last=completion.last_events)
+    return JSONResponse(completion.whole(await exchange.collect(stream)))
 
 
 def check_model(name: str | None, loaded: Loaded) -> None:
@@ -105,7 +105,7 @@ async def _engine_requests(
     ]
 
 
-class Answer:
+class CompletionResponse:
     """Turns what the engine reports into OpenAI's objects, as events or whole; the whole is the sum of the events."""
 
     def __init__(self, body: CompletionBody, loaded: Loaded, prompts: list[tuple[int, ...]]) -> None:

@@ -2,28 +2,28 @@
 
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from generation.api.bodies import GenerateBody, parse_json, parse_query
-from generation.api.http import EventStream, collect, event, read_body
+from generation.api.events import EventStream, event
+from generation.api.exchange import Exchange
 from generation.api.prompts import check_context, encode, timeout
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
 from generation.errors import InvalidRequestError
-from generation.observe.record import note_prompts
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
 
 
-async def post(service: Service, request: Request) -> Response:
+async def post(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/generate``."""
-    body = parse_json(GenerateBody, await read_body(request, service.settings.max_body_kb * 1024))
-    return await _respond(service, request, body, sequences_only=False)
+    body = parse_json(GenerateBody, await exchange.body(service.settings.max_body_kb * 1024))
+    return await _respond(service, exchange, body, sequences_only=False)
 
 
-async def get(service: Service, request: Request) -> Response:
+async def get(service: Service, exchange: Exchange) -> Response:
     """Answer ``GET /api/generate/{*prompt}``, the workshop's call: the prompt in the path, the rest in the query."""
+    request = exchange.request
     values: dict[str, Any] = {}
     for name in request.query_params:
         given = request.query_params.getlist(name)
@@ -34,7 +34,7 @@ async def get(service: Service, request: Request) -> Response:
     if "prompt" in values:
         raise InvalidRequestError("prompt belongs into the path", param="prompt")
     body = parse_query(GenerateBody, values | {"prompt": request.path_params.get("prompt", "")})
-    return await _respond(service, request, body, sequences_only=True)
+    return await _respond(service, exchange, body, sequences_only=True)
 
 
 async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings) -> GenerationRequest:
@@ -87,18 +87,18 @@ class Whole:
         return JSONResponse({"generated_sequences": self.texts, "finish_reasons": self.reasons, "usage": usage})
 
 
-async def _respond(service: Service, request: Request, body: GenerateBody, *, sequences_only: bool) -> Response:
+async def _respond(service: Service, exchange: Exchange, body: GenerateBody, *, sequences_only: bool) -> Response:
     loaded = service.loaded()
     if service.settings.log_prompts == "on":
-        note_prompts(body.prompt)
+        exchange.record.note_prompts([body.prompt])
     asked = await engine_request(body, loaded, service.settings)
-    stream = loaded.engine.submit(asked)
+    stream = exchange.submit(loaded.engine, asked)
     if body.stream:
         before = body.prompt if body.return_full_text else ""
         first = "".join(event({"index": i, "text": before}) for i in range(asked.choices)) if before else ""
-        return EventStream(stream, _event, service.settings.keep_alive_s, first=first)
+        return EventStream(exchange, stream, _event, service.settings.keep_alive_s, first=first)
     whole = Whole(body, asked)
-    for item in await collect(request, stream):
+    for item in await exchange.collect(stream):
         whole.add(item)
     return whole.response(sequences_only=sequences_only)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from generation import __version__
-from generation.observe import record as requestlog
-from generation.observe.telemetry import Histogram
+from generation.observe import record
+from generation.observe.histogram import Histogram
 from generation.service import Service, State
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def collect(service: Service) -> "Iterator[Metric]":
 def _of_requests() -> "Iterator[Metric]":
     from prometheus_client.core import HistogramMetricFamily
 
-    by_status = {tuple(map(str, key)): count for key, count in sorted(requestlog.requests.items())}
+    by_status = {tuple(map(str, key)): count for key, count in sorted(record.requests.items())}
     yield _counts("requests", "requests answered", ("route", "method", "status"), by_status)
     durations = HistogramMetricFamily(
         f"{PREFIX}request_duration_seconds", "from the headers of a request to the last byte", labels=["route"]
     )
-    for route, histogram in sorted(requestlog.durations.items()):
+    for route, histogram in sorted(record.durations.items()):
         durations.add_metric([route], *_buckets(histogram))
     yield durations
 
@@ -85,8 +85,8 @@ def _of_sequences(service: Service) -> "Iterator[Metric]":
     yield _count("cached_prompt_tokens", "prompt tokens that were reused and not computed", seen.cached_tokens)
     yield _count("prefix_hits", "requests that reused the beginning of another prompt", seen.prefix_hits)
     yield _count("generated_tokens", "tokens generated", seen.generated_tokens)
-    yield _count("drafted_tokens", "tokens guessed ahead", seen.drafted)
-    yield _count("accepted_tokens", "guessed tokens that came true", seen.accepted)
+    yield _count("drafted_tokens", "draft tokens", seen.drafted)
+    yield _count("accepted_tokens", "accepted draft tokens", seen.accepted)
     yield _count("cancelled_requests", "requests whose client left", seen.cancelled)
     finished: dict[tuple[str, ...], int] = {(reason,): count for reason, count in sorted(seen.finished.items())}
     yield _counts("finished_sequences", "sequences that ended, by finish reason", ("reason",), finished)

@@ -1,19 +1,18 @@
 """Text to token ids and back, over HTTP."""
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from generation.api.bodies import DetokenizeBody, TokenizeBody, parse_json
-from generation.api.http import read_body
+from generation.api.exchange import Exchange
 from generation.api.prompts import encode_text
 from generation.errors import InvalidRequestError
 from generation.service import Service
 from generation.text.tokenizer import Tokenizer
 
 
-async def tokenize(service: Service, request: Request) -> Response:
+async def tokenize(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/tokenize``."""
-    body = parse_json(TokenizeBody, await read_body(request, service.settings.max_body_kb * 1024))
+    body = parse_json(TokenizeBody, await exchange.body(service.settings.max_body_kb * 1024))
     loaded = service.loaded()
     ids = await encode_text(loaded.tokenizer, body.prompt)
     return tokens(ids, loaded.tokenizer, loaded.config.context)
@@ -25,9 +24,9 @@ def tokens(ids: list[int], tokenizer: Tokenizer, context: int) -> JSONResponse:
     return JSONResponse({"tokens": ids, "pieces": pieces, "count": len(ids), "max_context": context})
 
 
-async def detokenize(service: Service, request: Request) -> Response:
+async def detokenize(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/detokenize``."""
-    body = parse_json(DetokenizeBody, await read_body(request, service.settings.max_body_kb * 1024))
+    body = parse_json(DetokenizeBody, await exchange.body(service.settings.max_body_kb * 1024))
     loaded = service.loaded()
     for place, token in enumerate(body.tokens):
         if token >= loaded.config.vocabulary:

@@ -1,16 +1,17 @@
-"""One step for everybody: admit, prefill, decode, hand out, retire. Plain and synchronous; `Engine` gives it a thread.
+"""One step of continuous batching: admit, prefill, decode, hand out, retire. Synchronous; `Engine` gives it a thread.
 
-It knows nothing of HTTP, and the model and the tokenizer are handed in.
+It knows nothing of HTTP. The model is handed in.
 """
 
 import logging
 import time
 
+from generation.engine.group import Group
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
 from generation.engine.prefix import PrefixCache, chunk_keys
 from generation.engine.request import LENGTH, TIMEOUT, PromptScores, Token
-from generation.engine.scheduler import Group, Limits, Scheduler
+from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.sequence import Sequence, score
 from generation.engine.speculation import Drafter, Speculation
 from generation.engine.stream import Bell
@@ -43,9 +44,9 @@ class EngineCore:
         self._chunk = limits.chunk
 
     def sweep_and_admit(self) -> None:
-        """Take out what nobody waits for or what is past its deadline, then let in what fits.
+        """Drop cancelled and expired requests, then admit what fits.
 
-        The only part of a step that touches the queue, which other threads add to.
+        This is the only part of a step that touches the queue, to which other threads add.
         """
         now = time.monotonic()
         for group in self.scheduler.groups():
@@ -57,13 +58,13 @@ class EngineCore:
         self.bell.ring()
 
     def step(self) -> None:
-        """Prefill a chunk's worth and decode a token for everyone. An error ends only the requests it concerns."""
+        """Prefill a chunk's worth, and decode a token of every sequence. An error ends only the requests concerned."""
         groups = list(self.scheduler.chunks())
         if groups:
             for group in groups:
                 if group.prefilled == 0:
                     self._reuse_prefix(group)
-                    self.telemetry.admitted(group)
+                    self.telemetry.admitted(group.timeline, group.prefilled)
             self._prefill(groups)
             self.bell.ring()
         if self.scheduler.running:
@@ -71,7 +72,7 @@ class EngineCore:
             self.bell.ring()
 
     def abandon(self, group: Group, error: ApiError | None) -> None:
-        """End a request wherever it is, without another word but the error."""
+        """End a request wherever it is; send only the error, if there is one."""
         if group in self.scheduler.waiting:
             self.scheduler.drop(group)
         else:
@@ -92,13 +93,13 @@ class EngineCore:
         self.abandon(group, None)
 
     def _prefill(self, groups: list[Group]) -> None:
-        """Compute the next chunk of each prompt, all in one run of the model, which reads its weights but once."""
+        """Compute the next chunk of each prompt in one run of the model, which reads the weights once."""
         chunks = [self._next_chunk(group) for group in groups]
         began = time.perf_counter()
         try:
             logits = self._model.prefill(chunks)
         except Exception:
-            if len(groups) > 1:  # one of them is to blame, and the others are not to suffer
+            if len(groups) > 1:  # one of them may have caused it: the others go on
                 for group in groups:
                     self._prefill([group])
                 return
@@ -162,7 +163,10 @@ class EngineCore:
             update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
             if update is not None:
                 group.mailbox.post(update)
-        self.telemetry.began(group)
+        now = time.monotonic()
+        for sequence in group.sequences:
+            sequence.count(now)
+        self.telemetry.began(group.timeline, now, sum(one.generated for one in group.sequences))
         source = group.staging
         for sequence in group.sequences:
             if sequence.finish_reason is None:
@@ -175,8 +179,8 @@ class EngineCore:
         self._leave_staging(group)
         self._retire(group, [sequence for sequence in group.sequences if sequence.finish_reason])
 
-    def _guesses(self, running: list[Sequence]) -> list[list[int]]:
-        """Return the tokens that may follow the newest one of every sequence: none, where nothing is guessed."""
+    def _drafts(self, running: list[Sequence]) -> list[list[int]]:
+        """Return draft tokens that may follow the newest token of every sequence: none, where nothing is drafted."""
         drafters = [sequence.drafter for sequence in running if sequence.drafter is not None]
         if self._speculation is None or len(drafters) < len(running):
             return [[] for _ in running]
@@ -185,8 +189,8 @@ class EngineCore:
     def _decode(self) -> None:
         running = list(self.scheduler.running)
         owners = [self.scheduler.owner[sequence] for sequence in running]
-        guesses = self._guesses(running)
-        tokens = [[sequence.last_token, *guess] for sequence, guess in zip(running, guesses, strict=True)]
+        drafts = self._drafts(running)
+        tokens = [[sequence.last_token, *draft] for sequence, draft in zip(running, drafts, strict=True)]
         began = time.perf_counter()
         try:
             logits = self._model.decode(tokens, [s.length for s in running])
@@ -199,21 +203,22 @@ class EngineCore:
         self.pace.saw_step(seconds)
         if self._speculation is not None:
             self._speculation.saw(len(logits), seconds)
-        self._hand_out(running, owners, guesses, logits)
-        self.telemetry.stepped(running, len(logits), seconds)
+        self._hand_out(running, owners, drafts, logits)
+        now = time.monotonic()
+        self.telemetry.stepped(seconds, len(logits), [sequence.count(now) for sequence in running])
         for sequence, group in zip(reversed(running), reversed(owners), strict=True):
             if sequence.finish_reason and not sequence.retired:
                 self._retire(group, [sequence])
 
-    def _hand_out(self, running: list[Sequence], owners: list[Group], guesses: list[list[int]], logits: Logits) -> None:
+    def _hand_out(self, running: list[Sequence], owners: list[Group], drafts: list[list[int]], logits: Logits) -> None:
         """Choose the next tokens of every running sequence, and report what is certain."""
         failed: dict[Group, ApiError] = {}
         first = 0
-        for sequence, group, guess in zip(running, owners, guesses, strict=True):
-            rows = logits[first : first + 1 + len(guess)]
+        for sequence, group, draft in zip(running, owners, drafts, strict=True):
+            rows = logits[first : first + 1 + len(draft)]
             first += len(rows)
             try:
-                _choose(sequence, group, guess, rows)
+                _choose(sequence, group, draft, rows)
             except ApiError as error:
                 failed[group] = error
             except Exception:
@@ -247,8 +252,8 @@ class EngineCore:
             group.close()
 
 
-def _choose(sequence: Sequence, group: Group, guess: list[int], rows: Logits) -> None:
-    """Choose a token from each row for as long as the guess holds: a row is right only if those before it were."""
+def _choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:
+    """Choose a token from each row while the draft is accepted: a row is valid only if the tokens before it were."""
     for place, row in enumerate(rows):
         sequence.length += 1
         update = sequence.take(row)
@@ -256,5 +261,5 @@ def _choose(sequence: Sequence, group: Group, guess: list[int], rows: Logits) ->
             group.mailbox.post(update)
         if sequence.drafter is not None:
             sequence.drafter.push(sequence.last_token)
-        if sequence.finish_reason is not None or guess[place : place + 1] != [sequence.last_token]:
+        if sequence.finish_reason is not None or draft[place : place + 1] != [sequence.last_token]:
             return

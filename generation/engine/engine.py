@@ -1,4 +1,4 @@
-"""The engine: the one thread that runs steps, and the face that it shows to every other thread."""
+"""The engine: the one thread that runs steps, and the interface that other threads use."""
 
 import logging
 import threading
@@ -6,15 +6,17 @@ import time
 from collections.abc import Sequence as SequenceOf
 
 from generation.engine.core import EngineCore
+from generation.engine.group import Group
 from generation.engine.interface import LanguageModel
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest
-from generation.engine.scheduler import Group, Limits
+from generation.engine.scheduler import Limits
 from generation.engine.sequence import Sequence, TextCodec
 from generation.engine.speculation import Speculation
-from generation.engine.stream import Mailbox, TokenStream
+from generation.engine.stream import TokenStream
 from generation.errors import ApiError, NotReadyError
 from generation.observe.telemetry import Telemetry
+from generation.observe.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +36,9 @@ class Engine:
         *,
         telemetry: Telemetry | None = None,
     ) -> None:
-        self._runner = EngineCore(model, limits, prefix, speculation, telemetry=telemetry)
-        self._scheduler = self._runner.scheduler
-        self.telemetry = self._runner.telemetry
+        self._core = EngineCore(model, limits, prefix, speculation, telemetry=telemetry)
+        self._scheduler = self._core.scheduler
+        self.telemetry = self._core.telemetry
         self._codec = codec
         self._condition = threading.Condition()
         self._stop_at: float | None = None
@@ -55,29 +57,28 @@ class Engine:
             TooLargeError: a request would not fit into an idle server.
             OverloadedError: the queue is full.
         """
-        stream = TokenStream(self._notify, self._runner.bell, len(requests))
+        now = time.monotonic()
+        stream = TokenStream(self._notify, self._core.bell, [Timeline(now, len(one.prompt)) for one in requests])
         try:
-            self._enqueue(requests, stream.mailbox)
+            self._enqueue(requests, stream)
         except ApiError as error:
-            self.telemetry.rejected(error)
+            self.telemetry.rejected(error.code)
             raise
         return stream
 
-    def _enqueue(self, requests: SequenceOf[GenerationRequest], mailbox: Mailbox) -> None:
+    def _enqueue(self, requests: SequenceOf[GenerationRequest], stream: TokenStream) -> None:
         self._scheduler.check(requests)
         groups = []
-        for request in requests:
+        for request, timeline in zip(requests, stream.timelines, strict=True):
             sequences = [Sequence(request, number, self._codec) for number in range(request.choices)]
-            timeline = self.telemetry.submitted(len(request.prompt))
             deadline = timeline.submitted + request.timeout_s
-            group = Group(request, sequences, mailbox, deadline, timeline=timeline, on_close=self.telemetry.closed)
-            groups.append(group)
+            groups.append(Group(request, sequences, stream.mailbox, deadline, timeline, self.telemetry))
         with self._condition:
             if self.failure is not None:
                 raise NotReadyError(_FAILED)
             if self._stop_at is not None:
                 raise NotReadyError("this instance is shutting down; try again", retry_after_s=1)
-            self._scheduler.add(groups, self._runner.pace.backlog_s(*self._scheduler.backlog()))
+            self._scheduler.add(groups, self._core.pace.backlog_s(*self._scheduler.backlog()))
             self._condition.notify()
 
     def stop(self, grace_s: float = 0.0) -> None:
@@ -115,7 +116,7 @@ class Engine:
     def _run(self) -> None:
         try:
             while self._begin_step():
-                self._runner.step()
+                self._core.step()
         except BaseException as error:
             log.exception("the engine has failed")
             with self._condition:
@@ -125,12 +126,12 @@ class Engine:
     def _begin_step(self) -> bool:
         """Wait until there is work and take up what is new; False when it is time to end."""
         with self._condition:
-            self._runner.sweep_and_admit()
+            self._core.sweep_and_admit()
             while not self._scheduler.busy:
                 if self._stop_at is not None:
                     return False
                 self._condition.wait()
-                self._runner.sweep_and_admit()
+                self._core.sweep_and_admit()
             if self._stop_at is not None and time.monotonic() >= self._stop_at:
                 self._end_all(NotReadyError("this instance was shut down; try again", retry_after_s=1))
                 return False
@@ -139,4 +140,4 @@ class Engine:
     def _end_all(self, error: ApiError) -> None:
         for group in self._scheduler.groups():
             group.close(error)
-        self._runner.bell.ring()
+        self._core.bell.ring()

@@ -1,4 +1,4 @@
-"""How fast the engine has been lately, and so how long the work before it will take."""
+"""How fast the engine has been recently, and from that how long its backlog will take."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ SMOOTHING = 0.1
 
 @dataclass(slots=True)
 class Pace:
-    """Moving averages, in seconds, of a decode step and of one prefilled token. They start as cautious guesses."""
+    """Moving averages, in seconds, of a decode step and of one prefilled token. They start as cautious estimates."""
 
     step_s: float = 0.02
     prefill_token_s: float = 0.001
 
     def saw_step(self, seconds: float) -> None:
-        """Take the time of one decode step."""
+        """Record the time of one decode step."""
         self.step_s += SMOOTHING * (seconds - self.step_s)
 
     def saw_prefill(self, seconds: float, tokens: int) -> None:
-        """Take the time of one prefill of `tokens` tokens."""
+        """Record the time of one prefill of `tokens` tokens."""
         self.prefill_token_s += SMOOTHING * (seconds / tokens - self.prefill_token_s)
 
     def backlog_s(self, prompt_tokens: int, new_tokens: int, rows: int) -> float:

@@ -7,40 +7,15 @@ lowest free rows.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from generation.engine.request import GenerationRequest, Token
+from generation.engine.group import Group
+from generation.engine.request import GenerationRequest
 from generation.engine.sequence import Sequence
-from generation.engine.stream import Mailbox
-from generation.errors import ApiError, OverloadedError, TooLargeError
-from generation.observe.telemetry import Timeline
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """A request on its way: its sequences, where its prompt is being prefilled, and when it must end."""
-
-    request: GenerationRequest
-    sequences: list[Sequence]
-    mailbox: Mailbox
-    deadline: float
-    staging: int = -1
-    prefilled: int = 0
-    prompt_scores: list[Token] = field(default_factory=list)
-    closed: bool = False
-    timeline: Timeline = field(default_factory=Timeline)
-    on_close: Callable[["Group", ApiError | None], None] | None = None
-
-    def close(self, error: ApiError | None = None) -> None:
-        """Say that nothing follows from this request; only the first call counts."""
-        if not self.closed:
-            self.closed = True
-            if self.on_close is not None:
-                self.on_close(self, error)
-            self.mailbox.close(error)
+from generation.errors import OverloadedError, TooLargeError
 
 
 class Move(NamedTuple):

@@ -50,7 +50,7 @@ class Sequence:
         self.last_token = request.prompt[-1]
         self.finish_reason: str | None = None
         self.retired = False
-        self.counted, self.token_at = 0, 0.0  # tokens that telemetry has counted, and when it did
+        self._counted, self._counted_at = 0, 0.0  # tokens, and when
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
         self._end_of_text = codec.end_of_text
@@ -85,6 +85,13 @@ class Sequence:
         if self.generated >= self.request.max_tokens:
             return self.finish(LENGTH, text)
         return self._update(text, None) if text else None
+
+    def count(self, now: float) -> tuple[int, float]:
+        """Return the tokens that are new since the previous call, and the seconds since its own new tokens."""
+        new, waited = self.generated - self._counted, now - self._counted_at
+        if new:
+            self._counted, self._counted_at = self.generated, now
+        return new, waited
 
     def finish(self, reason: str, text: str = "") -> Update:
         """End the sequence; what was held back for a stop string or for half a character is let go after `text`."""

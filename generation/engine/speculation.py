@@ -1,10 +1,10 @@
-"""Speculation by prompt lookup: guess what follows from what followed the same tokens before (Saxena 2023).
+"""Speculation by prompt lookup: draft the tokens that followed the same tokens earlier in the text (Saxena 2023).
 
-A step takes several tokens of a sequence for little more than the price of one. So the newest token goes through the
-model together with a guess of those after it; the sampler then chooses token by token as always, and a guess that was
-chosen has its successor's logits ready. Nothing is accepted that would not have been chosen: the answer is the same,
-byte for byte, sampled or greedy. That needs a graph whose numbers for a token do not depend on how many are computed
-with it, which is one with an int8 cache.
+A step computes several tokens of a sequence for little more than the cost of one. The newest token therefore goes
+through the model together with a draft of the tokens after it. The sampler then chooses token by token as always; where
+it chooses a draft token, the logits after that token are already there. Only tokens that would have been chosen anyway
+are accepted, so the answer is the same, byte for byte, sampled or greedy. This needs a graph whose results for a token
+do not depend on how many tokens are computed with it: one with an int8 cache.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ FORGETTING = 0.99
 
 
 class Drafter:
-    """Guesses the next tokens of one sequence. `hits` is the part of its guesses that came true lately."""
+    """Drafts the next tokens of one sequence. `hits` is the recent fraction of accepted draft tokens."""
 
     def __init__(self, prompt: Sequence[int]) -> None:
         self.hits = 0.5
@@ -27,21 +27,21 @@ class Drafter:
             self._append(token)
 
     def push(self, token: int) -> None:
-        """Take the token that came; whether or not it was guessed for a step, it shows how good guesses are."""
-        guess = self.draft(1)
-        if guess:
-            self.hits += SMOOTHING * ((guess[0] == token) - self.hits)
+        """Append the chosen token, and update `hits` with what would have been drafted in its place."""
+        draft = self.draft(1)
+        if draft:
+            self.hits += SMOOTHING * ((draft[0] == token) - self.hits)
         self._append(token)
 
     def draft(self, limit: int) -> list[int]:
-        """Return up to `limit` tokens that may follow; none where the last ones were never seen together."""
+        """Return up to `limit` draft tokens; none where the last tokens have not been seen together before."""
         tokens = self._tokens
         for size in NGRAMS:
             start = self._after.get(tuple(tokens[-size:])) if len(tokens) >= size else None
             if start is not None:
                 draft: list[int] = []
                 for place in range(start, start + limit):
-                    # Past its own end the text goes on as guessed, round and round.
+                    # Past the end of the text, the draft continues itself.
                     draft.append(tokens[place] if place < len(tokens) else draft[place - len(tokens)])
                 return draft
         return []
@@ -54,11 +54,11 @@ class Drafter:
 
 
 class Speculation:
-    """Decides how far to guess in a step: as far as it pays, by the times that steps have taken.
+    """Chooses the draft length that maximises the measured tokens per second.
 
     Args:
-        limit: tokens to guess for each sequence at most.
-        capacity: tokens that a step can take.
+        limit: draft tokens for each sequence at most.
+        capacity: tokens that a step can compute.
     """
 
     def __init__(self, limit: int, capacity: int) -> None:
@@ -67,7 +67,7 @@ class Speculation:
         self._seconds: dict[int, float] = {}
 
     def plan(self, drafters: Sequence[Drafter], room: Sequence[int]) -> list[list[int]]:
-        """Return a guess for each sequence, perhaps none; `room` is how many tokens may follow in each at most."""
+        """Return a draft for each sequence, perhaps empty; `room` is the most tokens that may follow in each."""
         share = (self._capacity - len(drafters)) // len(drafters)
         limit = min(self._limit, share)
         while limit > 0:
@@ -80,12 +80,12 @@ class Speculation:
         return [[] for _ in drafters]
 
     def saw(self, tokens: int, seconds: float) -> None:
-        """Take the time of a step of so many tokens."""
+        """Record the time of a step of `tokens` tokens."""
         known = self._seconds.get(tokens, seconds)
         self._seconds[tokens] = known + SMOOTHING * (seconds - known)
 
     def _pays(self, drafters: Sequence[Drafter], drafts: Sequence[list[int]]) -> bool:
-        """Whether more tokens a second are expected than without guesses; a step never timed is worth a try."""
+        """Return whether more tokens a second are expected than without drafts; a step never timed is worth a try."""
         alone = self._seconds.get(len(drafters))
         tokens = len(drafters) + sum(map(len, drafts))
         together = self._seconds.get(tokens)

@@ -1,26 +1,43 @@
-"""From the engine's thread to whoever waits: a mailbox that is filled on one side and awaited on the other."""
+"""From the engine's thread to a reader on an event loop: a mailbox that one side fills and the other side awaits."""
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from generation.engine.request import Item
 from generation.errors import ApiError
+from generation.observe.timeline import Timeline
 
 
-class Reader(NamedTuple):
-    """Who waits for a mailbox: an event, and the loop on which it may be set."""
+class Reader:
+    """The reader's end of a mailbox. Everything here happens on its event loop.
 
-    loop: asyncio.AbstractEventLoop
-    news: asyncio.Event
+    Attributes:
+        news: is set when the mailbox has changed.
+        on_release: is called once the engine has let go of every request of the mailbox.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.news = asyncio.Event()
+        self.on_release: Callable[[], object] | None = None
+        self._released = False
+
+    def wake(self, mailbox: "Mailbox") -> None:
+        """Look at what has changed."""
+        self.news.set()
+        if mailbox.released and not self._released:
+            self._released = True
+            if self.on_release is not None:
+                self.on_release()
 
 
 class Bell:
     """Wakes the readers of all mailboxes that have news, with one call to each event loop.
 
-    The call takes as long as choosing a token, and lets the loop's thread have the interpreter's lock. So the engine
-    rings once when all tokens of a step are chosen, just before it lets go of the lock to compute the next ones.
+    The call takes as long as choosing a token, and makes the engine's thread hand the interpreter's lock to the loop's.
+    The engine therefore rings once a step: when all tokens are chosen, just before it releases the lock to compute the
+    next ones.
     """
 
     def __init__(self) -> None:
@@ -35,36 +52,39 @@ class Bell:
         if not self._news:
             return
         mailboxes, self._news = self._news, set()
-        events: defaultdict[asyncio.AbstractEventLoop, list[asyncio.Event]] = defaultdict(list)
+        by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[Reader, Mailbox]]] = defaultdict(list)
         for mailbox in mailboxes:
             if mailbox.reader is not None:
-                events[mailbox.reader.loop].append(mailbox.reader.news)
-        for loop, news in events.items():
+                by_loop[mailbox.reader.loop].append((mailbox.reader, mailbox))
+        for loop, readers in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_set, news)
-            except RuntimeError:  # the loop is closed: nobody can be waiting
-                for mailbox in mailboxes:
-                    mailbox.cancelled |= mailbox.reader is not None and mailbox.reader.loop is loop
+                loop.call_soon_threadsafe(_wake, readers)
+            except RuntimeError:  # the loop is closed: there is no reader, and no other thread, any more
+                for _, mailbox in readers:
+                    mailbox.cancelled = True
+                _wake(readers)
 
 
-def _set(events: list[asyncio.Event]) -> None:
-    for event in events:
-        event.set()
+def _wake(readers: list[tuple[Reader, "Mailbox"]]) -> None:
+    for reader, mailbox in readers:
+        reader.wake(mailbox)
 
 
 class Mailbox:
     """The engine's end. Appending to a deque is atomic, so no lock is needed; the bell tells the other side.
 
-    It closes when each of the `requests` that answer to it has closed it, or at the first error, which cancels all.
+    It closes when each of the `requests` that report to it has ended, or at the first error, which cancels the others.
+    It is `released` when all of them have ended.
     """
 
     def __init__(self, bell: Bell, reader: Reader | None = None, requests: int = 1) -> None:
         self.reader = reader
         self.items: deque[Item] = deque()
         self.closed = False
+        self.released = False
         self.error: ApiError | None = None
         self.cancelled = False
-        self.patient = False  # only the end is news
+        self.patient = False  # the reader waits for the end alone
         self._bell = bell
         self._open = requests
 
@@ -75,56 +95,97 @@ class Mailbox:
             self._bell.note(self)
 
     def close(self, error: ApiError | None = None) -> None:
-        """Say that nothing follows from one of the requests."""
+        """Take note that one of the requests has ended, and with which error if it failed."""
         self._open -= 1
-        if self.closed or (self._open > 0 and error is None):
-            return
-        self.error = error
-        self.cancelled |= error is not None
-        self.closed = True
-        self._bell.note(self)
+        if not self.closed and (self._open == 0 or error is not None):
+            self.error = error
+            self.cancelled |= error is not None
+            self.closed = True
+            self._bell.note(self)
+        if self._open == 0:
+            self.released = True
+            self._bell.note(self)
 
 
 class TokenStream:
     """The reader's end: iterate to get the items; `cancel` when nobody waits for them any more.
 
-    Iteration raises the `ApiError` that ended the request, if one did. A stream that is dropped cancels itself.
+    Iteration raises the `ApiError` that ended the request, if one did. After `cancel`, it ends without waiting for the
+    engine. A stream that is dropped cancels itself.
+
+    Attributes:
+        cancelled: whether `cancel` was called before the end.
+        timelines: one for each submitted request; complete when the engine has released it.
     """
 
-    def __init__(self, notify: Callable[[], None], bell: Bell, requests: int = 1) -> None:
-        self._news = asyncio.Event()
+    def __init__(self, notify: Callable[[], None], bell: Bell, timelines: Sequence[Timeline]) -> None:
+        self.timelines = timelines
+        self.cancelled = False
+        self._reader = Reader(asyncio.get_running_loop())
         self._notify = notify
-        # The engine keeps the mailbox, which must not keep this object: it could never be dropped.
-        self.mailbox = Mailbox(bell, Reader(asyncio.get_running_loop(), self._news), requests)
+        # The engine keeps the mailbox and the reader. Neither may keep this object, or it could never be dropped.
+        self.mailbox = Mailbox(bell, self._reader, len(timelines))
+
+    def on_release(self, call: Callable[[], object]) -> None:
+        """Have `call` called on the event loop once the engine has let go of every request; once."""
+        self._reader.on_release = call
 
     def __aiter__(self) -> "TokenStream":
         return self
 
     async def __anext__(self) -> Item:
         while True:
-            self._news.clear()
+            self._reader.news.clear()
             # `closed` is read first: what was posted before the close is then surely in the deque.
             closed = self.mailbox.closed
             if self.mailbox.items:
                 return self.mailbox.items.popleft()
-            if closed:
-                if self.mailbox.error is not None:
-                    raise self.mailbox.error
+            if closed and self.mailbox.error is not None and not self.cancelled:
+                raise self.mailbox.error
+            if closed or self.cancelled:
                 raise StopAsyncIteration
-            await self._news.wait()
+            await self._reader.news.wait()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until there is an item or the end; return False if neither came within `timeout_s` seconds."""
+        if self._has_news():
+            return True
+        news, late = self._reader.news, False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            news.set()
+
+        timer = self._reader.loop.call_later(timeout_s, give_up)
+        try:
+            while not (self._has_news() or late):
+                news.clear()
+                if not self._has_news():
+                    await news.wait()
+        finally:
+            timer.cancel()
+        return self._has_news()
+
+    def _has_news(self) -> bool:
+        return bool(self.mailbox.items) or self.mailbox.closed or self.cancelled
 
     async def rest(self) -> list[Item]:
-        """Return all that is still to come, woken but once."""
+        """Return everything that is still to come; the reader is woken only at the end."""
         self.mailbox.patient = True
-        while not self.mailbox.closed:
-            self._news.clear()
+        while not (self.mailbox.closed or self.cancelled):
+            self._reader.news.clear()
             if not self.mailbox.closed:
-                await self._news.wait()
+                await self._reader.news.wait()
         return [item async for item in self]
 
     def cancel(self) -> None:
-        """Tell the engine that nobody waits: it takes the sequences out at its next step. Safe to call twice."""
-        if not self.mailbox.closed and not self.mailbox.cancelled:
+        """Tell the engine to drop the work at its next step, and wake the reader; idempotent."""
+        if self.mailbox.closed or self.cancelled:
+            return
+        self.cancelled = True
+        self._reader.news.set()
+        if not self.mailbox.cancelled:
             self.mailbox.cancelled = True
             self._notify()
 

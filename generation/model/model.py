@@ -263,7 +263,7 @@ class Model:
         return step.run()
 
     def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> Logits:
-        """Compute the next tokens of each of the first ``len(ids)`` rows: one, or more where some are a guess.
+        """Compute the next tokens of each of the first ``len(ids)`` rows: one, or more where some are drafts.
 
         Args:
             ids: the tokens that follow in every row, at least one; N in all, at most as many as the batch has rows.

@@ -1,7 +1,4 @@
-"""One line of JSON a request, the counts of requests, and the headers that tell a client about them.
-
-No prompt and no key is in the line; ``LOG_PROMPTS=on`` adds the prompts.
-"""
+"""The record of one HTTP request: its id, its trace, and the line, counts and spans that are written at its end."""
 
 import json
 import logging
@@ -9,72 +6,98 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from generation.observe import tracing
-from generation.observe.telemetry import LONG, Histogram, Timeline
+from generation.observe.histogram import LONG, Histogram
+from generation.observe.timeline import Timeline, phases
 
 log = logging.getLogger("generation.requests")
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-# https://www.w3.org/TR/trace-context/: version ff is none, and ids of zeros are none.
+# https://www.w3.org/TR/trace-context/: version ff and ids of zeros are invalid.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 requests: Counter[tuple[str, str, int]] = Counter()
 durations: dict[str, Histogram] = {}
-_current: ContextVar["RequestRecord | None"] = ContextVar("record", default=None)
 
 
 class RequestRecord:
-    """One HTTP request, from its headers to the line in the log. It is written once, when the answer has ended."""
+    """One HTTP request, from its headers to its end, which is written exactly once.
+
+    A request has ended when its answer has ended and the engine has released everything that was submitted for it,
+    whichever comes last: only then is it known what the request has cost. All methods are called on the event loop.
+    """
 
     def __init__(self, route: str, method: str, headers: Mapping[str, str]) -> None:
         given = headers.get("x-request-id", "")
         self.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self.route, self.method = route, method
         parent = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
-        # A version that is not known may have more at its end; version 00 may not.
+        # An unknown version may have more fields at its end; version 00 may not.
         if parent is not None and parent[4] and parent[0].startswith("00"):
             parent = None
         self.trace_id: str | None = parent[1] if parent else None
         self.parent_id: str | None = parent[2] if parent else None
         self.sampled = parent is None or bool(int(parent[3], 16) & 1)
         self.timelines: list[Timeline] = []
-        self.error_code: str | None = None
         self.prompts: list[str] | None = None
+        self.error_code: str | None = None
         self.status = 500
         self.began = time.monotonic()
-        self._written = False
-        _current.set(self)
+        self.seconds = 0.0
+        self._open = 1  # the answer, and each stream that the engine has not released
+        self._answered = False
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the answer: the id, and as much of the timing as is known by now, in milliseconds."""
+        """Return the headers of the answer: the id, and the stages that are known by now, in milliseconds."""
         times = {**phases(self.timelines), "total": time.monotonic() - self.began}
         timing = ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in times.items())
         return {"x-request-id": self.id, "Server-Timing": timing}
 
-    def finish(self) -> None:
-        """Count the request, write its line and its trace; only the first call counts."""
-        if self._written:
+    def note_prompts(self, prompts: Iterable[object]) -> None:
+        """Have the prompts written into the line; for ``LOG_PROMPTS=on`` only."""
+        self.prompts = [prompt if isinstance(prompt, str) else repr(prompt) for prompt in prompts]
+
+    def follow(self, timelines: Iterable[Timeline]) -> None:
+        """Add what was submitted to the engine; `release` must follow when the engine has let go of it."""
+        self.timelines += timelines
+        self._open += 1
+
+    def release(self) -> None:
+        """Take note that the engine has let go of what `follow` added."""
+        self._close_one()
+
+    def answered(self, status: int, error_code: str | None = None) -> None:
+        """Take note that the answer has ended; only the first call counts."""
+        if self._answered:
             return
-        self._written = True
-        seconds = time.monotonic() - self.began
+        self._answered = True
+        self.status, self.error_code = status, error_code
+        self.seconds = time.monotonic() - self.began
+        self._close_one()
+
+    def _close_one(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self._write()
+
+    def _write(self) -> None:
         requests[self.route, self.method, self.status] += 1
-        durations.setdefault(self.route, Histogram(LONG)).observe(seconds)
+        durations.setdefault(self.route, Histogram(LONG)).observe(self.seconds)
         trace_id = tracing.export(self) or self.trace_id
         if log.isEnabledFor(logging.INFO):
-            log.info("%s", json.dumps(self._line(seconds, trace_id), ensure_ascii=False))
+            log.info("%s", json.dumps(self._line(trace_id), ensure_ascii=False))
 
-    def _line(self, seconds: float, trace_id: str | None) -> dict[str, Any]:
+    def _line(self, trace_id: str | None) -> dict[str, Any]:
         line: dict[str, Any] = {
             "event": "request",
             "id": self.id,
             "method": self.method,
             "route": self.route,
             "status": self.status,
-            "ms": round(seconds * 1000, 1),
+            "ms": round(self.seconds * 1000, 1),
         }
         if self.error_code is not None:
             line["error"] = self.error_code
@@ -89,23 +112,3 @@ class RequestRecord:
         if self.prompts is not None:
             line["prompts"] = self.prompts
         return line
-
-
-def note_prompts(*prompts: object) -> None:
-    """Have the prompts of the request that is being answered written into its line; for ``LOG_PROMPTS=on`` only."""
-    record = _current.get()
-    if record is not None:
-        record.prompts = [prompt if isinstance(prompt, str) else repr(prompt) for prompt in prompts]
-
-
-def phases(timelines: list[Timeline]) -> dict[str, float]:
-    """Return the seconds that a request spent in the queue, in prefill and in decode, as far as it got.
-
-    Of prompts that were sent together each phase is the longest of theirs.
-    """
-    found: dict[str, float] = {}
-    for one in timelines:
-        for name, start, end in one.stages():
-            if start is not None and end is not None:
-                found[name] = max(found.get(name, 0.0), end - start)
-    return found

@@ -162,7 +162,7 @@ def export(record: "RequestRecord") -> str | None:
             if start is not None and (end or one.ended) is not None:
                 span = tracer.start_span(name, inside, attributes=_attributes(name, one), start_time=stamp(start))
                 span.end(stamp(end or one.ended or start))
-    root.end(stamp(time.monotonic()))
+    root.end(stamp(record.began + record.seconds))
     return f"{root.get_span_context().trace_id:032x}"
 
 

@@ -10,17 +10,21 @@ from typing import Any
 
 import pytest
 from azurefunctions.extensions.http.fastapi import Request, Response
+from starlette.responses import Response as AnyResponse
 
 import function_app
-from generation.api import completions, generate, http
-from generation.api.http import EventStream, answer
+from generation.api import completions, events, generate, handler
+from generation.api.events import EventStream
+from generation.api.exchange import Exchange
+from generation.api.handler import answer
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
 from generation.engine.stream import Bell, TokenStream
 from generation.model.artifact import read_config
+from generation.observe.timeline import Timeline
 from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer
-from tests.api.test_http import Message
+from tests.support.http import Message
 
 TURNS = range(50)
 ENOUGH_TURNS = 200  # of the event loop: far more than an answer takes
@@ -56,12 +60,13 @@ class Engine:
             if not stream.mailbox.cancelled:
                 for index in indexes:
                     stream.mailbox.post(Update(index, "text", (), "length", 1))
-            stream.mailbox.close()
+            for _ in requests:
+                stream.mailbox.close()
             reader = stream.mailbox.reader
             assert reader is not None
             reader.news.set()  # at this very turn; the bell would take another one
 
-        self.stream = stream = Stream(finish, Bell())
+        self.stream = stream = Stream(finish, Bell(), [Timeline() for _ in requests])
         if self._turns is not None:
             begin = functools.partial(_after, self._turns, finish)
             if self._from_reader:
@@ -97,7 +102,7 @@ def service(tokenizer: Tokenizer) -> Callable[[Engine], Any]:
     return make
 
 
-Operation = Callable[[Any, Request], Awaitable[Response]]
+Operation = Callable[[Any, Exchange], Awaitable[AnyResponse]]
 
 CONTRACTS: dict[str, tuple[Operation, dict[str, Any]]] = {
     "generate": (generate.post, {"prompt": "Once", "max_new_tokens": 1}),
@@ -224,7 +229,8 @@ OPERATIONS = {
 @pytest.fixture
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler may take a hundredth of a second instead of minutes."""
-    monkeypatch.setattr(http, "LIMIT_S", 0.01)
+    for module in (handler, events):
+        monkeypatch.setattr(module, "LIMIT_S", 0.01)
 
 
 @pytest.mark.usefixtures("short_limit")
@@ -261,7 +267,7 @@ async def test_a_body_that_never_comes_ends_at_the_limit(service: Callable[[Engi
 
 @pytest.mark.usefixtures("short_limit")
 async def test_a_reader_that_takes_nothing_ends_at_the_limit() -> None:
-    stream = TokenStream(lambda: None, Bell())
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
     stream.mailbox.post(Update(0, "a"))
 
     async def receive() -> Message:
@@ -271,7 +277,7 @@ async def test_a_reader_that_takes_nothing_ends_at_the_limit() -> None:
     async def send(_: Message) -> None:
         await asyncio.Event().wait()
 
-    await EventStream(stream, lambda _: "data: a\n\n", 60)(
+    await EventStream(Exchange("test", _request({}, asyncio.Event())), stream, lambda _: "data: a\n\n", 60)(
         {"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send
     )
     assert stream.mailbox.cancelled

@@ -5,56 +5,56 @@ import pytest
 
 from generation.errors import GenerationFailedError, InvalidRequestError
 from tests.support.fakes import FakeModel, request, texts
-from tests.support.steps import add, assert_clean, make_runner, oracle, run, step
+from tests.support.steps import add, assert_clean, make_core, oracle, run, step
 
 
 def test_a_failing_step_ends_its_requests_and_the_next_one_works() -> None:
     model = FakeModel()
-    runner = make_runner(model)
-    box = add(runner, request("ab", 500, ignore_eos=True))
-    step(runner)
+    core = make_core(model)
+    box = add(core, request("ab", 500, ignore_eos=True))
+    step(core)
     model.fail_decode = True
-    step(runner)
+    step(core)
     assert isinstance(box.error, GenerationFailedError)
-    assert_clean(runner, model)
+    assert_clean(core, model)
     model.fail_decode = False
-    again = add(runner, asked := request("ab", 5))
-    run(runner)
+    again = add(core, asked := request("ab", 5))
+    run(core)
     assert texts(again.items) == [oracle(asked)[0]]
 
 
 def test_a_failing_prefill_ends_only_its_own_request() -> None:
     model = FakeModel()
-    runner = make_runner(model)
-    healthy = add(runner, asked := request("ab", 30, ignore_eos=True))
-    step(runner)
+    core = make_core(model)
+    healthy = add(core, asked := request("ab", 30, ignore_eos=True))
+    step(core)
     model.fail_prefill = True
-    broken = add(runner, request("cd", 5))
-    step(runner)
+    broken = add(core, request("cd", 5))
+    step(core)
     model.fail_prefill = False
-    run(runner)
+    run(core)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]
-    assert_clean(runner, model)
+    assert_clean(core, model)
 
 
 def test_a_prompt_that_cannot_be_computed_ends_none_of_those_computed_with_it() -> None:
     model = FakeModel()
     model.poison = ord("d")
-    runner = make_runner(model)
-    healthy, broken = add(runner, asked := request("ab", 9)), add(runner, request("cd", 9))
-    run(runner)
+    core = make_core(model)
+    healthy, broken = add(core, asked := request("ab", 9)), add(core, request("cd", 9))
+    run(core)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]
-    assert sum(runner.telemetry.queue_s.counts) == 2, "each is counted once, whatever was tried again"
-    assert_clean(runner, model)
+    assert sum(core.telemetry.queue_s.counts) == 2, "each is counted once, whatever was tried again"
+    assert_clean(core, model)
 
 
 def test_a_row_that_cannot_be_moved_ends_only_its_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
     model = FakeModel()
-    runner = make_runner(model)
+    core = make_core(model)
     asked = [request("ab", 3, ignore_eos=True), request("cd", 30, ignore_eos=True), request("ef", 30, ignore_eos=True)]
-    boxes = [add(runner, one) for one in asked]
+    boxes = [add(core, one) for one in asked]
     copy = model.cache.copy
     failed: list[int] = []
 
@@ -65,11 +65,11 @@ def test_a_row_that_cannot_be_moved_ends_only_its_own_request(monkeypatch: pytes
         copy(source, target, length)
 
     monkeypatch.setattr(model.cache, "copy", fail_once_within_the_batch)
-    run(runner)
+    run(core)
     # The first to end leaves the first row, which the last one would have filled.
     assert [type(box.error) for box in boxes] == [type(None), type(None), GenerationFailedError]
     assert [texts(box.items) for box in boxes[:2]] == [[oracle(one)[0]] for one in asked[:2]]
-    assert_clean(runner, model)
+    assert_clean(core, model)
 
 
 class _BrokenGuide:
@@ -82,13 +82,13 @@ class _BrokenGuide:
 
 def test_a_failing_guide_ends_only_its_own_request() -> None:
     model = FakeModel()
-    runner = make_runner(model)
-    healthy = add(runner, asked := request("ab", 10, ignore_eos=True))
-    broken = add(runner, request("cd", 5, guide=_BrokenGuide))
-    run(runner)
+    core = make_core(model)
+    healthy = add(core, asked := request("ab", 10, ignore_eos=True))
+    broken = add(core, request("cd", 5, guide=_BrokenGuide))
+    run(core)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]
-    assert_clean(runner, model)
+    assert_clean(core, model)
 
 
 def test_what_a_guide_refuses_ends_its_request_with_that_error() -> None:
@@ -97,27 +97,27 @@ def test_what_a_guide_refuses_ends_its_request_with_that_error() -> None:
             raise InvalidRequestError(f"cannot take {token}", param="guided_regex")
 
     model = FakeModel()
-    runner = make_runner(model)
-    box = add(runner, request("cd", 5, guide=Refusing))
-    run(runner)
+    core = make_core(model)
+    box = add(core, request("cd", 5, guide=Refusing))
+    run(core)
     assert isinstance(box.error, InvalidRequestError)
-    assert_clean(runner, model)
+    assert_clean(core, model)
 
 
 def test_a_token_that_cannot_be_chosen_ends_only_its_own_request(monkeypatch: pytest.MonkeyPatch) -> None:
     model = FakeModel()
-    runner = make_runner(model)
-    broken = add(runner, request("cd", 50, ignore_eos=True))
-    healthy = add(runner, asked := request("ab", 10, ignore_eos=True))
-    step(runner)
-    step(runner)
-    sequence = runner.scheduler.running[0]
+    core = make_core(model)
+    broken = add(core, request("cd", 50, ignore_eos=True))
+    healthy = add(core, asked := request("ab", 10, ignore_eos=True))
+    step(core)
+    step(core)
+    sequence = core.scheduler.running[0]
 
     def fail(*_: object) -> int:
         raise RuntimeError("no luck")
 
     monkeypatch.setattr(sequence._sampler, "choose", fail)
-    run(runner)
+    run(core)
     assert isinstance(broken.error, GenerationFailedError)
     assert texts(healthy.items) == [oracle(asked)[0]]
-    assert_clean(runner, model)
+    assert_clean(core, model)

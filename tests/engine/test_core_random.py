@@ -11,7 +11,7 @@ from generation.engine.request import GenerationRequest
 from generation.engine.stream import Mailbox
 from generation.errors import DeadlineError, GenerationFailedError
 from tests.support.fakes import FakeModel, reasons, request, texts
-from tests.support.steps import Eager, add, assert_clean, make_runner, oracle, run, step
+from tests.support.steps import Eager, add, assert_clean, make_core, oracle, run, step
 
 _requests = st.builds(
     request,
@@ -28,9 +28,9 @@ _HAPPENINGS = ["nothing", "cancel", "deadline", "fail prefill", "fail decode"]
 _events = st.tuples(st.integers(0, 6), st.sampled_from(_HAPPENINGS))
 
 
-def _assert_consistent(runner: EngineCore) -> None:
+def _assert_consistent(core: EngineCore) -> None:
     """What is counted is what is there, after any step."""
-    scheduler, limits = runner.scheduler, runner.scheduler.limits
+    scheduler, limits = core.scheduler, core.scheduler.limits
     assert len(set(scheduler.running)) == len(scheduler.running) <= scheduler.reserved_rows <= limits.rows
     assert set(scheduler.owner) == set(scheduler.running)
     assert all(sequence.finish_reason is None for sequence in scheduler.running)
@@ -62,19 +62,19 @@ def _assert_right(asked: GenerationRequest, box: Mailbox, *, failing: bool, late
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(_requests, _events), min_size=1, max_size=8), st.booleans(), st.booleans())
 def test_any_mix_of_arrivals_cancellations_deadlines_and_failures(
-    arrivals: list[tuple[GenerationRequest, tuple[int, str]]], reuse: bool, guess: bool
+    arrivals: list[tuple[GenerationRequest, tuple[int, str]]], reuse: bool, draft: bool
 ) -> None:
     """Whatever the company, each ends once, and nothing is left behind."""
     model = FakeModel()
-    runner = make_runner(
+    core = make_core(
         model,
         tokens=250,
         prefix=PrefixCache(2000) if reuse else None,
-        speculation=Eager(8, 4) if guess else None,
+        speculation=Eager(8, 4) if draft else None,
     )
     boxes, late, failing = [], set(), False
     for asked, (steps, happening) in arrivals:
-        boxes.append((asked, add(runner, asked)))
+        boxes.append((asked, add(core, asked)))
         model.fail_prefill, model.fail_decode = happening == "fail prefill", happening == "fail decode"
         failing = failing or model.fail_prefill or model.fail_decode
         one = boxes[steps % len(boxes)][1]
@@ -82,13 +82,13 @@ def test_any_mix_of_arrivals_cancellations_deadlines_and_failures(
             one.cancelled = True
         if happening == "deadline":
             late.add(id(one))
-            for group in runner.scheduler.groups():
+            for group in core.scheduler.groups():
                 group.deadline = 0 if group.mailbox is one else group.deadline
         for _ in range(steps):
-            step(runner)
-            _assert_consistent(runner)
+            step(core)
+            _assert_consistent(core)
     model.fail_prefill = model.fail_decode = False
-    run(runner)
-    assert_clean(runner, model)
+    run(core)
+    assert_clean(core, model)
     for asked, box in boxes:
         _assert_right(asked, box, failing=failing, late=id(box) in late)

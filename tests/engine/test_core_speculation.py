@@ -1,4 +1,4 @@
-"""The step with guesses: fewer steps, the same answers."""
+"""Steps with drafts: fewer steps, the same answers."""
 
 from collections.abc import Sequence as SequenceOf
 
@@ -12,7 +12,7 @@ from generation.engine.request import GenerationRequest
 from generation.engine.speculation import Speculation
 from generation.engine.stream import Mailbox
 from tests.support.fakes import FakeModel, logits_after, reasons, request, texts
-from tests.support.steps import Eager, add, make_runner, oracle, run
+from tests.support.steps import Eager, add, make_core, oracle, run
 
 
 class Parrot(FakeModel):
@@ -32,30 +32,30 @@ GREEDY = {"do_sample": False, "ignore_eos": True}
 
 def _parrot(speculation: Speculation | None, *asked: GenerationRequest) -> tuple[list[Mailbox], Parrot]:
     model = Parrot()
-    runner = make_runner(model, speculation=speculation)
-    boxes = [add(runner, one) for one in asked]
-    run(runner)
+    core = make_core(model, speculation=speculation)
+    boxes = [add(core, one) for one in asked]
+    run(core)
     return boxes, model
 
 
-def test_guesses_that_come_true_save_steps_and_change_nothing() -> None:
+def test_accepted_drafts_save_steps_and_change_nothing() -> None:
     asked = request("once", 300, **GREEDY)
     (plain,), slow = _parrot(None, asked)
-    (guessed,), fast = _parrot(Eager(8, 4), asked)
+    (drafted,), fast = _parrot(Eager(8, 4), asked)
 
-    assert texts(list(guessed.items)) == texts(list(plain.items))
-    assert reasons(list(guessed.items)) == {0: "length"}
+    assert texts(list(drafted.items)) == texts(list(plain.items))
+    assert reasons(list(drafted.items)) == {0: "length"}
     assert len(fast.batches) < len(slow.batches) / 2
 
 
 @pytest.mark.parametrize("stop", ["e", "ab", "zq"])
-def test_a_stop_string_ends_a_sequence_within_a_guess(stop: str) -> None:
+def test_a_stop_string_ends_a_sequence_within_a_draft(stop: str) -> None:
     asked = request("once", 60, stop=(stop,), **GREEDY)
     (plain,), _ = _parrot(None, asked)
-    (guessed,), _ = _parrot(Eager(8, 4), asked)
+    (drafted,), _ = _parrot(Eager(8, 4), asked)
 
-    assert texts(list(guessed.items)) == texts(list(plain.items))
-    assert reasons(list(guessed.items)) == reasons(list(plain.items))
+    assert texts(list(drafted.items)) == texts(list(plain.items))
+    assert reasons(list(drafted.items)) == reasons(list(plain.items))
 
 
 @settings(max_examples=40, deadline=None)
@@ -66,11 +66,11 @@ def test_a_stop_string_ends_a_sequence_within_a_guess(stop: str) -> None:
         max_size=6,
     )
 )
-def test_guesses_change_nothing_in_any_company(mix: list[tuple[str, int, int, bool]]) -> None:
+def test_drafts_change_nothing_whatever_else_runs(mix: list[tuple[str, int, int, bool]]) -> None:
     asked = [request(prompt, tokens, seed=seed, do_sample=sampled) for prompt, tokens, seed, sampled in mix]
-    runner = make_runner(FakeModel(), speculation=Eager(8, 4))
-    boxes = [add(runner, one) for one in asked]
-    run(runner)
+    core = make_core(FakeModel(), speculation=Eager(8, 4))
+    boxes = [add(core, one) for one in asked]
+    run(core)
 
     for one, box in zip(asked, boxes, strict=True):
         text, reason = oracle(one)

@@ -77,10 +77,14 @@ async def test_requests_submitted_together_share_a_stream(engine: Engine) -> Non
 async def test_a_cancelled_stream_ends_and_frees_its_place(engine: Engine) -> None:
     stream = engine.submit(ENDLESS)
     await _first(stream)
+    released = asyncio.Event()
+    stream.on_release(released.set)
     stream.cancel()
     async for _ in stream:
         pass
+    await released.wait()
     assert (engine.running, engine.waiting) == (0, 0)
+    assert stream.timelines[0].finish_reasons == ["cancelled"]
 
 
 async def test_a_forgotten_stream_cancels_itself() -> None:
@@ -184,7 +188,7 @@ async def test_a_dead_thread_ends_every_request_and_refuses_new_ones(
     def explode() -> None:
         raise MemoryError
 
-    monkeypatch.setattr(engine._runner, "step", explode)
+    monkeypatch.setattr(engine._core, "step", explode)
     with pytest.raises(NotReadyError):
         async for _ in stream:
             pass

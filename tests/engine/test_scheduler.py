@@ -1,9 +1,10 @@
 import pytest
 
-from generation.engine.scheduler import Group, Limits, Move, Scheduler
-from generation.engine.sequence import Sequence
+from generation.engine.group import Group
+from generation.engine.scheduler import Limits, Move, Scheduler
 from generation.errors import OverloadedError, TooLargeError
-from tests.support.fakes import ByteCodec, mailbox, request
+from tests.support.fakes import mailbox, request
+from tests.support.steps import make_group
 
 
 def _scheduler(rows: int = 4, staging: int = 2, tokens: int = 1000, chunk: int = 32, **limits: int) -> Scheduler:
@@ -12,7 +13,7 @@ def _scheduler(rows: int = 4, staging: int = 2, tokens: int = 1000, chunk: int =
 
 def _group(prompt: int = 4, choices: int = 1, max_tokens: int = 8) -> Group:
     asked = request("x" * prompt, max_tokens, choices=choices)
-    return Group(asked, [Sequence(asked, i, ByteCodec()) for i in range(choices)], mailbox(), deadline=1e9)
+    return make_group(asked, mailbox(), deadline=1e9)
 
 
 def _add(scheduler: Scheduler, *groups: Group) -> None:
@@ -270,12 +271,12 @@ def test_every_request_is_named_once_and_the_oldest_first() -> None:
 
 
 def test_a_request_is_closed_once() -> None:
-    group, seen = _group(), list[object]()
-    group.on_close = lambda *arguments: seen.append(arguments)
+    group = _group()
     error = OverloadedError("full", retry_after_s=1)
     group.close(error)
+    ended = group.timeline.ended
     group.close()
-    assert seen == [(group, error)]
+    assert (group.telemetry.finished, group.timeline.ended) == ({"error": 1}, ended)
     assert group.mailbox.error is error
 
 

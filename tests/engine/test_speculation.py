@@ -1,4 +1,4 @@
-"""Guessing by prompt lookup, and deciding whether it pays."""
+"""Drafts by prompt lookup, and whether they pay."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def _drafter(tokens: Sequence[int]) -> Drafter:
     return drafter
 
 
-def test_a_guess_is_what_followed_before() -> None:
+def test_a_draft_is_what_followed_before() -> None:
     assert _drafter([1, 2, 3, 4, 5, 9, 1, 2, 3]).draft(3) == [4, 5, 9]
 
 
@@ -32,7 +32,7 @@ def test_a_repetition_goes_on_past_its_own_end() -> None:
 
 
 @pytest.mark.parametrize("tokens", [[1], [1, 2], [1, 2, 3, 4]])
-def test_what_was_never_seen_is_not_guessed(tokens: list[int]) -> None:
+def test_what_was_never_seen_is_not_drafted(tokens: list[int]) -> None:
     assert _drafter(tokens).draft(4) == []
 
 
@@ -60,7 +60,7 @@ def _timed(seconds: dict[int, float], limit: int = 8, capacity: int = 16) -> Spe
     return speculation
 
 
-def test_nothing_is_guessed_before_a_step_was_timed() -> None:
+def test_nothing_is_drafted_before_a_step_was_timed() -> None:
     assert _plan(_timed({})) == [0]
 
 
@@ -68,15 +68,15 @@ def test_a_step_never_timed_is_tried() -> None:
     assert _plan(_timed({1: 1.0})) == [8]
 
 
-def test_a_guess_that_pays_is_made() -> None:
+def test_a_draft_that_pays_is_made() -> None:
     assert _plan(_timed({1: 1.0, 9: 1.5})) == [8]
 
 
-def test_a_shorter_guess_is_made_where_a_long_one_does_not_pay() -> None:
+def test_a_shorter_draft_is_made_where_a_long_one_does_not_pay() -> None:
     assert _plan(_timed({1: 1.0, 9: 20.0, 5: 1.5})) == [4]
 
 
-def test_guesses_that_do_not_come_true_do_not_pay() -> None:
+def test_rejected_drafts_do_not_pay() -> None:
     assert _plan(_timed({1: 1.0, 9: 1.5, 5: 1.4, 3: 1.2, 2: 1.1}), hits=0.05) == [0]
 
 
@@ -86,7 +86,7 @@ def test_one_slow_step_is_forgotten() -> None:
     assert any(_plan(speculation) == [1] for _ in range(1000))
 
 
-def test_a_guess_fits_the_step_and_the_room_that_is_left() -> None:
+def test_a_draft_fits_the_step_and_the_room_that_is_left() -> None:
     assert _plan(_timed({4: 1.0}), drafters=4) == [3, 3, 3, 3]
     assert _plan(_timed({16: 1.0}), drafters=16) == [0] * 16
     assert _plan(_timed({1: 1.0}), room=2) == [2]

@@ -7,6 +7,7 @@ import pytest
 from generation.engine.request import Update
 from generation.engine.stream import Bell, TokenStream
 from generation.errors import GenerationFailedError, NotReadyError
+from generation.observe.timeline import Timeline
 
 
 def _update(text: str) -> Update:
@@ -14,7 +15,7 @@ def _update(text: str) -> Update:
 
 
 async def test_items_come_in_order_and_then_it_ends() -> None:
-    stream = TokenStream(lambda: None, Bell())
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
     for text in "abc":
         stream.mailbox.post(_update(text))
     stream.mailbox.close()
@@ -23,7 +24,7 @@ async def test_items_come_in_order_and_then_it_ends() -> None:
 
 async def test_a_waiting_reader_is_woken_from_another_thread() -> None:
     bell = Bell()
-    stream = TokenStream(lambda: None, bell)
+    stream = TokenStream(lambda: None, bell, [Timeline()])
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
 
@@ -52,7 +53,7 @@ def _count_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 async def test_all_readers_are_woken_with_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     bell = Bell()
-    streams = [TokenStream(lambda: None, bell) for _ in range(3)]
+    streams = [TokenStream(lambda: None, bell, [Timeline()]) for _ in range(3)]
     waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
     await asyncio.sleep(0)
     calls = _count_calls(monkeypatch)
@@ -66,7 +67,7 @@ async def test_all_readers_are_woken_with_one_call(monkeypatch: pytest.MonkeyPat
 
 async def test_whoever_wants_the_whole_is_woken_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     bell = Bell()
-    stream = TokenStream(lambda: None, bell)
+    stream = TokenStream(lambda: None, bell, [Timeline()])
     rest = asyncio.ensure_future(stream.rest())
     await asyncio.sleep(0)
     calls = _count_calls(monkeypatch)
@@ -80,7 +81,7 @@ async def test_whoever_wants_the_whole_is_woken_at_the_end(monkeypatch: pytest.M
 
 
 async def test_the_whole_of_a_request_that_failed_is_its_error() -> None:
-    stream = TokenStream(lambda: None, Bell())
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
     stream.mailbox.post(_update("a"))
     stream.mailbox.close(GenerationFailedError("broken"))
     with pytest.raises(GenerationFailedError):
@@ -88,7 +89,7 @@ async def test_the_whole_of_a_request_that_failed_is_its_error() -> None:
 
 
 async def test_an_error_comes_after_what_was_posted_before_it() -> None:
-    stream = TokenStream(lambda: None, Bell())
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
     stream.mailbox.post(_update("a"))
     stream.mailbox.close(GenerationFailedError("broken"))
     assert await anext(stream) == _update("a")
@@ -97,7 +98,7 @@ async def test_an_error_comes_after_what_was_posted_before_it() -> None:
 
 
 async def test_it_ends_when_the_last_of_several_requests_has_ended() -> None:
-    stream = TokenStream(lambda: None, Bell(), requests=2)
+    stream = TokenStream(lambda: None, Bell(), [Timeline(), Timeline()])
     stream.mailbox.close()
     assert not stream.mailbox.closed
     stream.mailbox.close()
@@ -106,7 +107,7 @@ async def test_it_ends_when_the_last_of_several_requests_has_ended() -> None:
 
 
 async def test_an_error_of_one_request_ends_the_others() -> None:
-    stream = TokenStream(lambda: None, Bell(), requests=2)
+    stream = TokenStream(lambda: None, Bell(), [Timeline(), Timeline()])
     stream.mailbox.close(NotReadyError("first"))
     assert (stream.mailbox.closed, stream.mailbox.cancelled) == (True, True)
     stream.mailbox.close(GenerationFailedError("second"))
@@ -116,7 +117,7 @@ async def test_an_error_of_one_request_ends_the_others() -> None:
 
 async def test_cancelling_notifies_once() -> None:
     calls: list[int] = []
-    stream = TokenStream(lambda: calls.append(1), Bell())
+    stream = TokenStream(lambda: calls.append(1), Bell(), [Timeline()])
     stream.cancel()
     stream.cancel()
     assert (stream.mailbox.cancelled, calls) == (True, [1])
@@ -124,7 +125,7 @@ async def test_cancelling_notifies_once() -> None:
 
 async def test_dropping_a_finished_stream_notifies_nobody() -> None:
     calls: list[int] = []
-    stream = TokenStream(lambda: calls.append(1), Bell())
+    stream = TokenStream(lambda: calls.append(1), Bell(), [Timeline()])
     stream.mailbox.close()
     del stream
     assert calls == []
@@ -134,7 +135,7 @@ def test_a_closed_loop_counts_as_nobody_waiting() -> None:
     bell = Bell()
 
     async def make() -> TokenStream:
-        return TokenStream(lambda: None, bell)
+        return TokenStream(lambda: None, bell, [Timeline()])
 
     async def other_loop() -> bool:
         here = await make()

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from generation.observe import record as requestlog
-from generation.observe.record import RequestRecord, note_prompts, phases
-from generation.observe.telemetry import Timeline
+from generation.observe.record import RequestRecord
+from generation.observe.timeline import Timeline, phases
 from tests.support.server import Served, serve
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -18,8 +18,7 @@ DONE = Timeline(10.0, 4, 10.5, 11.0, 13.0, cached_tokens=2, generated_tokens=7, 
 
 def _line(record: RequestRecord, caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     caplog.set_level(logging.INFO, requestlog.log.name)
-    record.status = 200
-    record.finish()
+    record.answered(200)
     (message,) = [one.getMessage() for one in caplog.records]
     line: dict[str, Any] = json.loads(message)
     return line
@@ -41,7 +40,7 @@ def test_it_is_written_and_counted_once(caplog: pytest.LogCaptureFixture) -> Non
     before = requestlog.requests["once", "GET", 200]
     record = RequestRecord("once", "GET", {})
     _line(record, caplog)
-    record.finish()
+    record.answered(500)
     assert len(caplog.records) == 1
     assert requestlog.requests["once", "GET", 200] == before + 1
 
@@ -72,7 +71,7 @@ def test_a_traceparent_shows_in_the_line(caplog: pytest.LogCaptureFixture) -> No
 
 def test_prompts_are_there_when_they_are_noted(caplog: pytest.LogCaptureFixture) -> None:
     record = RequestRecord("generate", "POST", {})
-    note_prompts("a", (1, 2))
+    record.note_prompts(["a", (1, 2)])
     assert _line(record, caplog)["prompts"] == ["a", "(1, 2)"]
 
 

@@ -10,7 +10,9 @@ from generation.engine.prefix import PrefixCache
 from generation.engine.scheduler import Limits
 from generation.engine.speculation import Speculation
 from generation.errors import GenerationFailedError, TooLargeError
-from generation.observe.telemetry import Histogram, Telemetry, Timeline, timelines
+from generation.observe.histogram import Histogram
+from generation.observe.telemetry import Telemetry
+from generation.observe.timeline import Timeline
 from tests.engine.test_engine import ENDLESS, GatedModel
 from tests.support.fakes import ByteCodec, FakeModel, request
 
@@ -31,14 +33,9 @@ async def engine(model: FakeModel) -> AsyncIterator[Engine]:
 
 async def _finish(engine: Engine, *args: object, **options: object) -> Timeline:
     """Run a request to its end; return its timeline."""
-    mine: list[Timeline] = []
-    token = timelines.set(mine)
-    try:
-        async for _ in engine.submit(request(*args, **options)):  # type: ignore[arg-type]
-            pass
-    finally:
-        timelines.reset(token)
-    return mine[0]
+    stream = engine.submit(request(*args, **options))  # type: ignore[arg-type]
+    await stream.rest()
+    return stream.timelines[0]
 
 
 def test_a_value_on_a_bound_belongs_below_it_and_one_past_all_is_counted() -> None:
@@ -86,7 +83,7 @@ async def test_steps_are_counted_with_their_size(engine: Engine, model: FakeMode
     assert engine.telemetry.batch.total == sum(model.batches)
 
 
-async def test_guessed_tokens_are_counted(engine: Engine) -> None:
+async def test_draft_tokens_are_counted(engine: Engine) -> None:
     await _finish(engine, "abcabcabcabc", 60, ignore_eos=True, do_sample=False)
     assert engine.telemetry.drafted >= engine.telemetry.accepted >= 0
     telemetry = Telemetry()

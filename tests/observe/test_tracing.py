@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from generation.config import SettingsError
 from generation.observe import tracing
 from generation.observe.record import RequestRecord
-from generation.observe.telemetry import Timeline
+from generation.observe.timeline import Timeline
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
@@ -31,9 +31,8 @@ def spans() -> Iterator[InMemorySpanExporter]:
     tracing.shutdown()
 
 
-def _finish(record: RequestRecord, status: int = 200) -> None:
-    record.status = status
-    record.finish()
+def _finish(record: RequestRecord, status: int = 200, error_code: str | None = None) -> None:
+    record.answered(status, error_code)
 
 
 def _context(span: ReadableSpan) -> SpanContext:
@@ -85,8 +84,7 @@ def test_the_log_knows_the_trace(spans: InMemorySpanExporter, caplog: pytest.Log
 def test_a_phase_that_did_not_end_ends_with_the_request(spans: InMemorySpanExporter) -> None:
     record = RequestRecord("generate", "POST", {})
     record.timelines.append(Timeline(record.began, 4, record.began + 1, None, record.began + 3))
-    record.error_code = "timeout"
-    _finish(record, 503)
+    _finish(record, 503, "timeout")
     *phases, root = spans.get_finished_spans()
     assert [one.name for one in phases] == ["queue", "prefill"]
     assert root.status.status_code is StatusCode.ERROR

@@ -29,15 +29,15 @@ def _engine(folder: Path, *, clever: bool) -> Engine:
     model = Model(open_session(folder / "model.onnx", 2), config, batch=16, staging=4)
     limits = Limits(rows=16, staging=4, tokens=16 * 400, chunk=CHUNK, waiting=64)
     prefix = PrefixCache(1 << 24) if clever else None
-    guesses = Eager(8, 16) if clever and config.cache == "int8" else None
-    engine = Engine(model, Tokenizer.load(folder / "tokenizer.json"), limits, prefix, guesses)
+    drafts = Eager(8, 16) if clever and config.cache == "int8" else None
+    engine = Engine(model, Tokenizer.load(folder / "tokenizer.json"), limits, prefix, drafts)
     engine.start()
     return engine
 
 
 @pytest.fixture(scope="module", params=["bundled int8", "random int4", "random fp32"])
 def engines(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Iterator[tuple[Tokenizer, Engine, Engine]]:
-    """A tokenizer, an engine that reuses prefixes and guesses ahead, and one that does neither."""
+    """A tokenizer, an engine that reuses prefixes and speculates, and one that does neither."""
     folder = Settings().model_dir if request.param == "bundled int8" else artifacts[request.param.split()[1]]
     clever, plain = _engine(folder, clever=True), _engine(folder, clever=False)
     yield Tokenizer.load(folder / "tokenizer.json"), clever, plain
@@ -68,7 +68,7 @@ _asked = st.tuples(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(_asked, min_size=2, max_size=10))
-def test_an_answer_does_not_depend_on_company_reuse_or_guesses(
+def test_an_answer_does_not_depend_on_other_requests_reuse_or_drafts(
     engines: tuple[Tokenizer, Engine, Engine],
     asked: list[tuple[str, int, int, SamplingParams, tuple[str, ...]]],
 ) -> None:

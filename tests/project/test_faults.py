@@ -130,7 +130,7 @@ async def test_an_error_of_onnxruntime_ends_its_own_request_only(loaded: Loaded)
 async def test_an_error_of_onnxruntime_in_a_decode_step_leaves_a_working_engine(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = loaded.engine._runner._model
+    model = loaded.engine._core._model
     decode, seen = model.decode, []
 
     def failing(*arguments: object) -> object:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response, StreamingResponse
 
-from generation.api.http import LIMIT_S
+from generation.api.exchange import LIMIT_S
 from generation.cli.host import LocalHost
 from generation.config import ROOT, Settings
 from tests.support.traps import problems

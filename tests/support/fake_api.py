@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from generation.api import completions
-from generation.api.http import answer
+from generation.api.handler import answer
 from generation.config import Settings
 from generation.engine.engine import Engine
 from generation.engine.scheduler import Limits

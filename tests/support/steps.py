@@ -6,17 +6,20 @@ from collections.abc import Sequence as SequenceOf
 import pytest
 
 from generation.engine.core import EngineCore
+from generation.engine.group import Group
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest
-from generation.engine.scheduler import Group, Limits
+from generation.engine.scheduler import Limits
 from generation.engine.sequence import Sequence
 from generation.engine.speculation import Drafter, Speculation
 from generation.engine.stream import Mailbox
+from generation.observe.telemetry import Telemetry
+from generation.observe.timeline import Timeline
 from generation.sampling.sampler import Sampler
 from tests.support.fakes import END, ByteCodec, FakeModel, logits_after, mailbox
 
 
-def make_runner(
+def make_core(
     model: FakeModel,
     *,
     chunk: int = 8,
@@ -28,23 +31,30 @@ def make_runner(
     return EngineCore(model, Limits(rows=rows, staging=staging, tokens=tokens, chunk=chunk), prefix, speculation)
 
 
-def add(runner: EngineCore, asked: GenerationRequest, timeout_s: float = 1e6) -> Mailbox:
+def add(core: EngineCore, asked: GenerationRequest, timeout_s: float = 1e6) -> Mailbox:
     box = mailbox()
-    sequences = [Sequence(asked, index, ByteCodec()) for index in range(asked.choices)]
-    runner.scheduler.add([Group(asked, sequences, box, time.monotonic() + timeout_s)], 1)
+    core.scheduler.add([make_group(asked, box, time.monotonic() + timeout_s, core.telemetry)], 1)
     return box
 
 
-def step(runner: EngineCore) -> None:
-    runner.sweep_and_admit()
-    runner.step()
+def make_group(asked: GenerationRequest, box: Mailbox, deadline: float, telemetry: Telemetry | None = None) -> Group:
+    """Make what the engine makes of a request."""
+    sequences = [Sequence(asked, index, ByteCodec()) for index in range(asked.choices)]
+    return Group(
+        asked, sequences, box, deadline, Timeline(time.monotonic(), len(asked.prompt)), telemetry or Telemetry()
+    )
 
 
-def run(runner: EngineCore, limit: int = 2000) -> None:
+def step(core: EngineCore) -> None:
+    core.sweep_and_admit()
+    core.step()
+
+
+def run(core: EngineCore, limit: int = 2000) -> None:
     for _ in range(limit):
-        if not runner.scheduler.busy:
+        if not core.scheduler.busy:
             return
-        step(runner)
+        step(core)
     pytest.fail("the work never ended")
 
 
@@ -64,8 +74,8 @@ def oracle(asked: GenerationRequest, index: int = 0) -> tuple[str, str]:
     return data.decode(errors="replace"), "length"
 
 
-def assert_clean(runner: EngineCore, model: FakeModel) -> None:
-    scheduler = runner.scheduler
+def assert_clean(core: EngineCore, model: FakeModel) -> None:
+    scheduler = core.scheduler
     assert not scheduler.busy
     assert (scheduler.reserved_rows, scheduler.reserved_tokens, scheduler.waiting_tokens) == (0, 0, 0)
     assert scheduler.owner == {}
@@ -73,7 +83,7 @@ def assert_clean(runner: EngineCore, model: FakeModel) -> None:
 
 
 class Eager(Speculation):
-    """Guesses whenever it can, whether or not it pays."""
+    """Drafts whenever it can, whether or not it pays."""
 
     def _pays(self, drafters: SequenceOf[Drafter], drafts: SequenceOf[list[int]]) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Handlers that do everything wrong: written as ours are, behind `answer`, and bare, as nobody should."""
+"""Handlers that do everything wrong: written as ours are, behind `handler`, and bare, as nobody should."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response, StreamingResponse
 
-from generation.api.http import EventStream, answer
+from generation.api.events import EventStream
+from generation.api.exchange import Exchange
+from generation.api.handler import handler
 from generation.engine.request import Item, Update
 from generation.engine.stream import Bell, TokenStream
+from generation.observe.timeline import Timeline
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -21,8 +24,8 @@ async def _return(value: Any) -> Any:
     return value
 
 
-async def _stream(_: Any) -> Response:
-    stream = TokenStream(lambda: None, Bell())
+async def _stream(exchange: Exchange) -> Response:
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
     stream.mailbox.post(Update(0, "first"))
     stream.mailbox.post(Update(0, "second"))
 
@@ -31,7 +34,7 @@ async def _stream(_: Any) -> Response:
             raise RuntimeError("inner workings")
         return f"data: {item.text}\n\n"
 
-    return EventStream(stream, encode, keep_alive_s=15)
+    return EventStream(exchange, stream, encode, keep_alive_s=15)
 
 
 async def _bare_events() -> AsyncIterator[str]:
@@ -40,27 +43,31 @@ async def _bare_events() -> AsyncIterator[str]:
 
 
 @app.route("guarded/raise", methods=["GET"])
-async def guarded_raise(req: Request) -> Response:
+@handler
+async def guarded_raise(exchange: Exchange) -> Response:
     """Raise an error that nobody expects."""
-    return await answer("guarded_raise", req, _raise)
+    return await _raise(exchange)
 
 
 @app.route("guarded/none", methods=["GET"])
-async def guarded_none(req: Request) -> Response:
+@handler
+async def guarded_none(_: Exchange) -> Response:
     """Return nothing."""
-    return await answer("guarded_none", req, lambda _: _return(None))
+    return await _return(None)
 
 
 @app.route("guarded/text", methods=["GET"])
-async def guarded_text(req: Request) -> Response:
+@handler
+async def guarded_text(_: Exchange) -> Response:
     """Return a bare string."""
-    return await answer("guarded_text", req, lambda _: _return("text"))
+    return await _return("text")
 
 
 @app.route("guarded/stream", methods=["GET"])
-async def guarded_stream(req: Request) -> Response:
+@handler
+async def guarded_stream(exchange: Exchange) -> Response:
     """Raise in the middle of a stream."""
-    return await answer("guarded_stream", req, _stream)
+    return await _stream(exchange)
 
 
 @app.route("bare/raise", methods=["GET"])

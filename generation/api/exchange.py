@@ -1,0 +1,99 @@
+"""One HTTP request and its answer, as the contracts see them: reading the body, asking the engine, ending.
+
+It owns how a request ends. Completion, errors, the time limit, client disconnects and shutdown are all told to the
+request's record here or in `EventStream`; the record writes the request's line, counts and spans once.
+"""
+
+import asyncio
+import logging
+from typing import Self
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
+
+from generation.engine.engine import Engine
+from generation.engine.request import GenerationRequest, Item
+from generation.engine.stream import TokenStream
+from generation.errors import InvalidBodyError
+from generation.observe.record import RequestRecord
+
+log = logging.getLogger("generation.requests")
+
+# The load balancer gives up after 230 s without a byte. `functionTimeout` is unbounded, so this is what ends a handler.
+LIMIT_S = 230.0
+CLIENT_LEFT = "client_left"
+
+
+class Exchange:
+    """One HTTP request, and what was asked of the engine to answer it."""
+
+    def __init__(self, name: str, request: Request) -> None:
+        self.request = request
+        self.record = RequestRecord(name, request.method, request.headers)
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """Read the body.
+
+        Raises:
+            InvalidBodyError: it is larger than the limit; the rest is not read.
+            ClientDisconnect: the client left before its end.
+        """
+        parts, size = [], 0
+        async for part in self.request.stream():
+            size += len(part)
+            if size > limit_bytes:
+                raise InvalidBodyError(f"the body is larger than {limit_bytes} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def submit(self, engine: Engine, *requests: GenerationRequest) -> TokenStream:
+        """Submit requests to the engine; raises what `Engine.submit` raises."""
+        stream = engine.submit(*requests)
+        self.record.follow(stream.timelines)
+        stream.on_release(self.record.release)
+        return stream
+
+    async def collect(self, stream: TokenStream) -> list[Item]:
+        """Return everything that the stream yields. A client disconnect stops the work.
+
+        Raises:
+            ClientDisconnect: the client left before the end.
+            ApiError: what the stream raises.
+        """
+        with DisconnectWatch(self.request.receive, stream) as watch:
+            items = await stream.rest()
+        if watch.left:
+            raise ClientDisconnect
+        return items
+
+
+class DisconnectWatch:
+    """Cancels a stream when its client disconnects; a context manager around the reading of the stream.
+
+    After the body, ASGI's `receive` waits for the disconnect, so there is nothing to poll. An unread rest of the body
+    is dropped.
+    """
+
+    def __init__(self, receive: Receive, stream: TokenStream) -> None:
+        self.left = False
+        self._receive = receive
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.cancel()
+        # Not awaited: a task can swallow its cancellation, and a finished answer must not wait for it.
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        except Exception:
+            log.exception("a client disconnect could not be watched for")
+        else:
+            self.left = True
+            self._stream.cancel()

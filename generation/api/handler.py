@@ -1,0 +1,79 @@
+"""Makes HTTP handlers of operations. A handler never raises, always ends, and always answers in the form of the API.
+
+An exception from a handler gives a bare 500 on Functions and can break the connection for others.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from azurefunctions.extensions.http.fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.responses import Response as AnyResponse
+
+from generation.api.events import EventStream
+from generation.api.exchange import CLIENT_LEFT, LIMIT_S, Exchange
+from generation.errors import ApiError, DeadlineError
+
+log = logging.getLogger("generation.requests")
+
+Operation = Callable[[Exchange], Awaitable[AnyResponse]]
+CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it
+
+
+def handler(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    """Return the HTTP handler of an operation, under the operation's name.
+
+    The worker reads the handler's annotations. They must name the http extension's own classes, and only one for the
+    response; otherwise it does not stream or refuses the app.
+    """
+
+    async def handle(req: Request) -> Response:
+        return await answer(operation.__name__, req, operation)
+
+    handle.__name__, handle.__qualname__ = operation.__name__, operation.__qualname__
+    handle.__doc__, handle.__module__ = operation.__doc__, operation.__module__
+    return handle
+
+
+async def answer(name: str, request: Request, operation: Operation) -> Response:
+    """Run `operation`; return its response, or the response for its error."""
+    exchange = Exchange(name, request)
+    record = exchange.record
+    error_code = None
+    try:
+        response = await _within_limit(operation(exchange))
+        if not isinstance(response, AnyResponse):
+            raise TypeError(f"{name} returned {type(response).__name__} instead of a response")  # noqa: TRY301
+    except ApiError as error:
+        error_code = error.code
+        response = JSONResponse(error.body(), error.status, error.headers())
+    except ClientDisconnect:
+        error_code = CLIENT_LEFT
+        response = AnyResponse(status_code=CLIENT_CLOSED_REQUEST)
+    except asyncio.CancelledError:
+        record.answered(ApiError.status, "cancelled")
+        raise
+    except Exception:
+        log.exception("request %s failed", record.id)
+        unexpected = ApiError(f"an unexpected error happened; the log knows it as request {record.id}")
+        error_code = unexpected.code
+        response = JSONResponse(unexpected.body(), unexpected.status)
+    response.headers.update(record.headers())
+    # Generated text may look like a page; no browser shall take an answer for one.
+    response.headers["x-content-type-options"] = "nosniff"
+    if not isinstance(response, EventStream):
+        record.answered(response.status_code, error_code)
+    return response
+
+
+async def _within_limit(operation: Awaitable[AnyResponse]) -> AnyResponse:
+    limit = asyncio.timeout(LIMIT_S)
+    try:
+        async with limit:
+            return await operation
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineError(f"the request could not be answered within {LIMIT_S:g} s") from None

@@ -1,0 +1,101 @@
+"""Bodies, whole answers and disconnects, with requests made by hand."""
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from generation.api.exchange import Exchange
+from generation.engine.request import GenerationRequest, Update
+from generation.engine.stream import Bell, TokenStream
+from generation.errors import InvalidBodyError
+from generation.observe.timeline import Timeline
+from tests.support.fakes import request
+from tests.support.http import Message, body_message, make_request
+
+if TYPE_CHECKING:
+    from generation.engine.engine import Engine
+
+
+def _exchange(*messages: Message) -> Exchange:
+    return Exchange("test", make_request(*messages))
+
+
+async def test_a_body_is_read_in_parts() -> None:
+    assert await _exchange(body_message(b"ab", more=True), body_message(b"cd")).body(4) == b"abcd"
+
+
+async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
+    exchange = _exchange(body_message(b"abc", more=True), body_message(b"def", more=True))
+    with pytest.raises(InvalidBodyError):
+        await exchange.body(5)
+
+
+async def test_a_whole_answer_is_collected() -> None:
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
+    stream.mailbox.post(Update(0, "a"))
+    stream.mailbox.close()
+    assert await _exchange(body_message(b"")).collect(stream) == [Update(0, "a")]
+
+
+async def test_a_client_that_disconnects_before_the_answer_cancels_the_work() -> None:
+    cancelled: list[bool] = []
+    stream = TokenStream(lambda: cancelled.append(True), Bell(), [Timeline()])
+    exchange = _exchange(body_message(b""), {"type": "http.disconnect"})
+    await exchange.body(0)
+    with pytest.raises(ClientDisconnect):
+        await exchange.collect(stream)
+    assert cancelled == [True]
+
+
+async def test_a_receive_that_fails_does_not_touch_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def receive() -> Message:
+        raise RuntimeError("inner workings")
+
+    stream = TokenStream(lambda: None, Bell(), [Timeline()])
+    collecting = asyncio.ensure_future(Exchange("test", Request(make_request().scope, receive)).collect(stream))
+    while "could not be watched for" not in caplog.text:  # noqa: ASYNC110 - the log has no event
+        await asyncio.sleep(0)
+    stream.mailbox.post(Update(0, "a"))
+    stream.mailbox.close()
+    stream.cancel()
+    assert not stream.cancelled, "a stream that has ended is not cancelled"
+    collecting.get_loop().call_soon(stream._reader.news.set)
+    assert await collecting == [Update(0, "a")]
+
+
+class SlowEngine:
+    """An engine that takes its time to release what was submitted."""
+
+    def __init__(self) -> None:
+        self.bell = Bell()
+        self.stream: TokenStream | None = None
+
+    def submit(self, *requests: GenerationRequest) -> TokenStream:
+        """Queue the requests."""
+        self.stream = TokenStream(lambda: None, self.bell, [Timeline(1.0, len(one.prompt)) for one in requests])
+        return self.stream
+
+
+async def test_a_request_is_written_when_its_answer_has_ended_and_the_engine_has_released_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    engine = SlowEngine()
+    exchange = _exchange(body_message(b""), {"type": "http.disconnect"})
+    await exchange.body(0)
+    stream = exchange.submit(cast("Engine", engine), request("once", 8), request("twice", 8))
+    with pytest.raises(ClientDisconnect):
+        await exchange.collect(stream)
+    exchange.record.answered(499, "client_left")
+    for timeline in stream.timelines:
+        assert caplog.text == ""
+        timeline.generated_tokens = 3
+        stream.mailbox.close()
+        engine.bell.ring()
+        await asyncio.sleep(0)
+    line = json.loads(caplog.records[0].getMessage())
+    assert (line["status"], line["error"], line["generated_tokens"]) == (499, "client_left", 6)
