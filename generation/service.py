@@ -4,25 +4,20 @@ import hashlib
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation import __version__
 from generation.config import Settings
 from generation.errors import NotReadyError
-from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
+from generation.model.artifact import ArtifactConfig, ArtifactError
 from generation.model.machine import cpu_limit, give_back_free_memory, memory_limit
 from generation.observe import tracing
 from generation.observe.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from generation.engine.engine import Engine
-    from generation.model.embedding import EmbeddingTable
     from generation.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -182,15 +177,10 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     from generation.engine.scheduler import Limits
     from generation.engine.speculation import Speculation
     from generation.model.cache import bytes_around, bytes_per_token
-    from generation.model.model import Model, check_graph
+    from generation.model.opening import open_artifact
 
-    folder = settings.model_dir
-    config = read_config(folder)
-    tokenizer, table, session = _open(folder, config, settings.threads or cpu_limit())
-    if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
-        raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; {ADVICE}")
-    check_graph(session, config)
-
+    opened = open_artifact(settings.model_dir, settings.threads or cpu_limit())
+    config = opened.config
     per_token = bytes_per_token(config.layers, config.heads, config.head_size, config.cache)
     per_staged = bytes_per_token(config.layers, config.heads, config.head_size, "float32")
     budget = settings.cache_mb * MEBIBYTE or memory_limit() // 4
@@ -211,19 +201,12 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
             f"CACHE_MB={budget // MEBIBYTE} leaves no room for {rows} rows of this model's cache: raise it, or lower "
             "MAX_RUNNING"
         )
-    try:
-        model = Model(session, config, batch=rows, staging=STAGING_ROWS, chunk=settings.prefill_chunk, table=table)
-    except (OSError, OverflowError) as error:
-        raise ArtifactError(
-            f"there is no memory for a cache of {rows} rows of {config.context} tokens ({error}): lower MAX_RUNNING; "
-            f"if config.json is not the exporter's, {ADVICE}"
-        ) from error
-    model.check_context()
+    model = opened.model(batch=rows, staging=STAGING_ROWS, chunk=settings.prefill_chunk)
     # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
     drafts = settings.speculate > 0 and config.cache == "int8"
     engine = Engine(
         model,
-        tokenizer,
+        opened.tokenizer,
         limits,
         PrefixCache(prefix_bytes) if prefix_bytes else None,
         Speculation(settings.speculate, rows) if drafts else None,
@@ -231,34 +214,4 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     )
     engine.start()
     give_back_free_memory()  # some 10 MiB that loading needed
-    return Loaded(config, tokenizer, engine)
-
-
-def _open(
-    folder: Path, config: ArtifactConfig, threads: int
-) -> "tuple[Tokenizer, EmbeddingTable, onnxruntime.InferenceSession]":
-    """Check and read the files while onnxruntime loads the graph.
-
-    Hashing and onnxruntime leave the interpreter's lock alone, reading the tokenizer does not: first, it would hold up
-    both.
-
-    Raises:
-        ArtifactError: a file is missing, damaged, or of another kind.
-    """
-    from generation.model.embedding import EmbeddingTable
-    from generation.model.model import open_session
-    from generation.text.tokenizer import Tokenizer, TokenizerError
-
-    with ThreadPoolExecutor(1) as pool:
-        checking = pool.submit(verify_files, folder, config)
-        reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
-        try:
-            table = EmbeddingTable(folder / "model.onnx.data", config)
-            session = open_session(folder / "model.onnx", threads, table)
-            tokenizer = reading.result()
-        except (ArtifactError, TokenizerError) as error:
-            # A damaged file explains the failure better than the library that met it.
-            checking.result()
-            raise ArtifactError(str(error)) from error
-        checking.result()
-    return tokenizer, table, session
+    return Loaded(config, opened.tokenizer, engine)

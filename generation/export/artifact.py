@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from generation.export.errors import ExportError
+from generation.model.artifact import CHECKED_FILES, FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from generation.export.defaults import CacheType, Precision
     from generation.export.verify import Report
 
-FORMAT = 4
-MODEL, WEIGHTS, TOKENIZER = CHECKED = "model.onnx", "model.onnx.data", "tokenizer.json"
+MODEL, WEIGHTS, TOKENIZER = CHECKED_FILES
 REPORT, CONFIG = "report.json", "config.json"
 TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-onnx", "onnx": "onnx"}
 
@@ -71,7 +71,7 @@ def _check(output: Path) -> None:
             isinstance(found, dict) and "format" in found and all((output / n).is_file() for n in (MODEL, TOKENIZER))
         )
     except FileNotFoundError:
-        whole = not any((output / name).exists() for name in (*CHECKED, REPORT))
+        whole = not any((output / name).exists() for name in (*CHECKED_FILES, REPORT))
     except (OSError, ValueError):
         whole = False
     if not whole:
@@ -95,7 +95,7 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
         "end_of_text": checkpoint.end_of_text,
         "precision": precision,
         "cache": cache,
-        "files": {name: _sha256(folder / name) for name in CHECKED},
+        "files": {name: _sha256(folder / name) for name in CHECKED_FILES},
         "source": {
             "model": checkpoint.folder.name,
             "revision": checkpoint.folder.revision,
@@ -117,7 +117,7 @@ def write_report(folder: Path, report: Report) -> None:
 
 def publish(folder: Path, output: Path) -> None:
     """Make the finished staging folder the output."""
-    for name in (*CHECKED, REPORT, CONFIG):
+    for name in (*CHECKED_FILES, REPORT, CONFIG):
         _sync(folder / name)
     _sync(folder)
     if not output.is_dir():
@@ -126,7 +126,7 @@ def publish(folder: Path, output: Path) -> None:
         return
     (output / CONFIG).unlink(missing_ok=True)
     _sync(output)
-    for name in (*CHECKED, REPORT, CONFIG):
+    for name in (*CHECKED_FILES, REPORT, CONFIG):
         (folder / name).replace(output / name)
     _sync(output)
 

@@ -22,6 +22,7 @@ from generation.export.products import EMBEDDING
 from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
 from generation.export.verify import Report, judge, verify
+from generation.model.artifact import ArtifactError
 
 Progress = Callable[[str], None]
 
@@ -70,12 +71,15 @@ def export(
             external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS, EMBEDDING)
             del graph, parameters, seen
             (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
+            artifact.write_config(folder, checkpoint, precision, cache)
             progress("verifying it against PyTorch")
-            report = verify(checkpoint, reference, folder / artifact.MODEL, precision, cache)
+            try:
+                report = verify(checkpoint, reference, folder)
+            except ArtifactError as error:
+                raise ExportError(f"the server would refuse the artifact: {error}") from error
         judge(report, allow_loss=allow_loss)
         progress(f"putting it in {output}")
         artifact.write_report(folder, report)
-        artifact.write_config(folder, checkpoint, precision, cache)
         artifact.publish(folder, output)
     return report
 

@@ -1,20 +1,26 @@
-"""Measure a serving graph against its checkpoint in PyTorch, and refuse one that is not good enough."""
+"""Measure an artifact against its checkpoint in PyTorch, and refuse one that is not good enough.
+
+The artifact is opened and run by the run time's own code, so what is measured is what will be served.
+"""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from generation.export.attention import BATCH
+from generation.engine.interface import Chunk, Logits
 from generation.export.checkpoint import Checkpoint
 from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 from generation.export.reference import reference_logits
-from generation.export.serving import Serving
+from generation.model.machine import cpu_limit
+from generation.model.model import Model
+from generation.model.opening import open_artifact
 
 EVALUATION_TEXT = Path(__file__).with_name("evaluation.txt")
 LOGIT_TOLERANCE = 1e-3
@@ -23,6 +29,8 @@ PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int4": 0.10}
 GREEDY_STEPS = 64
 # Tokens: the least there is, two usual sizes, and one that takes more than one chunk of prefill.
 PROMPT_LENGTHS = (1, 16, 60, 200)
+# Rows of the batch, and tokens of a chunk of prefill: the server's defaults.
+ROWS, CHUNK = 16, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,20 @@ class Report:
     perplexity: Perplexity
 
 
-def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Precision, cache: CacheType) -> Report:
-    """Measure the serving graph at `model` and the portable `reference`.
+def open_model(folder: Path) -> Model:
+    """Open the artifact as the server does; staging row `ROWS` follows the rows of the batch.
 
     Raises:
+        ArtifactError: the server would refuse it.
+    """
+    return open_artifact(folder, cpu_limit()).model(batch=ROWS, staging=1, chunk=CHUNK)
+
+
+def verify(checkpoint: Checkpoint, reference: Path, folder: Path) -> Report:
+    """Measure the artifact in `folder`, and the portable `reference`.
+
+    Raises:
+        ArtifactError: the server would refuse the artifact.
         ExportError: the model's context is too short to measure anything (under 4 tokens).
 
     """
@@ -74,14 +92,14 @@ def verify(checkpoint: Checkpoint, reference: Path, model: Path, precision: Prec
     if shape.context < 4:  # noqa: PLR2004
         raise ExportError(f"a context of {shape.context} tokens is too short to verify anything")
     ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
-    serving = Serving(model, shape, cache)
-    greedy, decode_difference = _greedy(checkpoint, serving, ids)
-    cost, prefill_difference = perplexity(checkpoint, serving, ids)
+    model = open_model(folder)
+    greedy, decode_difference = _greedy(checkpoint, model, ids)
+    cost, prefill_difference = perplexity(checkpoint, model, ids)
     sample = ids[: min(256, shape.context)]
     against = reference_logits(reference, shape, sample) - _torch_logits(checkpoint, sample).numpy()
     return Report(
-        precision=precision,
-        cache=cache,
+        precision=cast("Precision", model.config.precision),
+        cache=cast("CacheType", model.config.cache),
         evaluation_tokens=len(ids),
         largest_logit_difference=max(decode_difference, prefill_difference),
         reference_logit_difference=float(np.abs(against).max()),
@@ -138,7 +156,7 @@ def _torch_logits(checkpoint: Checkpoint, ids: list[int]) -> torch.Tensor:
     return logits
 
 
-def perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Perplexity, float]:
+def perplexity(checkpoint: Checkpoint, model: Model, ids: list[int]) -> tuple[Perplexity, float]:
     """Score the text in windows of the whole context; return the largest logit difference as well.
 
     All tokens go through the batch, whose cache may be int8: the perplexity is that of decoding.
@@ -150,13 +168,12 @@ def perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tupl
         for window in windows:
             expected = _torch_logits(checkpoint, window)
             targets = torch.tensor(window[1:])
-            start = 0
-            for chunk in serving.prefill(serving.batch(1), window, BATCH):
-                logits, reach = torch.from_numpy(chunk), start + len(chunk)
+            for start in range(0, len(window), ROWS):
+                chunk = window[start : start + ROWS]
+                logits, reach = torch.from_numpy(model.decode([chunk], [start])), start + len(chunk)
                 difference = max(difference, (logits - expected[start:reach]).abs().max().item())
                 goal = targets[start:reach]
                 nats += functional.cross_entropy(logits[: len(goal)], goal, reduction="sum").item()
-                start = reach
                 bar.update(len(chunk))
             expected_nats += functional.cross_entropy(expected[:-1], targets, reduction="sum").item()
             scored += len(targets)
@@ -165,7 +182,7 @@ def perplexity(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tupl
     return Perplexity(before, after, after / before - 1), difference
 
 
-def _greedy(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[Greedy, float]:
+def _greedy(checkpoint: Checkpoint, model: Model, ids: list[int]) -> tuple[Greedy, float]:
     """Decode a ragged batch greedily; return the largest logit difference as well.
 
     PyTorch sees each finished sequence once: if it would choose every token of it, its own greedy decoding is equal.
@@ -174,17 +191,14 @@ def _greedy(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[G
     steps = min(GREEDY_STEPS, context // 2)
     lengths = sorted({min(length, context - steps) for length in PROMPT_LENGTHS})
     prompts = [ids[10 * i : 10 * i + length] for i, length in enumerate(lengths)]
-    cache, alone = serving.batch(len(prompts)), serving.batch(1)
     first = []
     for row, prompt in enumerate(prompts):
-        staging = serving.staging()
-        *_, last = serving.prefill(staging, prompt)
-        first.append(last[-1])
-        serving.join(staging, cache, row)
-        serving.join(staging, alone, 0)
+        first.append(_prefill(model, prompt)[-1].copy())
+        model.cache.copy(ROWS, row, len(prompt))
     logits = [np.stack(first)]
     for step in tqdm(range(steps - 1), desc="greedy", unit="step", leave=False, disable=None):
-        logits.append(serving.decode(cache, logits[-1].argmax(axis=1).tolist(), [n + step for n in lengths]))
+        tokens = logits[-1].argmax(axis=1)[:, None].tolist()
+        logits.append(model.decode(tokens, [n + step for n in lengths]).copy())
     seen = np.stack(logits, axis=1)
     chosen = seen.argmax(axis=2)
 
@@ -195,7 +209,11 @@ def _greedy(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[G
         ]
     )
     margins = expected.max(axis=2) - np.take_along_axis(expected, chosen[:, :, None], axis=2)[:, :, 0]
-    singly = [serving.decode(alone, [token], [lengths[-1] + i])[0] for i, token in enumerate(chosen[-1, :-1].tolist())]
+    _prefill(model, prompts[-1])
+    model.cache.copy(ROWS, 0, lengths[-1])
+    singly = [
+        model.decode([[token]], [lengths[-1] + step])[0].copy() for step, token in enumerate(chosen[-1, :-1].tolist())
+    ]
     greedy = Greedy(
         prompts=len(prompts),
         steps=steps,
@@ -204,3 +222,11 @@ def _greedy(checkpoint: Checkpoint, serving: Serving, ids: list[int]) -> tuple[G
         batch_difference=float(np.abs(np.stack(singly) - seen[-1, 1:]).max()) if singly else 0.0,
     )
     return greedy, float(np.abs(seen - expected).max())
+
+
+def _prefill(model: Model, prompt: list[int]) -> Logits:
+    """Fill the staging row; return the logits [up to CHUNK, V] of the last chunk."""
+    logits = np.empty((0, model.vocabulary), np.float32)
+    for start in range(0, len(prompt), CHUNK):
+        logits = model.prefill([Chunk(ROWS, prompt[start : start + CHUNK], start, 0)])
+    return logits

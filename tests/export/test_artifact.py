@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from generation.export.artifact import CHECKED, CONFIG, MODEL, REPORT, TOKENIZER, publish, staging
+from generation.export.artifact import CONFIG, MODEL, REPORT, TOKENIZER, publish, staging
 from generation.export.errors import ExportError
+from generation.model.artifact import CHECKED_FILES
 
-FILES = (*CHECKED, REPORT, CONFIG)
+FILES = (*CHECKED_FILES, REPORT, CONFIG)
 
 
 def fill(folder: Path, content: str) -> None:
@@ -126,7 +127,7 @@ def step(event, arguments):
 
 output = Path(sys.argv[1], "out")
 with artifact.staging(output) as folder:
-    for name in (*artifact.CHECKED, artifact.REPORT, artifact.CONFIG):
+    for name in (*artifact.CHECKED_FILES, artifact.REPORT, artifact.CONFIG):
         (folder / name).write_text('{"format": 1, "content": "new"}')
     sys.addaudithook(step)
     artifact.publish(folder, output)

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from generation.config import ROOT
-from generation.export.artifact import CHECKED
-from generation.model.artifact import read_config, verify_files
+from generation.model.artifact import CHECKED_FILES, read_config, verify_files
 
 pytestmark = pytest.mark.heavy
 
@@ -30,7 +29,7 @@ def output(tmp_path: Path) -> Path:
     """An artifact from before."""
     folder = tmp_path / "out"
     folder.mkdir()
-    for name in ("config.json", *CHECKED, "report.json"):
+    for name in ("config.json", *CHECKED_FILES, "report.json"):
         shutil.copy(ROOT / "models" / "demo" / name, folder)
     return folder
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from generation.export.artifact import CHECKED
 from generation.export.checkpoint import Checkpoint
 from generation.export.defaults import DEFAULT_CACHES, PRECISIONS, Precision
 from generation.export.errors import ExportError
 from generation.export.pipeline import export
 from generation.export.verify import EVALUATION_TEXT, PERPLEXITY_LIMITS, Report
+from generation.model.artifact import CHECKED_FILES, FORMAT
 from tests.export.conftest import CONTEXT, VOCABULARY, write_checkpoint
 
 
@@ -42,7 +42,7 @@ def test_the_configuration_is_the_contract(
     precision, output, _, _ = exported
 
     assert json.loads((output / "config.json").read_text()) == {
-        "format": 4,
+        "format": FORMAT,
         "model_type": "gpt2",
         "layers": 2,
         "heads": 4,
@@ -52,7 +52,7 @@ def test_the_configuration_is_the_contract(
         "end_of_text": VOCABULARY - 1,
         "precision": precision,
         "cache": DEFAULT_CACHES[precision],
-        "files": {name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in CHECKED},
+        "files": {name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in CHECKED_FILES},
         "source": {"model": "small", "revision": None, "weights_sha256": checkpoint.weights_sha256},
         "tools": {
             "python": sys.version.split()[0],

@@ -1,3 +1,6 @@
+import hashlib
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,36 +10,22 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from generation.export.cache_range import fold, measure
+from generation.export import external
 from generation.export.checkpoint import Checkpoint
 from generation.export.defaults import Precision
 from generation.export.errors import ExportError
-from generation.export.graph import build
-from generation.export.reference import read_parameters
-from generation.export.serving import Serving
+from generation.export.products import EMBEDDING
 from generation.export.verify import EVALUATION_TEXT, Perplexity, Report, judge, verify
 
 
 @pytest.fixture(scope="module")
-def graphs(checkpoint: Checkpoint, reference: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Path]:
-    folder = tmp_path_factory.mktemp("graphs")
-    paths: dict[Precision, Path] = {"fp32": folder / "fp32.onnx", "int8": folder / "int8.onnx"}
-    ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
-    parameters = read_parameters(reference)
-    folded = fold(parameters, measure(checkpoint.model, ids))
-    paths["fp32"].write_bytes(build(parameters, checkpoint.shape, "fp32", "float32").SerializeToString())
-    paths["int8"].write_bytes(build(folded, checkpoint.shape, "int8", "int8").SerializeToString())
-    return paths
+def fp32(checkpoint: Checkpoint, reference: Path, artifacts: dict[str, Path]) -> Report:
+    return verify(checkpoint, reference, artifacts["fp32"])
 
 
 @pytest.fixture(scope="module")
-def fp32(checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path]) -> Report:
-    return verify(checkpoint, reference, graphs["fp32"], "fp32", "float32")
-
-
-@pytest.fixture(scope="module")
-def int8(checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path]) -> Report:
-    return verify(checkpoint, reference, graphs["int8"], "int8", "int8")
+def int8(checkpoint: Checkpoint, reference: Path, artifacts: dict[str, Path]) -> Report:
+    return verify(checkpoint, reference, artifacts["int8"])
 
 
 def test_fp32_is_the_function_of_the_checkpoint(fp32: Report) -> None:
@@ -46,25 +35,6 @@ def test_fp32_is_the_function_of_the_checkpoint(fp32: Report) -> None:
     assert fp32.reference_logit_difference < 1e-3
     assert (fp32.greedy.agreement, fp32.greedy.steps, fp32.greedy.prompts) == (1.0, 64, 4)
     assert abs(fp32.perplexity.change) < 1e-5
-
-
-def test_full_agreement_means_equal_to_generate(
-    checkpoint: Checkpoint, graphs: dict[Precision, Path], fp32: Report
-) -> None:
-    assert fp32.greedy.agreement == 1.0
-    serving = Serving(graphs["fp32"], checkpoint.shape, "float32")
-    ids = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids[:20]
-    staging, cache = serving.staging(), serving.batch(1)
-    *_, last = serving.prefill(staging, ids)
-    serving.join(staging, cache, 0)
-    found = [int(last[-1].argmax())]
-    while len(found) < 64:
-        found.append(int(serving.decode(cache, found[-1:], [len(ids) + len(found) - 1]).argmax()))
-
-    expected = checkpoint.model.generate(
-        torch.tensor([ids]), do_sample=False, min_new_tokens=64, max_new_tokens=64, eos_token_id=None, pad_token_id=0
-    )
-    assert found == expected[0, len(ids) :].tolist()
 
 
 def test_int8_of_a_random_checkpoint_passes(int8: Report) -> None:
@@ -88,18 +58,22 @@ def test_perplexity_is_that_of_the_checkpoint(checkpoint: Checkpoint, fp32: Repo
 
 
 def test_a_graph_with_one_wrong_parameter_is_refused(
-    checkpoint: Checkpoint, reference: Path, graphs: dict[Precision, Path], tmp_path: Path
+    checkpoint: Checkpoint, reference: Path, artifacts: dict[str, Path], tmp_path: Path
 ) -> None:
-    model = onnx.load(graphs["fp32"])
+    folder = Path(shutil.copytree(artifacts["fp32"], tmp_path / "wrong"))
+    model = onnx.load(folder / "model.onnx")
     (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "transformer.h.1.mlp.c_proj.bias")
     # One element: the final norm takes away whatever is added to all.
     bias.CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(bias) + np.eye(128, dtype=np.float32)[0] / 10, bias.name)
     )
-    onnx.save(model, tmp_path / "wrong.onnx")
+    external.save(model, folder / "model.onnx", folder / "model.onnx.data", EMBEDDING)
+    config = json.loads((folder / "config.json").read_text())
+    config["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in config["files"]}
+    (folder / "config.json").write_text(json.dumps(config))
 
     with pytest.raises(ExportError, match="fp32 graph differs from PyTorch"):
-        judge(verify(checkpoint, reference, tmp_path / "wrong.onnx", "fp32", "float32"))
+        judge(verify(checkpoint, reference, folder))
 
 
 def test_a_tie_is_not_a_difference(fp32: Report) -> None:

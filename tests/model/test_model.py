@@ -9,10 +9,7 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from generation.engine.interface import Chunk, Logits
-from generation.export.checkpoint import load
-from generation.export.defaults import DEFAULT_CACHES, PRECISIONS, Precision
-from generation.export.hub import Folder
-from generation.export.serving import Serving
+from generation.export.defaults import PRECISIONS, Precision
 from generation.model.artifact import ArtifactError, read_config
 from generation.model.embedding import EmbeddingTable
 from generation.model.model import Model, open_session
@@ -77,15 +74,6 @@ def test_logits_are_those_of_transformers(fp32: Model, checkpoint_folder: Path) 
     assert np.abs(_prefill(fp32, 8, PROMPTS[-1]) - expected).max() < 1e-3
 
 
-def test_logits_are_those_that_the_exporter_verified(
-    model: Model, precision: Precision, checkpoint_folder: Path, artifacts: dict[str, Path]
-) -> None:
-    shape = load(Folder(checkpoint_folder, "small", None)).shape
-    serving = Serving(artifacts[precision] / "model.onnx", shape, DEFAULT_CACHES[precision])
-    expected = np.concatenate(list(serving.prefill(serving.staging(), PROMPTS[-1])))
-    np.testing.assert_allclose(_prefill(model, 8, PROMPTS[-1]), expected, atol=1e-4)
-
-
 def test_a_sequence_gets_the_same_logits_alone_and_in_a_ragged_batch(model: Model) -> None:
     rng = np.random.default_rng(1)
     prompts = [rng.integers(0, model.vocabulary, length).tolist() for length in LENGTHS]
@@ -102,6 +90,23 @@ def test_a_sequence_gets_the_same_logits_alone_and_in_a_ragged_batch(model: Mode
         together = model.decode(ids[:, None].tolist(), [len(prompt) + n for prompt in prompts])
         for place in range(len(prompts)):
             np.testing.assert_array_equal(together[place], alone[place][n])
+
+
+def test_several_tokens_of_a_row_get_the_logits_that_each_gets_by_itself(model: Model) -> None:
+    """Bit for bit with an int8 cache, rows of several lengths and numbers of tokens together: speculation is exact."""
+    ids, lengths, counts = PROMPTS[-1], [150, 1, 40], [4, 1, 3]
+    following = [PROMPTS[-1][10 : 10 + count] for count in counts]
+    alone = []
+    for length, tokens in zip(lengths, following, strict=True):
+        _prefill(model, 8, ids[:length])
+        model.cache.copy(8, 0, length)
+        alone += [model.decode([[token]], [length + place])[0].copy() for place, token in enumerate(tokens)]
+    for row, length in enumerate(lengths):
+        _prefill(model, 8, ids[:length])
+        model.cache.copy(8, row, length)
+    together = model.decode(following, lengths)
+    tolerance = 0 if model.config.cache == "int8" else 1e-4
+    np.testing.assert_allclose(together, np.stack(alone), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("chunk", [1, 33, 64])

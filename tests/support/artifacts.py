@@ -1,7 +1,46 @@
-"""Prompts for tests on small random artifacts."""
+"""Prompts for tests on small random artifacts, and graphs without an artifact's other files."""
+
+from pathlib import Path
 
 import numpy as np
+
+from generation.engine.interface import Chunk, Logits
+from generation.export.defaults import DEFAULT_CACHES, Precision
+from generation.export.graph import Shape
+from generation.model.artifact import ArtifactConfig
+from generation.model.model import Model, open_session
 
 _RANDOM = np.random.default_rng(0)
 PROMPTS: list[list[int]] = [_RANDOM.integers(0, 400, length).tolist() for length in (1, 5, 40, 150)]
 LENGTHS = (130, 17, 1, 64, 33)
+CHUNK = 128
+
+
+def model_of(graph: Path, shape: Shape, precision: Precision) -> Model:
+    """Return the run time's model on a graph alone, with a batch of 8 rows and one staging row after them."""
+    config = ArtifactConfig(
+        layers=shape.layers,
+        heads=shape.heads,
+        head_size=shape.head_size,
+        vocabulary=shape.vocabulary,
+        context=shape.context,
+        end_of_text=0,
+        precision=precision,
+        cache=DEFAULT_CACHES[precision],
+        files={},
+        source={},
+    )
+    return Model(open_session(graph, 2), config, batch=8, staging=1, chunk=CHUNK)
+
+
+def logits_of_prefill(model: Model, ids: list[int]) -> Logits:
+    """Put `ids` in the first staging row; return the logits of every token, [len(ids), V]."""
+    row = model.cache.batch
+    starts = range(0, len(ids), CHUNK)
+    return np.concatenate([model.prefill([Chunk(row, ids[at : at + CHUNK], at, 0)]).copy() for at in starts])
+
+
+def logits_of_batch(model: Model, ids: list[int]) -> Logits:
+    """Put `ids` in the first row of the batch, as many at once as it takes; return the logits of every token."""
+    rows = model.cache.batch
+    return np.concatenate([model.decode([ids[at : at + rows]], [at]).copy() for at in range(0, len(ids), rows)])

@@ -1,0 +1,79 @@
+"""Open an artifact: check that its files are whole and of one model, and load it.
+
+The server does so when it starts, and the exporter before it publishes an artifact: whatever is exported can be served.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime as ort
+
+from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
+from generation.model.embedding import EmbeddingTable
+from generation.model.model import Model, check_graph, open_session
+from generation.text.tokenizer import Tokenizer, TokenizerError
+
+
+@dataclass(frozen=True, slots=True)
+class OpenArtifact:
+    """A checked artifact with its session, which has no cache yet."""
+
+    config: ArtifactConfig
+    tokenizer: Tokenizer
+    session: ort.InferenceSession
+    table: EmbeddingTable
+
+    def model(self, *, batch: int, staging: int, chunk: int) -> Model:
+        """Return the model with a cache of `batch` and `staging` rows; take a step at its last position.
+
+        Raises:
+            ArtifactError: there is no memory for the cache, or the graph's context is shorter than config.json says.
+        """
+        try:
+            model = Model(self.session, self.config, batch=batch, staging=staging, chunk=chunk, table=self.table)
+        except (OSError, OverflowError) as error:
+            raise ArtifactError(
+                f"there is no memory for a cache of {batch} rows of {self.config.context} tokens ({error}): lower "
+                f"MAX_RUNNING; if config.json is not the exporter's, {ADVICE}"
+            ) from error
+        model.check_context()
+        return model
+
+
+def open_artifact(folder: Path, threads: int) -> OpenArtifact:
+    """Check the artifact in `folder` and load its graph for `threads` processors.
+
+    Raises:
+        ArtifactError: the artifact is missing, damaged, of another format, or made of files of different models.
+    """
+    config = read_config(folder)
+    tokenizer, table, session = _read(folder, config, threads)
+    if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
+        raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; {ADVICE}")
+    check_graph(session, config)
+    return OpenArtifact(config, tokenizer, session, table)
+
+
+def _read(folder: Path, config: ArtifactConfig, threads: int) -> tuple[Tokenizer, EmbeddingTable, ort.InferenceSession]:
+    """Check and read the files while onnxruntime loads the graph.
+
+    Hashing and onnxruntime release the interpreter's lock; reading the tokenizer does not, and first it would hold up
+    both.
+
+    Raises:
+        ArtifactError: a file is missing, damaged, or of another kind.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        checking = pool.submit(verify_files, folder, config)
+        reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
+        try:
+            table = EmbeddingTable(folder / "model.onnx.data", config)
+            session = open_session(folder / "model.onnx", threads, table)
+            tokenizer = reading.result()
+        except (ArtifactError, TokenizerError) as error:
+            # A damaged file explains the failure better than the library that met it.
+            checking.result()
+            raise ArtifactError(str(error)) from error
+        checking.result()
+    return tokenizer, table, session
