@@ -19,7 +19,7 @@ from generation.export.errors import ExportError
 from generation.export.graph import build
 from generation.export.hub import Folder
 from generation.export.serving import Cache, Serving
-from tests.export.conftest import CONTEXT, VOCABULARY, write_checkpoint
+from tests.support.checkpoints import CONTEXT, VOCABULARY, write_checkpoint
 
 IDS = np.random.default_rng(5).integers(0, VOCABULARY, 200).tolist()
 
