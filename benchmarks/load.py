@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.server import serve
+from benchmarks.server import serve
 
 PROMPT = "Once upon a time there was a little girl named Lily. She liked to"
 

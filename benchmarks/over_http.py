@@ -16,8 +16,8 @@ import httpx
 
 from benchmarks.engines.base import SETTLE_S
 from benchmarks.load import resident_mib
+from benchmarks.server import serve
 from generation.config import ROOT
-from tests.support.server import serve
 
 PROMPT = "Once upon a time there was a little girl who lived in a small house and"
 REPETITIVE = " ".join(["the cat sat on the mat and"] * 4)

@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.server import Served, serve
+from benchmarks.server import Served, serve
 
 WARM_UP = 0.2
 # Bounds on the last third over the first. Memory is the promise; wall-clock time is at the mercy of the machine.

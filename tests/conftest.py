@@ -1,15 +1,17 @@
+"""Fixtures that several rooms share. What is slow to import (torch, transformers, openai) is imported by a fixture."""
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
-import openai
 import pytest
 
-from generation.export import moments
+from benchmarks.server import Served, serve
 from generation.export.defaults import PRECISIONS
-from generation.export.pipeline import export
-from tests.export.conftest import write_checkpoint
-from tests.support.server import Served, serve
+
+if TYPE_CHECKING:
+    import openai
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +29,17 @@ def served() -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random checkpoint; not to be written in."""
+    from tests.support.checkpoints import write_checkpoint
+
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small")
 
 
 @pytest.fixture(scope="session")
 def artifacts(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The artifacts of that checkpoint, by precision."""
+    from generation.export import moments
+    from generation.export.pipeline import export
+
     folders: dict[str, Path] = {}
     for precision in PRECISIONS:
         folders[precision] = tmp_path_factory.mktemp("artifacts") / precision
@@ -49,7 +56,9 @@ def client(served: Served) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def api(served: Served) -> Iterator[openai.OpenAI]:
+def api(served: Served) -> "Iterator[openai.OpenAI]":
     """The unmodified client; it does not retry, so that every failure shows."""
+    import openai
+
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key="unused", max_retries=0) as one:
         yield one

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.server import Served
 from generation.api.bodies import GenerateBody
 from generation.api.completions_body import CompletionBody
-from tests.support.server import Served
 
 LIMIT = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # Text with every character that a JSON string can hold: lone surrogates and NUL as well.

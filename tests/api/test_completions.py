@@ -9,8 +9,8 @@ import openai
 import pytest
 from openai import OpenAI
 
+from benchmarks.server import Served, serve
 from tests.support.completions import choices, model, texts, whole
-from tests.support.server import Served, serve
 
 PROMPT = "Once upon a time"
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 8}

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
+from benchmarks.server import Served
 from tests.support import fake_api
 from tests.support.completions import arguments, choices, chunks, joined, model, texts, whole
 from tests.support.fakes import FakeModel
-from tests.support.server import Served
 
 PROMPT = "Once upon a time"
 

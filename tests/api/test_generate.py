@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.server import Served
 from generation.api.bodies import GenerateBody
-from tests.support.server import Served
 
 BODY = {"prompt": "Once upon a time", "max_new_tokens": 20, "seed": 1}
 

@@ -14,8 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from benchmarks.server import Served, serve
 from generation.api.playground import PAGE
-from tests.support.server import Served, serve
 
 # GitHub's runners name Chrome in CHROME_BIN and the folder of its driver in CHROMEWEBDRIVER.
 CHROMIUM = shutil.which(os.environ.get("CHROME_BIN", "chromium"))

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from benchmarks.server import Served
 from generation.cli.bench_report import Outcome, Progress, quantile, summarize
 from generation.cli.main import main
-from tests.support.server import Served
 
 
 def _bench(served: Served, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

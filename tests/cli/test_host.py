@@ -15,9 +15,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from benchmarks.server import Served, serve
 from generation.cli.host import LocalHost, Server, compile_route
 from generation.config import ROOT
-from tests.support.server import Served, serve
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import struct
 import httpx
 import pytest
 
-from tests.support.server import Served
+from benchmarks.server import Served
 
 BODY = json.dumps({"prompt": "Once", "max_new_tokens": 1, "seed": 1}).encode()
 

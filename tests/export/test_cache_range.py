@@ -6,8 +6,8 @@ import torch
 
 from generation.export.cache_range import LARGEST, Range, fold, measure
 from generation.export.checkpoint import Checkpoint
-from tests.export.conftest import VOCABULARY
 from tests.export.test_graph import logits_of, parameters_of
+from tests.support.checkpoints import VOCABULARY
 
 IDS = np.random.default_rng(8).integers(0, VOCABULARY, 300).tolist()
 

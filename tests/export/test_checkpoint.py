@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from generation.export.checkpoint import Checkpoint, load
 from generation.export.errors import ExportError
 from generation.export.hub import Folder
-from tests.export.conftest import CONTEXT, VOCABULARY
+from tests.support.checkpoints import CONTEXT, VOCABULARY
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from generation.export.errors import ExportError
 from generation.export.graph import build
 from generation.export.hub import Folder
 from generation.model.model import Model
-from tests.export.conftest import CONTEXT, VOCABULARY, write_checkpoint
 from tests.support.artifacts import logits_of_batch, logits_of_prefill, model_of
+from tests.support.checkpoints import CONTEXT, VOCABULARY, write_checkpoint
 
 IDS = np.random.default_rng(5).integers(0, VOCABULARY, 200).tolist()
 

@@ -15,7 +15,7 @@ from generation.export.errors import ExportError
 from generation.export.pipeline import export
 from generation.export.verify import EVALUATION_TEXT, PERPLEXITY_LIMITS, Report
 from generation.model.artifact import CHECKED_FILES, FORMAT
-from tests.export.conftest import CONTEXT, VOCABULARY, write_checkpoint
+from tests.support.checkpoints import CONTEXT, VOCABULARY, write_checkpoint
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)

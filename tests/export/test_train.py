@@ -9,7 +9,7 @@ from generation.export.checkpoint import load
 from generation.export.hub import Folder
 from generation.export.pipeline import export
 from generation.export.train import main
-from tests.export.conftest import VOCABULARY
+from tests.support.checkpoints import VOCABULARY
 
 # What is learnt in a dozen steps: one sentence, with a word that differs.
 WORDS = ("cat", "dog", "bird", "boy", "girl", "ball", "tree", "star", "boat", "fish")

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.server import Served, serve
 from generation.observe import record as requestlog
 from generation.observe.record import RequestRecord
 from generation.observe.timeline import Timeline, phases
-from tests.support.server import Served, serve
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 DONE = Timeline(10.0, 4, 10.5, 11.0, 13.0, cached_tokens=2, generated_tokens=7, finish_reasons=["stop"])

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import yaml
 
+from benchmarks.server import Served
 from generation.api.openapi_operations import OPERATIONS
 from generation.cli import main
 from generation.config import ROOT, Settings
@@ -22,7 +23,6 @@ from generation.export import __main__ as export
 from scripts.lint_az import commands
 from tests.support.api_doc import PATH, exchanges, shape
 from tests.support.docs import BASE, BLOCKS, PAGES, PYTHON, SHOWN, Block, Clone, inline
-from tests.support.server import Served
 
 PYTHON_CALL = re.compile(r"python -m (?P<module>[\w.]+)(?P<arguments>[^\n`#|]*)")
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b[A-Z]{2,}(?==)")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from benchmarks.server import Served, serve
 from generation.config import ROOT
-from tests.support.server import Served, serve
 
 FOLDER = ROOT / "examples"
 KEY = "secret-key"

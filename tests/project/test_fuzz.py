@@ -6,8 +6,8 @@ import subprocess
 import httpx
 import pytest
 
+from benchmarks.server import serve
 from generation.config import ROOT
-from tests.support.server import serve
 
 SCHEMATHESIS = ROOT / ".venv-fuzz" / "bin" / "schemathesis"
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "100")

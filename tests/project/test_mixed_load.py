@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.server import serve
 from tests.runtime.launch import KEY, interpreter, serve_runtime
-from tests.support.server import serve
 
 THREADS, ROUNDS, REQUESTS = 24, 12, 20
 PATIENCE_S = 10.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import server
+from benchmarks.server import serve
 
 LIMIT = 1 << 30
 GROUPS = Path("/sys/fs/cgroup")
@@ -34,13 +34,12 @@ def group() -> Iterator[Path]:
 
 
 @pytest.mark.heavy
-def test_one_core_and_a_gigabyte_are_enough(group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_core_and_a_gigabyte_are_enough(group: Path, tmp_path: Path) -> None:
     """This group is no root of a namespace, as a container has one: what the server reads there is told to it here."""
     wrapper = tmp_path / "python"
     wrapper.write_text(f'#!/bin/sh\necho $$ > {group}/cgroup.procs\nexec taskset -c 0 {sys.executable} "$@"\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(server.sys, "executable", str(wrapper))  # type: ignore[attr-defined]
-    with server.serve(THREADS="1", CACHE_MB=str(LIMIT // 4 >> 20)) as served:
+    with serve(python=str(wrapper), THREADS="1", CACHE_MB=str(LIMIT // 4 >> 20)) as served:
         assert str(served.process.pid) in (group / "cgroup.procs").read_text().split()
         body = {"prompt": "once " * 200, "max_new_tokens": 250, "ignore_eos": True, "num_return_sequences": 8}
 

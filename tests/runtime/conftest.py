@@ -5,9 +5,9 @@ from typing import Protocol
 import httpx
 import pytest
 
+from benchmarks.server import Served, serve
 from generation.config import ROOT
 from tests.runtime.launch import KEY, MISSING, Runtime, interpreter, serve_runtime
-from tests.support.server import Served, serve
 
 
 class Host(Protocol):

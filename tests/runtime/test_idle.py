@@ -7,8 +7,8 @@ import time
 import httpx
 import pytest
 
+from benchmarks.server import Served
 from tests.runtime.launch import Runtime
-from tests.support.server import Served
 
 UVICORN_S = 7  # longer than uvicorn's own default of 5 s
 HOST_S = 70  # longer than the minute for which the Functions host keeps an idle connection

@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
+from benchmarks.server import Served
 from tests.runtime.launch import KEY, Runtime
 from tests.support.cases import CASES, REFUSED, Case, stable
-from tests.support.server import Served
 
 
 def _ask(running: Served | Runtime, case: Case) -> httpx.Response:

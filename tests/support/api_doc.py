@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 
+from benchmarks.server import serve
 from generation.api.openapi_document import document
 from generation.config import ROOT
 from tests.support.completions import KNOWN
-from tests.support.server import serve
 
 PATH = ROOT / "docs" / "api.md"
 WIDTH = 110

@@ -2,17 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2TokenizerFast
 
 from generation.config import ROOT, Settings
 from generation.text.detokenizer import Detokenizer
 from generation.text.tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
+
+if TYPE_CHECKING:
+    from transformers import GPT2TokenizerFast
 
 DISTILGPT2 = Path(os.environ.get("DISTILGPT2_DIR", ROOT.parent / "shared" / "data" / "distilgpt2"))
 TEXTS = ["", " ", "Once upon a time", "naïve café 🙂 日本語", "a\n\n b\t", "<|endoftext|>after", "x" * 300, "\x00\x7f"]
@@ -55,7 +58,9 @@ def tokenizer(path: Path) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def theirs(path: Path) -> GPT2TokenizerFast:
+def theirs(path: Path) -> "GPT2TokenizerFast":
+    from transformers import GPT2TokenizerFast
+
     return GPT2TokenizerFast(tokenizer_file=str(path))
 
 
@@ -65,14 +70,14 @@ def small() -> Tokenizer:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_it_agrees_with_transformers(tokenizer: Tokenizer, theirs: GPT2TokenizerFast, text: str) -> None:
+def test_it_agrees_with_transformers(tokenizer: Tokenizer, theirs: "GPT2TokenizerFast", text: str) -> None:
     ids = tokenizer.encode(text)
     assert ids == theirs.encode(text)
     assert tokenizer.decode(ids) == theirs.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 @given(text=st.text())
-def test_any_text_comes_back_as_it_was(tokenizer: Tokenizer, theirs: GPT2TokenizerFast, text: str) -> None:
+def test_any_text_comes_back_as_it_was(tokenizer: Tokenizer, theirs: "GPT2TokenizerFast", text: str) -> None:
     ids = tokenizer.encode(text)
     assert ids == theirs.encode(text)
     assert tokenizer.decode(ids) == text.replace(END_OF_TEXT, "")
@@ -80,7 +85,7 @@ def test_any_text_comes_back_as_it_was(tokenizer: Tokenizer, theirs: GPT2Tokeniz
 
 @given(data=st.data())
 def test_any_tokens_have_the_text_that_transformers_gives_them(
-    tokenizer: Tokenizer, theirs: GPT2TokenizerFast, data: st.DataObject
+    tokenizer: Tokenizer, theirs: "GPT2TokenizerFast", data: st.DataObject
 ) -> None:
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocabulary - 1), max_size=12))
     expected = theirs.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

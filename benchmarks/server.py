@@ -1,4 +1,4 @@
-"""A server of our own for tests: the embedded host in a subprocess, on a free port, always stopped."""
+"""A server of our own, for benchmarks and tests: the embedded host in a subprocess, on a free port, always stopped."""
 
 import os
 import queue
