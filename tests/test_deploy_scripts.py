@@ -218,51 +218,6 @@ def test_a_tag_is_refused_where_a_digest_is_wanted(site: Site, azure: Path) -> N
     assert (done.returncode, images) == (2, [])
 
 
-def test_the_first_deployment_makes_the_group_then_all_that_is_in_it(azure: Path) -> None:
-    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest")
-    assert done.returncode == 0, done.stderr
-    account, exists, group, deployment = calls(azure)
-    assert account.startswith("account show")
-    assert (exists, group) == ("group exists -n g", "group create -n g -l westeurope --output none")
-    assert deployment.startswith("deployment group create -g g -n a --template-file infra/main.bicep")
-    assert deployment.endswith("name=a image=ghcr.io/o/r:latest sku=EP1 maxInstances=3 allowWebhook=true")
-    assert "AZURE_FUNCTIONAPP_URL to https://app.example/api\n" in done.stdout
-
-
-def test_a_second_deployment_keeps_the_group_and_asks_for_the_same(azure: Path) -> None:
-    with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest")
-    first = calls(azure)
-    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest", LOCATION="northeurope")
-    assert done.returncode == 0, done.stderr
-    assert calls(azure) == [call for call in first if not call.startswith("group create")]
-
-
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        ("account show", "not logged in: az login"),
-        ("group exists", "could not look for the resource group g"),
-        ("group create", "could not make the resource group g"),
-        ("deployment group create", "infra/main.bicep was not deployed"),
-    ],
-)
-def test_a_deployment_stops_at_the_step_that_fails_and_names_it(azure: Path, step: str, message: str) -> None:
-    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest", FAIL=step)
-    assert done.returncode == 1
-    assert done.stderr.startswith("az: no\nerror: ")
-    assert message in done.stderr
-    assert calls(azure)[-1].startswith(step)
-    assert done.stdout == ""
-
-
-@pytest.mark.parametrize("variable", ["APP", "RG", "IMAGE"])
-def test_a_deployment_without_one_of_its_names_asks_azure_nothing(azure: Path, variable: str) -> None:
-    done = with_azure(azure, "deploy.sh", **{"IMAGE": "ghcr.io/o/r:latest", variable: ""})
-    assert done.returncode == 1
-    assert f"{variable}: is not set" in done.stderr
-    assert calls(azure) == []
-
-
 def test_the_group_is_deleted_when_its_name_is_typed(azure: Path) -> None:
     (azure / "az.group").touch()
     done = with_azure(azure, "destroy.sh", typed="g\n")

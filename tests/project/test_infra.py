@@ -22,7 +22,7 @@ from tests.project.snapshots import (
 READY = "/api/ready"
 SECRET = re.compile(r"password|secret|token|sharedkey|accountkey|connectionstring", re.IGNORECASE)
 # Names of things, which are no secrets themselves.
-NO_SECRETS = {"passwordSecretRef"}
+NO_SECRETS = {"passwordSecretRef", "secretRef"}
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
 WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 NAMES = {
@@ -168,6 +168,14 @@ def test_settings_made_by_hand_are_kept_and_the_callers_win(case: str) -> None:
                 assert own.startswith("createObject(")
                 # What the token and the caller's settings are is a secret, which a snapshot does not have.
                 assert extra == "parameters('extra')" or arguments(extra, "union")[-1] == "createObject()"
+
+
+def test_variables_made_by_hand_are_kept_and_the_callers_win_on_container_apps() -> None:
+    (container,) = only("container-apps", "Microsoft.App/containerApps")["properties"]["template"]["containers"]
+    values = {one["name"]: one.get("value", one.get("secretRef")) for one in container["env"]}
+    assert len(values) == len(container["env"])
+    kept = {"THREADS": "2", "LOG_PROMPTS": "on", "FUNCTIONS_WORKER_RUNTIME": "python", "HF_TOKEN": "hub"}
+    assert values.items() >= kept.items()
 
 
 @pytest.mark.parametrize("case", ON_CONTAINER_APPS)
