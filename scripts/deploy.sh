@@ -11,7 +11,8 @@
 #   CORES, CONCURRENCY container-apps: cores of an instance (2.0); requests at a time for each, 0 = the platform's own rule (0)
 #   ALLOW_WEBHOOK      premium: let the registry webhook in (true)
 #   STAGING_SLOT       premium: a slot that new images start in (false)
-#   REGISTRY_USERNAME, REGISTRY_TOKEN, REGISTRY_SERVER            a private package; the token may be left out once it is there
+#   REGISTRY_USERNAME, REGISTRY_TOKEN, REGISTRY_SERVER            a private package; a terminal is asked for the token, which
+#                      may be left out once it is there
 #   CLOSED_NETWORK, INSIGHTS_BY_IDENTITY, ZONE_REDUNDANT          true switches them on (false)
 #   ALERT_EMAIL, MONTHLY_BUDGET                                   alerts by mail; a budget for the resource group
 #   SETTINGS, TAGS     JSON objects, such as SETTINGS='{"THREADS": "2"}'
@@ -28,6 +29,12 @@ stop() {
 }
 # Values go to the template through the environment: arguments are visible to every process of the machine.
 export APP IMAGE
+
+if [ -n "${REGISTRY_USERNAME:-}" ] && [ -z "${REGISTRY_TOKEN:-}" ] && [ -t 0 ]; then
+    read -rsp "Token of $REGISTRY_USERNAME that may read packages (Enter: the one that the app has): " REGISTRY_TOKEN
+    echo
+    export REGISTRY_TOKEN
+fi
 
 case "$host" in
     premium) template=infra/main.bicepparam ;;

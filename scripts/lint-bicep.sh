@@ -40,7 +40,7 @@ fi
 [ "${1:-}" != --write ] || quiet format --pattern 'infra/**/*.bicep*'
 quiet lint --pattern 'infra/**/*.bicep'
 # What the parameter files read from the environment and have no default for.
-export APP=my-app IMAGE=ghcr.io/owner/repo:latest
+export APP=my-app IMAGE=ghcr.io/owner/repo:latest AZURE_ENV_NAME=my-app AZURE_LOCATION=westeurope
 quiet lint --pattern 'infra/**/*.bicepparam'
 echo "ok -- the Bicep files compile without a warning"
 

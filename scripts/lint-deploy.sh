@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Lint what deploys the app: Dockerfile, scripts, workflows, Bicep. `make lint-deploy` makes the environment that it needs.
-# The Bicep compiler is no Python package: where it is missing, the end says what was not checked.
-#   REQUIRE_BICEP   1 makes it an error that the compiler is missing
+# Lint what deploys and watches the app: Dockerfile, scripts, workflows, Bicep, Prometheus rules. `make lint-deploy` makes the
+# environment that it needs. The Bicep compiler and promtool are no Python packages: where one is missing, the end says what
+# was not checked.
+#   REQUIRE_BICEP, REQUIRE_PROMTOOL   1 makes it an error that the tool is missing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/.venv-deploy/bin
@@ -10,7 +11,7 @@ missing=()
 
 hadolint Dockerfile
 shellcheck scripts/*.sh .ci/run
-yamllint --strict .github
+yamllint --strict .github azure.yaml docs
 zizmor --offline --quiet .github
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -39,6 +40,15 @@ case "$status" in
 esac
 [ "$status" != 2 ] || [ "${REQUIRE_BICEP:-}" != 1 ] || exit 1
 
+if command -v promtool > /dev/null; then
+    promtool check rules docs/prometheus/alerts.yml
+    promtool test rules docs/prometheus/alerts.test.yml
+elif [ "${REQUIRE_PROMTOOL:-}" = 1 ]; then
+    echo "error: promtool is not installed; it is part of Prometheus" >&2
+    exit 1
+else
+    missing+=("the Prometheus rules were not tested: promtool is not installed; it is part of Prometheus")
+fi
 for one in ${missing[@]+"${missing[@]}"}; do
     echo "NOT CHECKED: $one"
 done
