@@ -187,7 +187,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
             {
               type: 'Readiness'
               httpGet: { path: '/api/ready', port: 80 }
-              periodSeconds: 3
+              periodSeconds: 5
               timeoutSeconds: 5
               failureThreshold: 3
             }

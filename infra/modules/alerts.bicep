@@ -37,7 +37,7 @@ var queries = {
     severity: 1
     minutes: 5
     rows: 1
-    query: 'requests | where operation_Name == "ready" | summarize refused = countif(resultCode == "503"), total = count() by cloud_RoleInstance | where total >= 3 and refused == total'
+    query: 'requests | where operation_Name == "ready" | summarize served = countif(resultCode == "200"), span = max(timestamp) - min(timestamp) by cloud_RoleInstance | where served == 0 and span >= 3m'
   }
   'slow-calls': {
     title: 'One call in twenty takes more than ${slowSeconds} s'
