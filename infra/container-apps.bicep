@@ -1,5 +1,5 @@
-// The same image as Functions on Container Apps: scales to zero, and out on concurrent requests.
-@description('Name of the app')
+// The same image as Functions on Container Apps. It scales to zero while nobody calls.
+@description('Name of the app: lower-case letters, digits and hyphens')
 @minLength(2)
 @maxLength(32)
 param name string
@@ -7,68 +7,104 @@ param name string
 @description('Region')
 param location string = resourceGroup().location
 
+@description('Tags of every resource')
+param tags object = {}
+
 @description('Image, by tag or by digest')
 param image string
+
+@description('Registry of the image, for a private package')
+param registryServer string = 'ghcr.io'
+
+@description('User of the registry, for a private package')
+param registryUsername string = ''
+
+@description('Token of that user that may read packages. Empty uses the one in keptSecrets')
+@secure()
+param registryToken string = ''
 
 @description('Cores of an instance; memory is twice as many GiB')
 @allowed(['1.0', '2.0', '4.0'])
 param cores string = '2.0'
 
-@description('0 lets the app go to sleep: nothing is paid, and the next request waits for a start')
+@description('0 stops the app while nobody calls: nothing is paid, and the next call waits for a start')
 @minValue(0)
 param minInstances int = 0
 
 @minValue(1)
 param maxInstances int = 10
 
-@description('Requests at a time on one instance before another is added; MAX_RUNNING sequences share one batch')
-@minValue(1)
-param concurrency int = 16
+@description('Requests at a time for each instance before another starts. 0 leaves that to the platform, which makes its own rule for HTTP triggers')
+@minValue(0)
+param concurrency int = 0
 
-var storageName = 'st${uniqueString(resourceGroup().id, name)}'
+@description('Keep the app and its storage in a virtual network, storage behind private endpoints. The app stays reachable')
+param closedNetwork bool = false
+
+@description('Let only the identity of the app write telemetry, and not whoever has the connection string')
+param insightsByIdentity bool = false
+
+@description('Spread instances and storage over zones; needs closedNetwork')
+param zoneRedundant bool = false
+
+@description('Where alerts are mailed to; empty makes none')
+param alertEmail string = ''
+
+@description('Budget of the resource group for a month, in the currency of the subscription; 0 makes none. Needs alertEmail')
+@minValue(0)
+param monthlyBudget int = 0
+
+@description('First month of the budget')
+param budgetStart string = utcNow('yyyy-MM-01')
+
+@description('More environment variables, such as THREADS. They are no secrets')
+param settings object = {}
+
+@description('Environment variables that the app has now, as Azure lists them: scripts/deploy.sh keeps them')
+param keptVariables array = []
+
+@description('Secrets that the app has now, by name')
+@secure()
+param keptSecrets object = {}
+
 var memory = { '1.0': '2Gi', '2.0': '4Gi', '4.0': '8Gi' }
-var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+var tokenName = 'registry-token'
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: '${name}-identity'
   location: location
+  tags: tags
 }
 
-resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
-  name: storageName
-  location: location
-  sku: { name: 'Standard_LRS' }
-  kind: 'StorageV2'
-  properties: {
-    allowBlobPublicAccess: false
-    allowSharedKeyAccess: false
-    minimumTlsVersion: 'TLS1_2'
-    supportsHttpsTrafficOnly: true
+module network 'modules/network.bicep' = if (closedNetwork) {
+  params: { name: name, location: location, tags: tags, delegation: 'Microsoft.App/environments' }
+}
+
+module storage 'modules/storage.bicep' = {
+  params: {
+    name: 'st${uniqueString(resourceGroup().id, name)}'
+    location: location
+    tags: tags
+    identityName: identity.name
+    zoneRedundant: zoneRedundant
+    closed: closedNetwork
+    endpointSubnetId: network.?outputs.endpointSubnetId ?? ''
+    dnsZoneIds: network.?outputs.dnsZoneIds ?? {}
   }
 }
 
-resource role 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(storage.id, identity.id, blobDataOwner)
-  scope: storage
-  properties: {
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataOwner)
-  }
+module insights 'modules/insights.bicep' = {
+  params: { name: name, location: location, tags: tags, identityName: identity.name, byIdentity: insightsByIdentity }
 }
 
-resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+resource logs 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = {
   name: '${name}-logs'
-  location: location
-  properties: {
-    sku: { name: 'PerGB2018' }
-    retentionInDays: 30
-  }
 }
 
-resource environment 'Microsoft.App/managedEnvironments@2024-10-02-preview' = {
+resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
   name: '${name}-environment'
   location: location
+  tags: tags
   properties: {
     appLogsConfiguration: {
       destination: 'log-analytics'
@@ -77,13 +113,50 @@ resource environment 'Microsoft.App/managedEnvironments@2024-10-02-preview' = {
         sharedKey: logs.listKeys().primarySharedKey
       }
     }
+    vnetConfiguration: closedNetwork ? { infrastructureSubnetId: network!.outputs.appSubnetId, internal: false } : null
     workloadProfiles: [{ name: 'Consumption', workloadProfileType: 'Consumption' }]
+    zoneRedundant: zoneRedundant
   }
+  dependsOn: [insights]
 }
 
-resource app 'Microsoft.App/containerApps@2024-10-02-preview' = {
+var identityVariables = insightsByIdentity
+  ? [
+      {
+        name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
+        value: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+      }
+    ]
+  : []
+var ownVariables = concat(identityVariables, [
+  { name: 'AzureWebJobsStorage__accountName', value: storage.outputs.name }
+  { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
+  { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
+  { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.outputs.connectionString }
+  { name: 'FUNCTIONS_WORKER_RUNTIME', value: 'python' }
+])
+var ownNames = concat(
+  [
+    'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
+    'AzureWebJobsStorage__accountName'
+    'AzureWebJobsStorage__credential'
+    'AzureWebJobsStorage__clientId'
+    'APPLICATIONINSIGHTS_CONNECTION_STRING'
+    'FUNCTIONS_WORKER_RUNTIME'
+  ],
+  objectKeys(settings)
+)
+var variables = concat(
+  ownVariables,
+  map(items(settings), one => { name: one.key, value: one.value }),
+  filter(keptVariables, one => !contains(ownNames, one.name))
+)
+var secrets = empty(registryToken) ? keptSecrets : union(keptSecrets, { '${tokenName}': registryToken })
+
+resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
+  tags: tags
   kind: 'functionapp'
   identity: {
     type: 'UserAssigned'
@@ -93,7 +166,13 @@ resource app 'Microsoft.App/containerApps@2024-10-02-preview' = {
     managedEnvironmentId: environment.id
     workloadProfileName: 'Consumption'
     configuration: {
+      // A new revision gets traffic when it is ready; until then the old one serves.
+      activeRevisionsMode: 'Single'
       ingress: { external: true, targetPort: 80, transport: 'auto', allowInsecure: false }
+      secrets: map(items(secrets), one => { name: one.key, value: one.value })
+      registries: empty(registryUsername)
+        ? []
+        : [{ server: registryServer, username: registryUsername, passwordSecretRef: tokenName }]
     }
     template: {
       containers: [
@@ -101,22 +180,55 @@ resource app 'Microsoft.App/containerApps@2024-10-02-preview' = {
           name: 'app'
           image: image
           resources: { cpu: json(cores), memory: memory[cores] }
-          env: [
-            { name: 'AzureWebJobsStorage__accountName', value: storage.name }
-            { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
-            { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
-            { name: 'FUNCTIONS_WORKER_RUNTIME', value: 'python' }
+          env: variables
+          // Both ask whether the model is served. A process that says no gets no traffic, and after three minutes of it
+          // is replaced.
+          probes: [
+            {
+              type: 'Readiness'
+              httpGet: { path: '/api/ready', port: 80 }
+              periodSeconds: 5
+              timeoutSeconds: 5
+              failureThreshold: 3
+            }
+            {
+              type: 'Liveness'
+              httpGet: { path: '/api/ready', port: 80 }
+              initialDelaySeconds: 60
+              periodSeconds: 20
+              timeoutSeconds: 10
+              failureThreshold: 6
+            }
           ]
         }
       ]
-      scale: {
-        minReplicas: minInstances
-        maxReplicas: maxInstances
-        rules: [{ name: 'http', http: { metadata: { concurrentRequests: string(concurrency) } } }]
-      }
+      // Azure refuses rules of ours on a function app ("FunctionAppCannotSetScaleRules") unless they are said to override.
+      scale: concurrency == 0
+        ? { minReplicas: minInstances, maxReplicas: maxInstances }
+        : {
+            minReplicas: minInstances
+            maxReplicas: maxInstances
+            allowScalingRuleOverride: true
+            rules: [{ name: 'http', http: { metadata: { concurrentRequests: string(concurrency) } } }]
+          }
     }
   }
-  dependsOn: [role]
+}
+
+module alerts 'modules/alerts.bicep' = if (!empty(alertEmail)) {
+  params: {
+    name: name
+    location: location
+    tags: tags
+    email: alertEmail
+    insightsId: insights.outputs.id
+    minInstances: minInstances
+    maxInstances: maxInstances
+  }
+}
+
+module budget 'modules/budget.bicep' = if (!empty(alertEmail) && monthlyBudget > 0) {
+  params: { name: name, amount: monthlyBudget, start: budgetStart, email: alertEmail }
 }
 
 output url string = 'https://${app.properties.configuration.ingress.fqdn}/api'

@@ -2,6 +2,7 @@
 # Wait until a running app says that it is built from a commit, and can serve. Exit 1, with the likely cause, if it does not.
 # Usage: scripts/await-revision.sh API_URL SHA     (API_URL up to and with /api)
 #   WAIT_S   most seconds to wait (default 600)     POLL_S   seconds between two looks (default 5)
+#   HOLD_S   seconds that it has to go on serving afterwards (default 0): three wrong looks in a row are an error
 #   SINCE    only a process that has started since then counts, in seconds since 1970 (default: any): an image can be new
 #            and of the same commit
 set -euo pipefail
@@ -29,21 +30,33 @@ print(("an older process of " if older else "") + (health.get("revision") or "no
 ' "${SINCE:-}" < "$body" 2> /dev/null || echo unreadable
 }
 
-end=$((SECONDS + wait_s))
-revision=
 health=
-while :; do
+revision=
+# Whether one look finds the commit, and a model that is served.
+serves() {
     look "$url/health"
     health=$status
-    if [ "$status" = 200 ]; then
-        revision=$(running)
-        if [ "$revision" = "$sha" ]; then
-            look "$url/ready"
-            if [ "$status" = 200 ]; then
-                echo "ok: $url runs $sha"
-                exit 0
-            fi
-        fi
+    [ "$status" = 200 ] || return 1
+    revision=$(running)
+    [ "$revision" = "$sha" ] || return 1
+    look "$url/ready"
+    [ "$status" = 200 ]
+}
+hold() {
+    local end=$((SECONDS + ${HOLD_S:-0})) wrong=0
+    while [ "$SECONDS" -lt "$end" ]; do
+        sleep "$poll_s"
+        if serves; then wrong=0; else wrong=$((wrong + 1)); fi
+        [ "$wrong" -lt 3 ] || return 1
+    done
+}
+
+end=$((SECONDS + wait_s))
+while :; do
+    if serves; then
+        hold && { echo "ok: $url runs $sha"; exit 0; }
+        echo "error: $url ran $sha, and then did not hold: /health answered $health, /ready $status" >&2
+        exit 1
     fi
     [ "$SECONDS" -lt "$end" ] || break
     sleep "$poll_s"

@@ -4,7 +4,7 @@
 # The address holds a password: it is read from the environment and never printed.
 set -euo pipefail
 
-: "${AZURE_FUNCTIONAPP_WEBHOOK_URL:?is not set. It is the SCM address of the app with /api/registry/webhook: docs/deploy.md}"
+: "${AZURE_FUNCTIONAPP_WEBHOOK_URL:?is not set. docs/deploy.md has the line that prints and sets it}"
 
 # From standard input, because arguments are visible to every process of the machine.
 status=$(printf 'url = "%s"\n' "$AZURE_FUNCTIONAPP_WEBHOOK_URL" | curl --config - -sS -o /dev/null -w '%{http_code}' \
@@ -16,7 +16,7 @@ case "$status" in
         echo "  The line az resource update ... in docs/deploy.md, under When it fails, lets it in." >&2
         exit 1
         ;;
-    404) echo "error: the webhook answered 404: the address must end in /api/registry/webhook" >&2; exit 1 ;;
+    404) echo "error: the webhook answered 404: the address must end in /api/registry/webhook or /docker/hook" >&2; exit 1 ;;
     000) echo "error: the webhook did not answer: the app is stopped or deleted, or the address is wrong" >&2; exit 1 ;;
     *) echo "error: the webhook answered $status" >&2; exit 1 ;;
 esac

@@ -2,7 +2,9 @@
 # Set the app's image by digest, wait until it runs, and put the old image back if it does not. Exit 1 even if that runs.
 # Usage: scripts/deploy-digest.sh IMAGE@sha256:... SHA
 #   RG, APP   resource group and name of the app     API_URL   its address up to and with /api
-# From a shell that is logged in (az login); WAIT_S and POLL_S as in await-revision.sh.
+#   PREVIOUS, PREVIOUS_REVISION   an image by digest, and the commit that it was built from: what an app that follows a tag
+#             ran before, for a tag names something else by now. Taken only if the app says that it runs that commit.
+# From a shell that is logged in (az login); WAIT_S, POLL_S and HOLD_S as in await-revision.sh.
 set -euo pipefail
 here=$(dirname "$0")
 
@@ -21,6 +23,18 @@ old=$(az functionapp config show -g "$RG" -n "$APP" --query linuxFxVersion -o ts
 old=${old#DOCKER|}
 old_sha=$(curl -sS --max-time 20 "${API_URL%/}/health" 2> /dev/null \
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["revision"] or "")' 2> /dev/null) || old_sha=
+case "$old" in
+    *@sha256:*) ;;
+    *)
+        echo "the app follows the tag ${old:-of no image}"
+        if [ -n "${PREVIOUS:-}" ] && [ -n "$old_sha" ] && [ "$old_sha" = "${PREVIOUS_REVISION:-}" ]; then
+            old=$PREVIOUS
+        else
+            echo "  what it runs is not known by digest: there would be nothing to put back"
+            old=
+        fi
+        ;;
+esac
 # The same image again starts nothing; another one may be of the same commit.
 if [ "$old" != "$image" ]; then
     SINCE=$(date +%s)
@@ -38,6 +52,6 @@ echo "putting back $old" >&2
 SINCE=$(date +%s)
 az functionapp config container set -g "$RG" -n "$APP" --image "$old" --output none
 if [ -n "$old_sha" ]; then
-    await "$old_sha" >&2 || echo "error: the old image does not run either" >&2
+    HOLD_S=0 await "$old_sha" >&2 || echo "error: the old image does not run either" >&2
 fi
 exit 1

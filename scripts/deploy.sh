@@ -1,31 +1,116 @@
 #!/usr/bin/env bash
-# The whole first deployment, from a shell that is logged in (az login). Safe to run again.
+# The whole first deployment, from a shell that is logged in (az login). Safe to run again: what exists is brought to what
+# infra/ says, and settings made by hand are kept.
 # Usage: APP=name RG=group IMAGE=ghcr.io/OWNER/REPO:latest scripts/deploy.sh
-#   LOCATION (default westeurope)   SKU (EP1)   MAX_INSTANCES (3)   ALLOW_WEBHOOK (true)
+#   IMAGE              when the app is there already: the image that it has
+#   HOST               premium (default), or container-apps, which scales to zero
+#   LOCATION           region of a new resource group (westeurope)
+#   MIN_INSTANCES      premium: 1                                 container-apps: 0
+#   MAX_INSTANCES      premium: 3                                 container-apps: 10
+#   SKU                premium: EP1, EP2 or EP3 (EP1)
+#   CORES, CONCURRENCY container-apps: cores of an instance (2.0); requests at a time for each, 0 = the platform's own rule (0)
+#   ALLOW_WEBHOOK      premium: let the registry webhook in (true)
+#   STAGING_SLOT       premium: a slot that new images start in (false)
+#   REGISTRY_USERNAME, REGISTRY_TOKEN, REGISTRY_SERVER            a private package; a terminal is asked for the token, which
+#                      may be left out once it is there
+#   CLOSED_NETWORK, INSIGHTS_BY_IDENTITY, ZONE_REDUNDANT          true switches them on (false)
+#   ALERT_EMAIL, MONTHLY_BUDGET                                   alerts by mail; a budget for the resource group
+#   SETTINGS, TAGS     JSON objects, such as SETTINGS='{"THREADS": "2"}'
+#   WHAT_IF            1 shows what would change and changes nothing
 set -euo pipefail
 cd "$(dirname "$0")/.."
-: "${APP:?is not set}" "${RG:?is not set}" "${IMAGE:?is not set}"
+: "${APP:?is not set}" "${RG:?is not set}"
+host=${HOST:-premium}
 
 # az has said why on standard error when this is called.
 stop() {
     echo "error: $1" >&2
     exit 1
 }
+# Values go to the template through the environment: arguments are visible to every process of the machine.
+export APP IMAGE
 
+if [ -n "${REGISTRY_USERNAME:-}" ] && [ -z "${REGISTRY_TOKEN:-}" ] && [ -t 0 ]; then
+    read -rsp "Token of $REGISTRY_USERNAME that may read packages (Enter: the one that the app has): " REGISTRY_TOKEN
+    echo
+    export REGISTRY_TOKEN
+fi
+
+case "$host" in
+    premium) template=infra/main.bicepparam ;;
+    container-apps) template=infra/container-apps.bicepparam ;;
+    *) stop "HOST=$host is neither premium nor container-apps" ;;
+esac
 command -v az > /dev/null || stop "the Azure CLI (az) is not installed"
 az account show --output none || stop "not logged in: az login"
 # A group cannot be made again in another region, so it is made only where there is none.
 exists=$(az group exists -n "$RG") || stop "could not look for the resource group $RG"
+
+# What an existing app has, which a deployment would otherwise replace.
+keep_premium() {
+    local found
+    found=$(az functionapp list -g "$RG" --query "[?name=='$APP'].name" -o tsv) || stop "could not look for the app $APP"
+    [ -n "$found" ] || return 0
+    if [ -z "${IMAGE:-}" ]; then
+        IMAGE=$(az functionapp config show -g "$RG" -n "$APP" --query linuxFxVersion -o tsv) || stop "could not read the image of $APP"
+        IMAGE=${IMAGE#DOCKER|}
+    fi
+    if [ "${STAGING_SLOT:-}" = true ] && [ -z "${STAGING_IMAGE:-}" ]; then
+        found=$(az functionapp deployment slot list -g "$RG" -n "$APP" --query "[?name=='staging'].name" -o tsv) \
+            || stop "could not look for the slot of $APP"
+        [ -n "$found" ] || return 0
+        STAGING_IMAGE=$(az functionapp config show -g "$RG" -n "$APP" --slot staging --query linuxFxVersion -o tsv) \
+            || stop "could not read the image of the slot"
+        export STAGING_IMAGE=${STAGING_IMAGE#DOCKER|}
+    fi
+}
+keep_container_apps() {
+    local found
+    found=$(az containerapp list -g "$RG" --query "[?name=='$APP'].name" -o tsv) || stop "could not look for the app $APP"
+    [ -n "$found" ] || return 0
+    found=$(az containerapp show -g "$RG" -n "$APP" --query \
+        "{image: properties.template.containers[0].image, variables: properties.template.containers[0].env, registry: properties.configuration.registries[0]}" \
+        -o json) || stop "could not read the settings of $APP"
+    KEPT_SECRETS=$(az containerapp secret list -g "$RG" -n "$APP" --show-values --query "[].{name: name, value: value}" -o json) \
+        || stop "could not read the secrets of $APP"
+    read_json() {
+        python3 -c "import json, sys; said = json.load(sys.stdin); print($1)" || stop "could not understand what az says of $APP"
+    }
+    KEPT_SECRETS=$(read_json "json.dumps({one['name']: one['value'] for one in said or []})" <<< "$KEPT_SECRETS")
+    KEPT_VARIABLES=$(read_json "json.dumps(said['variables'] or [])" <<< "$found")
+    export KEPT_SECRETS KEPT_VARIABLES
+    [ -n "${IMAGE:-}" ] || IMAGE=$(read_json "said['image']" <<< "$found")
+    if [ -z "${REGISTRY_USERNAME:-}" ]; then
+        REGISTRY_USERNAME=$(read_json "(said['registry'] or {}).get('username') or ''" <<< "$found")
+        REGISTRY_SERVER=$(read_json "(said['registry'] or {}).get('server') or 'ghcr.io'" <<< "$found")
+        export REGISTRY_USERNAME REGISTRY_SERVER
+    fi
+}
+if [ "$exists" = true ]; then
+    "keep_${host//-/_}"
+fi
+[ -n "${IMAGE:-}" ] || stop "IMAGE is not set, and there is no app $APP whose image could be kept"
+
 if [ "$exists" != true ]; then
+    [ "${WHAT_IF:-}" != 1 ] || stop "there is no resource group $RG yet, and so nothing to compare with"
     az group create -n "$RG" -l "${LOCATION:-westeurope}" --output none || stop "could not make the resource group $RG"
 fi
-url=$(az deployment group create -g "$RG" -n "$APP" --template-file infra/main.bicep --query properties.outputs.url.value -o tsv \
-    --parameters name="$APP" image="$IMAGE" sku="${SKU:-EP1}" maxInstances="${MAX_INSTANCES:-3}" \
-    allowWebhook="${ALLOW_WEBHOOK:-true}") \
-    || stop "infra/main.bicep was not deployed. Nothing is undone; run this again once the cause is gone, or scripts/destroy.sh"
+if [ "${WHAT_IF:-}" = 1 ]; then
+    az deployment group what-if -g "$RG" -n "$APP" --parameters "$template" || stop "could not compare with what is deployed"
+    exit 0
+fi
+url=$(az deployment group create -g "$RG" -n "$APP" --parameters "$template" --query properties.outputs.url.value -o tsv) \
+    || stop "${template%param} was not deployed. Nothing is undone; run this again once the cause is gone, or scripts/destroy.sh"
 echo "deployed: $url/health"
-echo "On GitHub, set the variable AZURE_FUNCTIONAPP_URL to $url"
-echo "and the secret AZURE_FUNCTIONAPP_WEBHOOK_URL to what this prints, with /api/registry/webhook at its end:"
-echo "  az functionapp deployment list-publishing-credentials -g $RG -n $APP --query scmUri -o tsv"
+if [ "$host" = container-apps ]; then
+    echo "The key for calls, from the extension containerapp of the Azure CLI:"
+    echo "  az containerapp function keys list -g $RG -n $APP --key-type hostKey"
+    exit 0
+fi
 echo "The key for calls:"
 echo "  az functionapp keys list -g $RG -n $APP --query functionKeys.default -o tsv"
+echo "On GitHub, for the workflow to deploy each push:"
+echo "  gh variable set AZURE_FUNCTIONAPP_URL --body $url"
+if [ "${ALLOW_WEBHOOK:-true}" = true ]; then
+    echo "  az functionapp deployment container show-cd-url -g $RG -n $APP --query CI_CD_URL -o tsv | gh secret set AZURE_FUNCTIONAPP_WEBHOOK_URL"
+fi

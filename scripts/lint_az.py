@@ -10,6 +10,7 @@ what stands in a fenced block.
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,26 @@ from pathlib import Path
 COMMAND = re.compile(r'(?:^|\$\(|&& |\|\| |; )\s*(?:echo "\s*)?az (?=[a-z])')
 ENDS = re.compile(r"[()<>|&;]+")
 VARIABLE = re.compile(r"\$(?:\w+|\{(\w+)[^}]*\})")
+# What a variable stands for; the rest are a word.
+VALUES = {"$template": "infra/main.bicepparam"}
 NOT_PARSED = {
     "login": "it is what the CLI asks for",
-    "deployment group create": "it fetches the Bicep compiler before it looks at anything else",
+    "bicep": "it downloads the compiler",
+    "containerapp function": "it is part of an extension of the CLI, which is downloaded",
+    "load": "it is part of an extension of the CLI, which is downloaded",
+    "rest": "it needs no login: it would be sent",
+}
+if not shutil.which("bicep"):
+    NOT_PARSED["deployment"] = "without a Bicep compiler on the PATH, it would download one"
+# What the CLI says when it has parsed a line and is logged out.
+LOGGED_OUT = ("az login", "doesn't exist in cloud")
+# The compiler on the PATH does for the templates, and these do for what their parameter files read.
+ENVIRONMENT = {
+    "AZURE_CORE_COLLECT_TELEMETRY": "0",
+    "AZURE_BICEP_USE_BINARY_FROM_PATH": "true",
+    "AZURE_BICEP_CHECK_VERSION": "false",
+    "APP": "my-app",
+    "IMAGE": "ghcr.io/owner/repo:latest",
 }
 
 
@@ -51,7 +69,7 @@ def commands(file: Path) -> list[list[str]]:
             for word in words:
                 if ENDS.fullmatch(word):
                     break
-                arguments.append(VARIABLE.sub("word", word))
+                arguments.append(VARIABLE.sub(lambda found: VALUES.get(found.group(), "word"), word))
             found.append(arguments)
     return found
 
@@ -59,7 +77,7 @@ def commands(file: Path) -> list[list[str]]:
 def parse(arguments: list[str]) -> str | None:
     """Return what the CLI has against a command, or None."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "AZURE_CONFIG_DIR": folder, "AZURE_CORE_COLLECT_TELEMETRY": "0"}
+        environment = {**os.environ, **ENVIRONMENT, "AZURE_CONFIG_DIR": folder}
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "azure.cli", *arguments],
             env=environment,
@@ -68,7 +86,8 @@ def parse(arguments: list[str]) -> str | None:
             text=True,
             check=False,
         )
-    if done.returncode == 1 and "az login" in done.stderr and "deprecated" not in done.stderr:
+    parsed = done.returncode == 1 and any(said in done.stderr for said in LOGGED_OUT)
+    if parsed and "deprecated" not in done.stderr:
         return None
     return f"exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
 

@@ -16,6 +16,7 @@ from generation.config import ROOT
 
 OLD, NEW = "a" * 40, "b" * 40
 IMAGE = "ghcr.io/o/r@sha256:" + "1" * 64
+RAN = "ghcr.io/o/r@sha256:" + "0" * 64
 
 
 @dataclass
@@ -182,9 +183,9 @@ def with_azure(
 
 
 def digest(
-    site: Site, azure: Path, image: str = IMAGE, current: str = "ghcr.io/o/r:old"
+    site: Site, azure: Path, image: str = IMAGE, current: str = RAN, **environment: str
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    done = with_azure(azure, "deploy-digest.sh", image, NEW, API_URL=f"{site.url}/api", CURRENT=current)
+    done = with_azure(azure, "deploy-digest.sh", image, NEW, API_URL=f"{site.url}/api", CURRENT=current, **environment)
     return done, [line.split("--image ")[1].split()[0] for line in calls(azure) if "--image" in line]
 
 
@@ -196,14 +197,36 @@ def test_a_digest_that_runs_stays(site: Site, azure: Path) -> None:
 
 def test_a_digest_that_does_not_run_is_put_back_and_the_old_image_awaited(site: Site, azure: Path) -> None:
     done, images = digest(site, azure)
-    assert (done.returncode, images) == (1, [IMAGE, "ghcr.io/o/r:old"])
+    assert (done.returncode, images) == (1, [IMAGE, RAN])
     assert f"runs {OLD}\n" in done.stderr
+
+
+def test_of_a_tag_the_digest_that_ran_before_is_put_back_and_never_the_tag(site: Site, azure: Path) -> None:
+    before = {"PREVIOUS": RAN, "PREVIOUS_REVISION": OLD}
+    done, images = digest(site, azure, current="ghcr.io/o/r:latest", **before)
+    assert (done.returncode, images) == (1, [IMAGE, RAN])
+
+
+@pytest.mark.parametrize("before", [{}, {"PREVIOUS": RAN, "PREVIOUS_REVISION": "c" * 40}])
+def test_of_a_tag_nothing_is_put_back_where_the_digest_is_not_known(
+    site: Site, azure: Path, before: dict[str, str]
+) -> None:
+    done, images = digest(site, azure, current="ghcr.io/o/r:latest", **before)
+    assert (done.returncode, images) == (1, [IMAGE])
+    assert "there is no earlier image to go back to" in done.stderr
+
+
+def test_an_image_that_stops_serving_soon_after_is_put_back(site: Site, azure: Path) -> None:
+    site.revisions = [NEW, NEW, OLD]
+    done, images = digest(site, azure, HOLD_S="30")
+    assert (done.returncode, images) == (1, [IMAGE, RAN])
+    assert "did not hold" in done.stderr
 
 
 def test_a_digest_of_the_same_commit_does_not_count_before_its_process_has_started(site: Site, azure: Path) -> None:
     site.revisions, site.uptime_s = [NEW], 100
     done, images = digest(site, azure)
-    assert (done.returncode, images) == (1, [IMAGE, "ghcr.io/o/r:old"])
+    assert (done.returncode, images) == (1, [IMAGE, RAN])
     assert "the old image does not run either" in done.stderr
 
 
@@ -216,51 +239,6 @@ def test_the_digest_that_is_set_already_need_not_start_again(site: Site, azure: 
 def test_a_tag_is_refused_where_a_digest_is_wanted(site: Site, azure: Path) -> None:
     done, images = digest(site, azure, "ghcr.io/o/r:latest")
     assert (done.returncode, images) == (2, [])
-
-
-def test_the_first_deployment_makes_the_group_then_all_that_is_in_it(azure: Path) -> None:
-    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest")
-    assert done.returncode == 0, done.stderr
-    account, exists, group, deployment = calls(azure)
-    assert account.startswith("account show")
-    assert (exists, group) == ("group exists -n g", "group create -n g -l westeurope --output none")
-    assert deployment.startswith("deployment group create -g g -n a --template-file infra/main.bicep")
-    assert deployment.endswith("name=a image=ghcr.io/o/r:latest sku=EP1 maxInstances=3 allowWebhook=true")
-    assert "AZURE_FUNCTIONAPP_URL to https://app.example/api\n" in done.stdout
-
-
-def test_a_second_deployment_keeps_the_group_and_asks_for_the_same(azure: Path) -> None:
-    with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest")
-    first = calls(azure)
-    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest", LOCATION="northeurope")
-    assert done.returncode == 0, done.stderr
-    assert calls(azure) == [call for call in first if not call.startswith("group create")]
-
-
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        ("account show", "not logged in: az login"),
-        ("group exists", "could not look for the resource group g"),
-        ("group create", "could not make the resource group g"),
-        ("deployment group create", "infra/main.bicep was not deployed"),
-    ],
-)
-def test_a_deployment_stops_at_the_step_that_fails_and_names_it(azure: Path, step: str, message: str) -> None:
-    done = with_azure(azure, "deploy.sh", IMAGE="ghcr.io/o/r:latest", FAIL=step)
-    assert done.returncode == 1
-    assert done.stderr.startswith("az: no\nerror: ")
-    assert message in done.stderr
-    assert calls(azure)[-1].startswith(step)
-    assert done.stdout == ""
-
-
-@pytest.mark.parametrize("variable", ["APP", "RG", "IMAGE"])
-def test_a_deployment_without_one_of_its_names_asks_azure_nothing(azure: Path, variable: str) -> None:
-    done = with_azure(azure, "deploy.sh", **{"IMAGE": "ghcr.io/o/r:latest", variable: ""})
-    assert done.returncode == 1
-    assert f"{variable}: is not set" in done.stderr
-    assert calls(azure) == []
 
 
 def test_the_group_is_deleted_when_its_name_is_typed(azure: Path) -> None:

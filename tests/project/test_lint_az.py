@@ -73,10 +73,26 @@ def test_a_line_is_right_when_it_gets_as_far_as_the_login(tmp_path: Path, flag: 
 
 
 def test_what_cannot_be_parsed_offline_is_left_out_with_the_reason(tmp_path: Path) -> None:
-    (tmp_path / "a.sh").write_text("az deployment group create --bad\n", encoding="utf-8")
+    (tmp_path / "a.sh").write_text("az containerapp function keys list --bad\n", encoding="utf-8")
     done = lint(tmp_path, "a.sh")
     assert done.returncode == 0
-    assert "Bicep compiler" in done.stdout
+    assert "extension of the CLI" in done.stdout
+
+
+@pytest.mark.parametrize(("compiler", "said"), [(False, "left out"), (True, "WRONG")])
+def test_a_deployment_is_parsed_where_there_is_a_bicep_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: bool, said: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if compiler:
+        (tmp_path / "bicep").touch(0o755)
+    (tmp_path / "a.sh").write_text("az deployment group create --bad\n", encoding="utf-8")
+    assert lint(tmp_path, "a.sh").stdout.startswith(said)
+
+
+def test_a_variable_that_stands_for_a_template_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.sh").write_text('az deployment group create --parameters "$template"\n', encoding="utf-8")
+    assert "--parameters infra/main.bicepparam" in lint(tmp_path, "--list", "a.sh").stdout
 
 
 def test_no_line_at_all_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Load on a deployment with Locust, which Azure Load Testing runs too: azure-load-test.yaml.
+
+    cd benchmarks/deployment
+    locust --headless --users 8 --run-time 2m --host https://my-app.azurewebsites.net/api
+
+Each user asks again as soon as it has its answer. FUNCTION_KEY is the key, TOKENS (50) the length of an answer.
+"""
+
+import os
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from locust import HttpUser, events, task
+
+TOKENS = int(os.environ.get("TOKENS", "50"))
+_numbers = count()
+_generated = {"tokens": 0, "began": 0.0}
+
+
+class Caller(HttpUser):  # type: ignore[misc]
+    """One client."""
+
+    @task  # type: ignore[untyped-decorator]
+    def generate(self) -> None:
+        """Generate, with a prompt that differs each time, so that the prefix cache has nothing of it."""
+        answer = self.client.post(
+            "/generate",
+            json={"prompt": f"Once upon a time, number {next(_numbers)}", "max_new_tokens": TOKENS, "ignore_eos": True},
+            headers={"x-functions-key": os.environ.get("FUNCTION_KEY", "")},
+            timeout=240,
+        )
+        if answer.ok:
+            _generated["tokens"] += answer.json()["usage"]["completion_tokens"]
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def begin(**_: Any) -> None:
+    """Forget an earlier run."""
+    _generated.update(tokens=0, began=monotonic())
+
+
+@events.test_stop.add_listener  # type: ignore[untyped-decorator]
+def end(**_: Any) -> None:
+    """Print what the sizing rule takes; with several engines each prints its own share."""
+    print(f"tokens/s: {_generated['tokens'] / (monotonic() - _generated['began']):.1f}")

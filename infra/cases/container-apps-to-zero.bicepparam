@@ -1,0 +1,5 @@
+// Container Apps as they are by default: no instance while nobody calls, scaled by the platform.
+using '../container-apps.bicep'
+
+param name = 'my-app'
+param image = 'ghcr.io/owner/repo:latest'

@@ -1,0 +1,21 @@
+// The parameters of container-apps.bicep from environment variables: scripts/deploy.sh says what each is.
+using 'container-apps.bicep'
+
+param name = readEnvironmentVariable('APP')
+param image = readEnvironmentVariable('IMAGE')
+param tags = json(readEnvironmentVariable('TAGS', '{}'))
+param registryServer = readEnvironmentVariable('REGISTRY_SERVER', 'ghcr.io')
+param registryUsername = readEnvironmentVariable('REGISTRY_USERNAME', '')
+param registryToken = readEnvironmentVariable('REGISTRY_TOKEN', '')
+param cores = readEnvironmentVariable('CORES', '2.0')
+param minInstances = int(readEnvironmentVariable('MIN_INSTANCES', '0'))
+param maxInstances = int(readEnvironmentVariable('MAX_INSTANCES', '10'))
+param concurrency = int(readEnvironmentVariable('CONCURRENCY', '0'))
+param closedNetwork = bool(readEnvironmentVariable('CLOSED_NETWORK', 'false'))
+param insightsByIdentity = bool(readEnvironmentVariable('INSIGHTS_BY_IDENTITY', 'false'))
+param zoneRedundant = bool(readEnvironmentVariable('ZONE_REDUNDANT', 'false'))
+param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
+param monthlyBudget = int(readEnvironmentVariable('MONTHLY_BUDGET', '0'))
+param settings = json(readEnvironmentVariable('SETTINGS', '{}'))
+param keptVariables = json(readEnvironmentVariable('KEPT_VARIABLES', '[]'))
+param keptSecrets = json(readEnvironmentVariable('KEPT_SECRETS', '{}'))
