@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from generation import metrics
+from generation.api import metrics
 from generation.config import ROOT
 from tests.project.snapshots import resources
 

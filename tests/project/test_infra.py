@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from generation.operations import OPERATIONS
+from generation.api.openapi_operations import OPERATIONS
 from tests.project.snapshots import (
     CASES,
     FOLDER,

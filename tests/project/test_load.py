@@ -18,8 +18,8 @@ import httpx
 import pytest
 import yaml
 
+from benchmarks.server import Served
 from generation.config import ROOT
-from tests.server import Served
 
 FOLDER = ROOT / "benchmarks" / "deployment"
 K6 = {
