@@ -10,8 +10,10 @@ import pytest
 
 from generation.config import ROOT, Settings
 from generation.errors import NotReadyError
+from generation.model.artifact import read_config
+from generation.model.cache import bytes_per_token
 from generation.model.embedding import EmbeddingTable
-from generation.service import Service, State
+from generation.service import MEBIBYTE, Loaded, Service, State, load
 
 FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "huggingface_hub", "llguidance")
 
@@ -112,14 +114,65 @@ def test_the_model_gets_the_rows_of_its_table_fetched(monkeypatch: pytest.Monkey
     assert fetched == [[0]]  # the step that checks the context
 
 
-def test_stopping_while_it_loads_leaves_no_thread_behind() -> None:
+class StoppableEngine:
+    """Notes the grace that it is given."""
+
+    failure = None
+
+    def __init__(self) -> None:
+        self.graces: list[float] = []
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        self.graces.append(grace_s)
+
+
+def test_a_stop_while_it_loads_keeps_its_grace_and_stops_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, stopped = StoppableEngine(), threading.Event()
+
+    def load(*_: object) -> Loaded:
+        stopped.wait(60)
+        return Loaded(read_config(Settings().model_dir), None, engine)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("generation.service.load", load)
     service = Service(Settings()).start()
-    service.stop()
+    service.stop(7.0)
+    assert service.state is State.DRAINING
+    stopped.set()
     service.wait(60)
     for thread in threading.enumerate():
-        if thread.name in {"engine", "load"} and thread is not threading.current_thread():
-            thread.join(0.5 if thread.name == "engine" else 10)
-    assert service.state is State.STOPPED
+        if thread.name == "load":
+            thread.join(60)
+    assert (engine.graces, service.state) == ([7.0], State.STOPPED)
+
+
+def test_a_stop_after_loading_stops_the_engine_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = StoppableEngine()
+    loaded = Loaded(read_config(Settings().model_dir), None, engine)  # type: ignore[arg-type]
+    monkeypatch.setattr("generation.service.load", lambda *_: loaded)
+    service = Service(Settings()).start()
+    service.wait(60)
+    service.stop(3.0)
+    assert (engine.graces, service.state) == ([3.0], State.STOPPED)
+
+
+def test_the_settings_reach_the_engine() -> None:
+    settings = Settings(
+        max_running=3,
+        prefill_chunk=32,
+        max_waiting=5,
+        max_waiting_tokens=77,
+        speculate=0,
+        prefix_cache_mb=0,
+        cache_mb=64,
+    )
+    loaded = load(settings)
+    core = loaded.engine._core
+    limits = core.scheduler.limits
+    loaded.engine.stop()
+    assert (limits.rows, limits.chunk, limits.waiting, limits.waiting_tokens) == (3, 32, 5, 77)
+    assert (core._speculation, core._prefix) == (None, None)
+    per_token = bytes_per_token(loaded.config.layers, loaded.config.heads, loaded.config.head_size, loaded.config.cache)
+    assert 0.8 * 64 * MEBIBYTE < limits.tokens * per_token < 64 * MEBIBYTE
 
 
 def _fresh(code: str) -> str:
@@ -139,7 +192,7 @@ assert service.state == "ready", service.reason
 import asyncio
 from generation.engine.request import GenerationRequest
 async def run():
-    return [item async for item in service.loaded().engine.submit(Request((1, 2, 3), 3))]
+    return [item async for item in service.loaded().engine.submit(GenerationRequest((1, 2, 3), 3))]
 assert asyncio.run(run())
 print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
 """
