@@ -11,7 +11,8 @@ import onnxruntime as ort
 
 from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
 from generation.model.embedding import EmbeddingTable
-from generation.model.model import Model, check_graph, open_session
+from generation.model.model import Model
+from generation.model.session import check_graph, open_session
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
 

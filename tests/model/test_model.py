@@ -12,7 +12,8 @@ from generation.engine.interface import Chunk, Logits
 from generation.export.defaults import PRECISIONS, Precision
 from generation.model.artifact import ArtifactError, read_config
 from generation.model.embedding import EmbeddingTable
-from generation.model.model import Model, open_session
+from generation.model.model import Model
+from generation.model.session import open_session
 from tests.support.artifacts import LENGTHS, PROMPTS
 
 CHUNK = 128
@@ -176,7 +177,7 @@ def test_the_end_of_a_context_can_be_computed_beside_a_whole_chunk(model: Model)
 
 def test_the_rows_of_the_tokens_are_fetched(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[list[int]] = []
-    monkeypatch.setattr(model.table, "fetch", fetched.append)
+    monkeypatch.setattr(model._workspace.table, "fetch", fetched.append)
     model.prefill([Chunk(8, [1, 2, 3], 0, 0), Chunk(9, [4, 5], 0, 0)])
     model.decode([[6], [7, 8]], [3, 3])
     # What only completes a pair follows.
@@ -192,14 +193,14 @@ def test_a_table_of_our_own_changes_no_number(model: Model, artifacts: dict[str,
 def test_the_graph_looks_up_in_the_table_that_it_is_given(artifacts: dict[str, Path], precision: Precision) -> None:
     model = _model(artifacts[precision])
     before = _prefill(model, 8, [5]).copy()
-    assert model.table is not None
-    model.table.data[5] = model.table.data[6]  # a private mapping: the file stays as it is
+    assert model._workspace.table is not None
+    model._workspace.table.data[5] = model._workspace.table.data[6]  # a private mapping: the file stays as it is
     after = _prefill(model, 8, [5])
     assert np.abs(after - before).max() > 0.01
 
 
 def test_no_plans_are_kept_for_shapes_of_steps(model: Model) -> None:
-    assert not model.session.get_session_options().enable_mem_pattern
+    assert not model._workspace.session.get_session_options().enable_mem_pattern
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

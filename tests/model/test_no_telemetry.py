@@ -9,7 +9,7 @@ from generation.config import ROOT
 
 LOAD = """
 from pathlib import Path
-from generation.model.model import open_session
+from generation.model.session import open_session
 open_session(Path("models/demo/model.onnx"), 1)
 """
 # onnxruntime reports nothing where one of these is set.

@@ -83,6 +83,11 @@ async def test_steps_are_counted_with_their_size(engine: Engine, model: FakeMode
     assert engine.telemetry.batch.total == sum(model.batches)
 
 
+async def test_runs_over_prompts_are_counted(engine: Engine, model: FakeModel) -> None:
+    await _finish(engine, "x" * 20, 1)
+    assert sum(engine.telemetry.prefill_s.counts) == len(model.prefilled) == 3
+
+
 async def test_draft_tokens_are_counted(engine: Engine) -> None:
     await _finish(engine, "abcabcabcabc", 60, ignore_eos=True, do_sample=False)
     assert engine.telemetry.drafted >= engine.telemetry.accepted >= 0

@@ -14,7 +14,8 @@ from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest, Item
 from generation.engine.scheduler import Limits
 from generation.model.artifact import read_config
-from generation.model.model import Model, open_session
+from generation.model.model import Model
+from generation.model.session import open_session
 from generation.sampling.params import SamplingParams
 from generation.text.tokenizer import Tokenizer
 from tests.support.steps import Eager

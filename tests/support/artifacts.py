@@ -8,7 +8,8 @@ from generation.engine.interface import Chunk, Logits
 from generation.export.defaults import DEFAULT_CACHES, Precision
 from generation.export.graph import Shape
 from generation.model.artifact import ArtifactConfig
-from generation.model.model import Model, open_session
+from generation.model.model import Model
+from generation.model.session import open_session
 
 _RANDOM = np.random.default_rng(0)
 PROMPTS: list[list[int]] = [_RANDOM.integers(0, 400, length).tolist() for length in (1, 5, 40, 150)]

@@ -1,0 +1,88 @@
+"""The ONNX session: how the serving graph is opened, and whether it is that of ``config.json``.
+
+`generation/export/graph.py` writes the graph and names its inputs and outputs.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError
+from generation.model.embedding import EmbeddingTable
+from generation.model.machine import has_exact_int8_products
+
+# The parts of the cache, as the graph's inputs are named.
+STAGING, BATCH = "staging", "batch"
+# Graphs of this precision return logits without the scales of their rows, and the scales as an output of their own.
+SCALED, SCALES = "int8", "logit_scales"
+# The graph's name for the embedding table.
+TABLE = "transformer.wte.weight"
+
+
+def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) -> ort.InferenceSession:
+    """Load the serving graph for `threads` processors.
+
+    A `table` of our own lives as long as the session. It is to be given to the `Model` too, which has its rows fetched.
+
+    Raises:
+        ArtifactError: onnxruntime refuses the file.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # It would keep a plan for every shape of prompts for ever, and a block of megabytes to go with it.
+    options.enable_mem_pattern = False
+    _register_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    if not has_exact_int8_products():
+        # Makes onnxruntime use its exact u8 x u8 kernels; elsewhere that would cost a fifth to two thirds of the speed.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    shared = None
+    if table is not None:
+        # Else onnxruntime would map it itself.
+        shared = ort.OrtValue.ortvalue_from_numpy(table.data)
+        options.add_initializer(TABLE, shared)
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # onnxruntime's exception classes share no base but Exception.
+        raise ArtifactError(f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}") from error
+    # onnxruntime does not keep what it reads there alive.
+    session.reads = (table, shared)
+    return session
+
+
+@cache
+def _register_arena() -> None:
+    """Let the arena of all sessions grow by what is asked of it: it can give back only what it got in one piece."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": 1}))
+
+
+def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
+    """Compare the caches and logits of the graph with what is in ``config.json``.
+
+    The cache is bound by address: where the two disagree, the graph would write past the end of it.
+
+    Raises:
+        ArtifactError: they are not of one model.
+    """
+    element = {"float32": "float", "int8": "int8"}.get(config.cache)
+    wanted: dict[str, tuple[str, list[Any]]] = {}
+    for part, kind in ((STAGING, "float"), (BATCH, element)):
+        for layer in range(config.layers):
+            for entry in ("key", "value"):
+                name = f"{part}.past.{layer}.{entry}"
+                wanted[name] = (f"tensor({kind})", [config.heads, config.head_size])
+    found = {
+        one.name: (one.type, [size for size in one.shape if isinstance(size, int)])
+        for one in session.get_inputs()
+        if ".past." in one.name
+    }
+    outputs = session.get_outputs()
+    scaled = any(one.name == SCALES for one in outputs)
+    if found != wanted or outputs[0].shape[-1] != config.vocabulary or scaled != (config.precision == SCALED):
+        raise ArtifactError(f"model.onnx and config.json belong to different models; {ADVICE}")

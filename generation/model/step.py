@@ -1,0 +1,114 @@
+"""One shape of a step: its inputs and outputs, bound once, so that a step writes numbers and runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from generation.engine.interface import Logits
+from generation.model.artifact import ArtifactConfig
+from generation.model.cache import KVCache
+from generation.model.embedding import EmbeddingTable
+from generation.model.session import BATCH, SCALED, SCALES, STAGING
+
+# Products with 4-bit weights compute rows in pairs and round an odd one differently: its number is made even.
+PAIRED = "int4"
+
+
+class Workspace:
+    """What all steps share: the session, the cache, and the memory for logits."""
+
+    def __init__(
+        self, session: ort.InferenceSession, config: ArtifactConfig, cache: KVCache, table: EmbeddingTable | None
+    ) -> None:
+        self.session = session
+        self.cache = cache
+        self.table = table
+        self.scaled = config.precision == SCALED
+        self.idle = (np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32))
+        self._vocabulary = config.vocabulary
+        self._pair = 2 if config.precision == PAIRED else 1
+        self._logits = np.zeros((self.padded(cache.batch), config.vocabulary), np.float32)
+
+    def padded(self, count: int) -> int:
+        """Return the number of rows that the products compute where `count` are asked for."""
+        return -(-count // self._pair) * self._pair
+
+    def logits(self, count: int) -> Logits:
+        """Return memory for logits, [count, vocabulary]: the same every time, if it is large enough."""
+        if count <= len(self._logits):
+            return self._logits[:count]
+        return np.zeros((count, self._vocabulary), np.float32)
+
+
+class Step:
+    """Inputs and outputs of one shape, bound once: a step writes the numbers in and runs.
+
+    It computes `count` tokens in rows of one part of the cache, from `row` on, and logits for `wanted` of them; the
+    other part gets one idle row. Tokens and logits that only complete a pair lie after the real ones.
+    """
+
+    def __init__(self, work: Workspace, row: int, slots: tuple[int, int], count: int, wanted: int) -> None:
+        rows, _ = slots
+        tokens, logits = work.padded(count), work.logits(work.padded(wanted))
+        lengths = {"input_ids": tokens, "position_ids": tokens, "places": tokens, "logit_positions": len(logits)}
+        flat = {name: np.zeros(length, np.int64) for name, length in lengths.items()}
+        self.input_ids, self.position_ids, self._places = (
+            flat[name][:count] for name in ("input_ids", "position_ids", "places")
+        )
+        self.logit_positions = flat["logit_positions"][:wanted]
+        self._ids = flat["input_ids"]
+        self._slots = np.zeros(slots, np.int64)
+        self._counts = np.zeros(rows, np.int32)
+        self.seqlens_k = np.zeros(rows, np.int32)
+        self._logits = logits[:wanted]
+        scales = np.ones((len(logits), 1), np.float32)
+        self._scales = scales[:wanted] if work.scaled else None
+        self._table = work.table
+        self._run = work.session.run_with_iobinding
+        self._binding = work.session.io_binding()
+        batch = work.cache.batch
+        part, idle, idle_row = (BATCH, STAGING, batch) if row < batch else (STAGING, BATCH, 0)
+        # Staging slots are counted first, and an idle part has one.
+        self._first = 1 if part == BATCH else 0
+        bind_input, bind_output = self._binding.bind_input, self._binding.bind_output
+        for name, array in flat.items():
+            _bind(bind_input, name, array)
+        _bind(bind_output, "logits", logits)
+        if self._scales is not None:
+            _bind(bind_output, SCALES, scales)
+        arrays: dict[str, tuple[NDArray[Any], ...]] = {
+            part: (self._slots, self._counts, self.seqlens_k),
+            idle: work.idle,
+        }
+        views = {part: work.cache.view(row, rows), idle: work.cache.view(idle_row)}
+        for one in (part, idle):
+            for name, array in zip(("slots", "counts", "seqlens_k"), arrays[one], strict=True):
+                _bind(bind_input, f"{one}_{name}", array)
+            for entry, buffer in enumerate(views[one]):
+                name = f"{entry // 2}.{'value' if entry % 2 else 'key'}"
+                # The same memory is past and present: the graph appends to it in place.
+                _bind(bind_input, f"{one}.past.{name}", buffer)
+                _bind(bind_output, f"{one}.present.{name}", buffer)
+
+    def lay_out(self, counts: Sequence[int]) -> None:
+        """Say how many of the tokens belong to each row."""
+        real = np.arange(self._slots.shape[1]) < np.asarray(counts)[:, None]
+        self._counts[:] = counts
+        self._slots[real] = np.arange(len(self._places))
+        self._places[:] = np.flatnonzero(real) + self._first
+
+    def run(self, options: ort.RunOptions | None = None) -> Logits:
+        """Run the graph; the result is valid until the next run of this step."""
+        if self._table is not None:
+            self._table.fetch(self._ids.tolist())
+        self._run(self._binding, options)
+        if self._scales is not None:
+            np.multiply(self._logits, self._scales, out=self._logits)
+        return self._logits
+
+
+def _bind(bind: Any, name: str, array: NDArray[Any]) -> None:
+    bind(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
