@@ -68,6 +68,7 @@ lint: .venv-dev/installed
 	$(DEV) -m ruff check .
 	$(DEV) -m ruff format --check .
 	$(DEV) -m mypy
+	.venv-dev/bin/lint-imports --no-logo --no-cache
 
 format: .venv-dev/installed
 	$(DEV) -m ruff check --fix .
