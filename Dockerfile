@@ -13,10 +13,11 @@ ARG REVISION=
 ARG PRECISION=int8
 # Further arguments for pip, such as the index of torch's CPU builds: without it pip fetches several GB for GPUs.
 ARG TORCH_PIP_ARGS=
-COPY requirements-export.txt ./
+COPY pyproject.toml ./
 RUN if [ "${MODEL}" = demo ] && [ "${PRECISION}" = int8 ]; then echo "the bundled artifact needs no tools"; exit 0; fi; \
     python3 -m venv /opt/export && \
-    /opt/export/bin/pip install --quiet --no-cache-dir ${TORCH_PIP_ARGS} -r requirements-export.txt
+    /opt/export/bin/pip install --quiet --no-cache-dir pip==26.3 && \
+    /opt/export/bin/pip install --quiet --no-cache-dir ${TORCH_PIP_ARGS} --group export
 COPY models/ models/
 COPY generation/ generation/
 # A private model needs a token: docker build --secret id=hf_token,env=HF_TOKEN

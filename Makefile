@@ -14,6 +14,13 @@ PYTHON313 ?= $(shell for python in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/vers
 	$$python -c '' 2>/dev/null && echo $$python && break; done)
 RUNTIME := $(if $(PYTHON313),.venv-runtime/installed)
 
+# pip reads the dependency groups of pyproject.toml from 25.1 on; what Python brings may be older.
+PIP := pip==26.3
+define venv
+	$(1) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(PIP)
+endef
+
 RUN := .venv/bin/python
 DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -44,7 +51,7 @@ coverage: .venv-dev/installed $(RUNTIME)
 	$(DEV) -m coverage combine --rcfile=tests/coverage.toml --quiet
 	$(DEV) -m coverage report --rcfile=tests/coverage.toml
 
-# Mutants of one module that the tests do not kill: MODULE=stopping, tokenizer, sampling or scheduler. Works on a copy.
+# Mutants that the tests do not kill, of tests/mutation/$(MODULE).toml: stopping, tokenizer, sampling or scheduler. On a copy.
 mutants: .venv-dev/installed .venv-mutants/installed
 	rm -rf .mutants && mkdir .mutants && git archive HEAD | tar x -C .mutants
 	ln -s ../.venv-dev .mutants/.venv-dev
@@ -61,6 +68,7 @@ lint: .venv-dev/installed
 	$(DEV) -m ruff check .
 	$(DEV) -m ruff format --check .
 	$(DEV) -m mypy
+	.venv-dev/bin/lint-imports --no-logo --no-cache
 
 format: .venv-dev/installed
 	$(DEV) -m ruff check --fix .
@@ -111,24 +119,24 @@ clean:
 	rm -rf .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
-	$(PYTHON) -m venv .venv
+	$(call venv,$(PYTHON))
 	.venv/bin/pip install --quiet --require-hashes -r requirements.txt
 	@touch $@
 
-.venv-dev/installed: requirements.txt requirements-export.txt requirements-dev.txt requirements-tracing.txt
-	$(PYTHON) -m venv .venv-dev
+.venv-dev/installed: requirements.txt pyproject.toml
+	$(call venv,$(PYTHON))
 	.venv-dev/bin/pip install --quiet --require-hashes -r requirements.txt
-	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) -r requirements-export.txt -r requirements-dev.txt
+	.venv-dev/bin/pip install --quiet $(TORCH_PIP_ARGS) --group export --group dev
 	@touch $@
 
-.venv-runtime/installed: requirements.txt requirements-runtime.txt
-	$(PYTHON313) -m venv .venv-runtime
+.venv-runtime/installed: requirements.txt pyproject.toml
+	$(call venv,$(PYTHON313))
 	.venv-runtime/bin/pip install --quiet --require-hashes -r requirements.txt
-	.venv-runtime/bin/pip install --quiet -r requirements-runtime.txt
+	.venv-runtime/bin/pip install --quiet --group runtime
 	@touch $@
 
 # Tools that need an environment of their own: deploy, az, fuzz, mutants.
-.venv-%/installed: requirements-%.txt
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet -r $<
+.venv-%/installed: pyproject.toml
+	$(call venv,$(PYTHON))
+	$(@D)/bin/pip install --quiet --group $*
 	@touch $@

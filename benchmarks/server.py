@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from generation.config import ROOT
@@ -53,11 +54,13 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, python: str = sys.executable, **environment: str) -> Iterator[Served]:
-    """Run ``python -m generation serve`` on a free port until the block ends."""
+def serve(
+    *arguments: str, python: str = sys.executable, folder: str | Path = ROOT, **environment: str
+) -> Iterator[Served]:
+    """Run ``python -m generation serve`` in `folder`, on a free port, until the block ends."""
     process = subprocess.Popen(
         [python, "-m", "generation", "serve", "--port", "0", *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

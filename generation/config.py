@@ -9,7 +9,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+# function_app.py, host.json and the bundled model are beside this package in a clone and in a deployed app. A wheel has
+# them in this folder of the package.
+_BUNDLED = _PACKAGE / "bundled"
+INSTALLED = _BUNDLED.is_dir()
+ROOT = _BUNDLED if INSTALLED else _PACKAGE.parent
 
 
 class SettingsError(ValueError):
@@ -29,7 +34,8 @@ class Settings:
     """The settings; each field is read from the environment variable of its name in capitals."""
 
     model_dir: Path = field(
-        default=ROOT / "models" / "demo", metadata={"text": "folder of the model to serve; relative to the project"}
+        default=ROOT / "models" / "demo",
+        metadata={"text": "folder of the model to serve; relative to the project, or to where an installed tool runs"},
     )
     auth_level: str = _choice(
         "function", ("function", "anonymous"), "key that the Functions host asks for on the routes that cost CPU"
@@ -71,7 +77,7 @@ class Settings:
 
 def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     if kind is Path:
-        return (ROOT / text).resolve()
+        return ((Path() if INSTALLED else ROOT) / text).resolve()
     if "choices" in metadata:
         if text.lower() not in metadata["choices"]:
             raise SettingsError(f"{key}={text!r} is not allowed: choose one of {', '.join(metadata['choices'])}")
@@ -87,6 +93,11 @@ def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     if value is None or not low <= value <= high:
         raise SettingsError(f"{key}={text!r} is not allowed: it must be {name} from {low} to {high}")
     return value
+
+
+def how_to_install(group: str) -> str:
+    """Return the command that installs a dependency group of pyproject.toml, for error messages."""
+    return f"pip install '.[{group}]' in a clone" if INSTALLED else f"pip install --group {group}"
 
 
 def table() -> str:

@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
     if importlib.util.find_spec(PACKAGE) is None:
         print(
             f"error: {PACKAGE} is not here: a deployed app leaves it out. Export in a clone of the project, "
-            "after pip install -r requirements-export.txt",
+            "after pip install --group export",
             file=sys.stderr,
         )
         return 2

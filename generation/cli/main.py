@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import os
 import sys
+from pathlib import Path
 
 from generation import __version__
 from generation.cli import bench, export, generate, serve, tokenize
 from generation.config import SettingsError
 from generation.errors import ApiError, InvalidRequestError
 
+PROGRAM = "distilgpt2-functions"  # where a wheel is installed: pyproject.toml
 OK, FAILURE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = (generate, tokenize, serve, bench, export)
 EXAMPLES = """\
@@ -23,7 +25,7 @@ examples:
   python -m generation serve --port 8080
         the HTTP API, and a page to try it at /api/playground
   python -m generation export --help
-        how to make a model; needs the packages of requirements-export.txt
+        how to make a model; needs packages of its own, which it names
 
 exit status: 0 done, 1 failed, 2 a wrong call, setting or model, 130 stopped by Ctrl-C.
 Settings, such as MODEL_DIR and THREADS, are environment variables; the table is in README.md.
@@ -70,10 +72,11 @@ def _fail(status: int, message: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    program = PROGRAM if Path(sys.argv[0]).stem == PROGRAM else "python -m generation"
     parser = argparse.ArgumentParser(
-        prog="python -m generation",
+        prog=program,
         description="Text generation with GPT-2 models in ONNX.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.replace("python -m generation", program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

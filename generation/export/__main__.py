@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from generation.config import how_to_install
 from generation.export.defaults import CACHE_TYPES, DEFAULT_MODEL, DEFAULT_PRECISION, PRECISIONS
 from generation.export.errors import ExportError
 
@@ -55,9 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             progress=progress,
         )
     except ImportError as error:
-        print(
-            f"error: {error}. The export has its own packages: pip install -r requirements-export.txt", file=sys.stderr
-        )
+        print(f"error: {error}. The export has its own packages: {how_to_install('export')}", file=sys.stderr)
         return 2
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """OpenTelemetry spans of requests (queue, prefill, decode), where an exporter is configured; nothing is paid otherwise.
 
 ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or ``..._TRACES_ENDPOINT``) chooses OTLP over HTTP, and
-``APPLICATIONINSIGHTS_CONNECTION_STRING`` Application Insights. The packages are an extra, requirements-tracing.txt.
+``APPLICATIONINSIGHTS_CONNECTION_STRING`` Application Insights. The packages are those of the group ``tracing``.
 Spans are made from the timelines when a request has ended, never on the engine's thread.
 """
 
@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from generation import __version__
-from generation.config import SettingsError
+from generation.config import SettingsError, how_to_install
 
 if TYPE_CHECKING:
     from generation.observe.record import RequestRecord
 
 log = logging.getLogger(__name__)
 
-EXTRA = "pip install -r requirements-tracing.txt"
 _OTLP = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _APPLICATION_INSIGHTS = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 
@@ -71,7 +70,9 @@ def configure(traces: str, environment: Mapping[str, str] = os.environ) -> None:
 
         exporter = _exporter(kind, environment)
     except ImportError as error:
-        raise SettingsError(f"traces go to {kind}, and {error.name} is not installed: {EXTRA}") from error
+        raise SettingsError(
+            f"traces go to {kind}, and {error.name} is not installed: {how_to_install('tracing')}"
+        ) from error
     except ValueError as error:
         raise SettingsError(f"traces go to {kind}, whose exporter says: {error}") from error
     use(BatchSpanProcessor(exporter))

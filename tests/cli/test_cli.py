@@ -178,4 +178,4 @@ def test_export_fails_as_its_own_command_does(tmp_path: Path, capsys: pytest.Cap
 def test_export_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert main(["export"]) == 2
-    assert "requirements-export.txt" in capsys.readouterr().err
+    assert "pip install --group export" in capsys.readouterr().err
