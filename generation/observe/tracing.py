@@ -10,13 +10,11 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from generation import __version__
 from generation.config import SettingsError, how_to_install
-
-if TYPE_CHECKING:
-    from generation.observe.record import RequestRecord
+from generation.observe.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +113,23 @@ def shutdown() -> None:
         _provider = None
 
 
-def export(record: "RequestRecord") -> str | None:
+class Request(Protocol):
+    """What of a request becomes spans. Times are in seconds: `began` of `time.monotonic`, `seconds` since then."""
+
+    id: str
+    method: str
+    route: str
+    status: int
+    error_code: str | None
+    trace_id: str | None
+    parent_id: str | None
+    sampled: bool
+    began: float
+    seconds: float
+    timelines: list[Timeline]
+
+
+def export(record: Request) -> str | None:
     """Make the spans of a request that has ended; return their trace id, or None where nothing is exported."""
     if _provider is None:
         return None
@@ -167,7 +181,7 @@ def export(record: "RequestRecord") -> str | None:
     return f"{root.get_span_context().trace_id:032x}"
 
 
-def _attributes(name: str, one: Any) -> dict[str, Any]:
+def _attributes(name: str, one: Timeline) -> dict[str, Any]:
     if name == "prefill":
         return {"prompt_tokens": one.prompt_tokens, "cached_tokens": one.cached_tokens}
     if name == "decode":

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,23 @@ def test_every_file_in_a_drawing_exists(block: Block) -> None:
     named = set(re.findall(r"[\w/]+\.py", block.text))
     assert named
     assert [one for one in named if not (ROOT / one).exists() and not (ROOT / "generation" / one).exists()] == []
+
+
+def test_the_contract_of_the_rooms_is_the_one_that_is_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (checked,) = [one for one in project["tool"]["importlinter"]["contracts"] if one["id"] == "rooms"]
+    shown = tomllib.loads(_shown("docs/architecture.md", "Rooms"))["layers"]
+    assert shown == checked["layers"]
+    rooms = {
+        path.stem for path in (ROOT / "generation").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert {one.strip() for layer in shown for one in layer.split("|")} == rooms - {"__init__", "__main__"}
+
+
+def test_every_room_of_the_diagram_exists() -> None:
+    rooms = re.findall(r"(\w+)/", _shown("docs/architecture.md", "The life of a request"))
+    assert rooms
+    assert [room for room in rooms if not (ROOT / "generation" / room).is_dir()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
