@@ -102,7 +102,7 @@ class Service:
 
     @property
     def engine(self) -> "Engine | None":
-        """The engine, in whatever state; None until the model is loaded."""
+        """The engine, in any state; None until the model is loaded."""
         return self._loaded.engine if self._loaded is not None else None
 
     @property

@@ -79,7 +79,7 @@ def parse_json(model: type[Parsed], body: bytes) -> Parsed:
     """Validate a JSON body.
 
     Raises:
-        InvalidRequestError: or one of its kin; the message names the field and what is allowed.
+        InvalidRequestError: or a subclass; the message names the field and what is allowed.
     """
     try:
         return model.model_validate_json(body)

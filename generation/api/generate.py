@@ -41,7 +41,7 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     """Return what the engine is asked for.
 
     Raises:
-        InvalidRequestError: or one of its kin; the prompt does not fit, or takes too long.
+        InvalidRequestError: or a subclass; the prompt does not fit, or the timeout is too long.
     """
     prompt = await encode(loaded.tokenizer, body.prompt)
     check_context(len(prompt), body.max_new_tokens, loaded.config.context, "max_new_tokens")

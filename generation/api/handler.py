@@ -19,7 +19,7 @@ from generation.errors import ApiError, DeadlineError
 log = logging.getLogger("generation.requests")
 
 Operation = Callable[[Exchange], Awaitable[AnyResponse]]
-CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it
+CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; the client does not read it
 
 
 def handler(operation: Operation) -> Callable[[Request], Awaitable[Response]]:

@@ -16,7 +16,7 @@ FIRST_TOKEN_S = 10.0
 
 
 async def health(service: Service) -> Response:
-    """Answer ``GET /api/health``: 200 while the process lives, whatever its state."""
+    """Answer ``GET /api/health``: 200 while the process lives, in any state."""
     config = service.model_config()
     model: dict[str, Any] | None = None
     if config is not None:

@@ -27,7 +27,7 @@ PREFIX = "generation_"
 
 
 async def get(service: Service) -> Response:
-    """Answer ``GET /api/metrics``, in whatever state the service is."""
+    """Answer ``GET /api/metrics``, in any state of the service."""
     return Response(await asyncio.to_thread(text, service), media_type=MEDIA_TYPE)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import uvicorn
 from azurefunctions.extensions.http.fastapi import web as extension
 
-# The host keeps idle connections to the worker for a minute and reuses them. A POST that it sends on a connection which
-# the worker is just closing is lost, and its caller waits for ever: the worker must be the one who waits longer.
+# The host keeps idle connections to the worker for a minute and reuses them. A POST on a connection that the worker is
+# just closing is lost, and its caller never gets an answer. The worker must therefore keep connections longer.
 KEEP_ALIVE_S = 120
 
 

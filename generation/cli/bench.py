@@ -1,9 +1,9 @@
 """Load on a running deployment: ``python -m generation bench --url ... --key ...``.
 
 Every request is a stream of ``POST /api/v1/completions``. A closed loop keeps a number of clients busy, each with one
-request after the other; an open loop sends requests at a rate, whatever becomes of those before, as the world does.
-Times of an open loop count from the moment a request was due, so that a server that stalls cannot hide its queue.
-Needs the standard library alone, one thread a stream.
+request after the other. An open loop sends requests at a fixed rate, regardless of outstanding requests, like real
+traffic; its times count from the moment a request was due, so that a stalling server cannot hide its queue. It needs
+only the standard library, and one thread per stream.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MOST_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is to be sent, and where the end of it is.
+    """The load to send: where to, how many requests, for how long.
 
     Attributes:
         url: address of the deployment, ending in the route prefix.
@@ -37,7 +37,7 @@ class Load:
         body: of every request, without its seed.
         clients: clients of a closed loop.
         rate: requests a second of an open loop; None for a closed one.
-        requests: requests at most.
+        requests: maximum number of requests.
         duration_s: seconds after which no more requests begin.
         timeout_s: seconds that one request may take.
     """
@@ -71,7 +71,7 @@ def ask(load: Load, method: str, path: str, body: dict[str, Any] | None = None) 
 
 
 def stream(load: Load, number: int, due: float) -> Outcome:
-    """Send request `number`, which was `due` at that time of `time.perf_counter`; return what became of it."""
+    """Send request `number`, `due` at that time of `time.perf_counter`; return its result."""
     outcome = Outcome(due)
     try:
         with ask(load, "POST", "/v1/completions", load.body | {"seed": number}) as response:

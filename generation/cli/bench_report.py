@@ -92,7 +92,7 @@ def table(summary: dict[str, Any]) -> str:
 
 
 class Progress:
-    """A line that is written over itself; nothing where nobody watches."""
+    """A progress line that overwrites itself; silent where the output is no terminal."""
 
     def __init__(self, out: TextIO, requests: int, duration_s: float) -> None:
         self._out, self._requests, self._duration_s = out, requests, duration_s

@@ -114,7 +114,7 @@ class LocalHost:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that drains when it is told to stop: it goes on answering until the running work has ended.
+    """A uvicorn server that drains on a signal: it answers until the running work has ended.
 
     Requests that come meanwhile are answered too, by the app, which knows that it is draining: with 503.
     """

@@ -101,7 +101,7 @@ class Engine:
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens of the cache that the admitted requests may come to need."""
+        """Tokens of the cache that are reserved for the admitted requests."""
         return self._scheduler.reserved_tokens
 
     @property

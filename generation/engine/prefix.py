@@ -1,7 +1,7 @@
-"""Beginnings of prompts kept for reuse: the same system text again, or the next turn of a conversation.
+"""The prefix cache: beginnings of prompts, kept for requests that start with the same text.
 
-The unit is a whole prefill chunk at its own place in the prompt. What is put back into the cache is therefore, bit for
-bit, what prefilling that chunk would have computed, and the answer cannot depend on whether it was reused.
+The unit is a whole prefill chunk at its own place in the prompt. A restored chunk is, bit for bit, what prefill would
+have computed, so an answer cannot depend on reuse.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from generation.engine.interface import Block
 
 
 def chunk_keys(prompt: Sequence[int], chunk: int) -> Iterator[bytes]:
-    """Yield a key for every whole chunk of the prompt that leaves a token over; it stands for all tokens up to its end.
+    """Yield a key for every whole chunk of the prompt but the last token; it identifies all tokens up to its end.
 
     The last token is always computed, since its logits choose the first new token.
     """
@@ -25,7 +25,7 @@ def chunk_keys(prompt: Sequence[int], chunk: int) -> Iterator[bytes]:
 
 
 class PrefixCache:
-    """Chunks of the KV cache by the tokens that led to them, the least recently used dropped first."""
+    """Chunks of the KV cache by the tokens that led to them; the least recently used are evicted first."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity = capacity_bytes

@@ -94,7 +94,7 @@ class Sequence:
         return new, waited
 
     def finish(self, reason: str, text: str = "") -> Update:
-        """End the sequence; what was held back for a stop string or for half a character is let go after `text`."""
+        """End the sequence; release what was held back for a stop string or an incomplete character after `text`."""
         rest, matched = self._push(self._detokenizer.flush())
         if matched:
             return self._update(text + rest, STOP)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 # How many of the last tokens must have been seen together; the longest first.
 NGRAMS = (3, 2)
 SMOOTHING = 0.2
-# Times of steps that are not taken are forgotten slowly, so that one slow step does not rule out its like for ever.
+# The times of steps that are avoided decay slowly, so that one slow step does not rule out its size permanently.
 FORGETTING = 0.99
 
 

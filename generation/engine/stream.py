@@ -14,7 +14,7 @@ class Reader:
 
     Attributes:
         news: is set when the mailbox has changed.
-        on_release: is called once the engine has let go of every request of the mailbox.
+        on_release: is called once the engine has released every request of the mailbox.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -95,7 +95,7 @@ class Mailbox:
             self._bell.note(self)
 
     def close(self, error: ApiError | None = None) -> None:
-        """Take note that one of the requests has ended, and with which error if it failed."""
+        """Record that one of the requests has ended, with the error if it failed."""
         self._open -= 1
         if not self.closed and (self._open == 0 or error is not None):
             self.error = error
@@ -108,7 +108,7 @@ class Mailbox:
 
 
 class TokenStream:
-    """The reader's end: iterate to get the items; `cancel` when nobody waits for them any more.
+    """The reader's end: iterate to get the items; `cancel` to drop the work.
 
     Iteration raises the `ApiError` that ended the request, if one did. After `cancel`, it ends without waiting for the
     engine. A stream that is dropped cancels itself.
@@ -127,7 +127,7 @@ class TokenStream:
         self.mailbox = Mailbox(bell, self._reader, len(timelines))
 
     def on_release(self, call: Callable[[], object]) -> None:
-        """Have `call` called on the event loop once the engine has let go of every request; once."""
+        """Call `call` on the event loop, once, when the engine has released every request."""
         self._reader.on_release = call
 
     def __aiter__(self) -> "TokenStream":

@@ -1,4 +1,4 @@
-"""The machine: what this container may use of it, as Linux control groups limit it, and what its processors can do."""
+"""The machine: the processors and memory that this container may use, and what the processors can compute exactly."""
 
 import ctypes
 import os

@@ -1,6 +1,7 @@
 """Open an artifact: check that its files are whole and of one model, and load it.
 
-The server does so when it starts, and the exporter before it publishes an artifact: whatever is exported can be served.
+The server does so when it starts, and the exporter before it publishes an artifact, so every exported artifact can be
+served.
 """
 
 from concurrent.futures import ThreadPoolExecutor

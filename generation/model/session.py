@@ -24,7 +24,7 @@ TABLE = "transformer.wte.weight"
 def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) -> ort.InferenceSession:
     """Load the serving graph for `threads` processors.
 
-    A `table` of our own lives as long as the session. It is to be given to the `Model` too, which has its rows fetched.
+    The session keeps `table` alive. Pass the same table to the `Model`, which fetches its rows.
 
     Raises:
         ArtifactError: onnxruntime refuses the file.
@@ -33,7 +33,7 @@ def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) 
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # It would keep a plan for every shape of prompts for ever, and a block of megabytes to go with it.
+    # onnxruntime would keep a plan, and megabytes of memory, for every shape of prompts.
     options.enable_mem_pattern = False
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
@@ -57,7 +57,7 @@ def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) 
 
 @cache
 def _register_arena() -> None:
-    """Let the arena of all sessions grow by what is asked of it: it can give back only what it got in one piece."""
+    """Let the arena of all sessions grow by exactly what is requested: it returns only blocks that are wholly free."""
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": 1}))
 

@@ -19,6 +19,6 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count `value` so many `times`. A value on a bound belongs below it, as Prometheus has it."""
+        """Count `value`, `times` times. A value on a bound belongs below it, as Prometheus defines."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times

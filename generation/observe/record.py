@@ -61,16 +61,16 @@ class RequestRecord:
         self.prompts = [prompt if isinstance(prompt, str) else repr(prompt) for prompt in prompts]
 
     def follow(self, timelines: Iterable[Timeline]) -> None:
-        """Add what was submitted to the engine; `release` must follow when the engine has let go of it."""
+        """Add what was submitted to the engine; `release` must follow when the engine has released it."""
         self.timelines += timelines
         self._open += 1
 
     def release(self) -> None:
-        """Take note that the engine has let go of what `follow` added."""
+        """Record that the engine has released what `follow` added."""
         self._close_one()
 
     def answered(self, status: int, error_code: str | None = None) -> None:
-        """Take note that the answer has ended; only the first call counts."""
+        """Record that the answer has ended; only the first call counts."""
         if self._answered:
             return
         self._answered = True

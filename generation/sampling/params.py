@@ -16,12 +16,12 @@ class SamplingParams:
         min_p: keep tokens with at least this part of the likeliest token's probability, in [0, 1].
         typical_p: keep the tokens closest to the expected information that together hold this probability, in (0, 1].
         repetition_penalty: divides positive and multiplies negative logits of tokens seen in prompt or text; above 0.
-        frequency_penalty: subtracted from a token's logit for every time it was generated.
+        frequency_penalty: subtracted from a token's logit once for every time it was generated.
         presence_penalty: subtracted from a token's logit if it was generated.
         logit_bias: added to the logits of these tokens.
         seed: from 0 to 2**64 - 1; None draws fresh entropy.
         min_tokens: end-of-text cannot be chosen before this many tokens.
-        ignore_eos: whether the sequence goes on past end-of-text; that is the sequence's concern, not the sampler's.
+        ignore_eos: continue past end-of-text; read by the sequence, not by the sampler.
     """
 
     do_sample: bool = True

@@ -29,7 +29,7 @@ class NoTokenError(ValueError):
 
 
 class Sampler:
-    """Chooses the tokens of one sequence. The same seed, index and logits give the same tokens, whatever else runs."""
+    """Chooses the tokens of one sequence. The same seed, index and logits give the same tokens."""
 
     def __init__(self, params: SamplingParams, index: int, prompt: Sequence[int], end_of_text: int) -> None:
         self._params = params
