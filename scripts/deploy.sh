@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole first deployment, from a shell that is logged in (az login). Safe to run again: what exists is brought to what
-# infra/ says, and settings made by hand are kept.
+# infra/ says. What you leave out stays as the last deployment had it, and settings made by hand are kept.
 # Usage: APP=name RG=group IMAGE=ghcr.io/OWNER/REPO:latest scripts/deploy.sh
 #   IMAGE              when the app is there already: the image that it has
 #   HOST               premium (default), or container-apps, which scales to zero
@@ -46,6 +46,25 @@ az account show --output none || stop "not logged in: az login"
 # A group cannot be made again in another region, so it is made only where there is none.
 exists=$(az group exists -n "$RG") || stop "could not look for the resource group $RG"
 
+# What the last deployment was given, for the variables that are not set now. Azure does not tell secret ones.
+remember() {
+    local last lines
+    last=$(az deployment group list -g "$RG" --query "[?name=='$APP'].properties.parameters | [0]" -o json) \
+        || stop "could not look for an earlier deployment of $APP"
+    lines=$(python3 -c '
+import json, os, re, shlex, sys
+last = json.loads(sys.stdin.read().strip() or "null") or {}
+for line in open(sys.argv[1]):
+    found = re.match(r"param (\w+) = .*readEnvironmentVariable\(.(\w+).", line)
+    if found is None or found[1] in ("name", "image", "stagingImage", "keptVariables") or os.environ.get(found[2]):
+        continue
+    value = last.get(found[1], {}).get("value")
+    if value is not None:
+        text = value if isinstance(value, str) else json.dumps(value)
+        print(f"export {found[2]}={shlex.quote(text)}")
+' "$template" <<< "$last") || stop "could not understand what az says of the earlier deployment"
+    eval "$lines"
+}
 # What an existing app has, which a deployment would otherwise replace.
 keep_premium() {
     local found
@@ -87,6 +106,7 @@ keep_container_apps() {
     fi
 }
 if [ "$exists" = true ]; then
+    remember
     "keep_${host//-/_}"
 fi
 [ -n "${IMAGE:-}" ] || stop "IMAGE is not set, and there is no app $APP whose image could be kept"
