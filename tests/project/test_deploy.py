@@ -119,7 +119,7 @@ def test_container_apps_keep_what_was_set_by_hand(azure: Azure) -> None:
     registry = {"server": "ghcr.io", "username": "o", "passwordSecretRef": "registry-token"}
     azure.has("shown", json.dumps({"image": DIGEST, "variables": variables, "registry": registry}))
     azure.has("secrets", json.dumps([{"name": "hub", "value": "s1"}, {"name": "registry-token", "value": "s2"}]))
-    done = azure.run("deploy.sh", HOST="container-apps")
+    done = azure.run("deploy.sh", PLAN="container-apps")
     assert done.returncode == 0, done.stderr
     given = azure.environment()
     assert json.loads(given["KEPT_VARIABLES"]) == variables
@@ -129,11 +129,21 @@ def test_container_apps_keep_what_was_set_by_hand(azure: Azure) -> None:
 
 
 def test_container_apps_are_deployed_by_their_own_template_and_have_their_own_keys(azure: Azure) -> None:
-    done = azure.run("deploy.sh", HOST="container-apps", IMAGE=IMAGE)
+    done = azure.run("deploy.sh", PLAN="container-apps", IMAGE=IMAGE)
     assert done.returncode == 0, done.stderr
     assert "--parameters infra/container-apps.bicepparam" in azure.calls()[-1]
     assert "az containerapp function keys list -g g -n a --key-type hostKey" in done.stdout
     assert "GitHub" not in done.stdout
+
+
+def test_what_runs_on_container_apps_stays_there(azure: Azure) -> None:
+    azure.has("group")
+    azure.has("app", "a")
+    azure.has("types", "Microsoft.App/containerApps")
+    azure.has("shown", json.dumps({"image": IMAGE, "variables": None, "registry": None}))
+    azure.has("secrets", "[]")
+    assert azure.run("deploy.sh").returncode == 0
+    assert "--parameters infra/container-apps.bicepparam" in azure.calls()[-1]
 
 
 def test_a_container_app_that_has_nothing_is_no_error(azure: Azure) -> None:
@@ -141,7 +151,7 @@ def test_a_container_app_that_has_nothing_is_no_error(azure: Azure) -> None:
     azure.has("app", "a")
     azure.has("shown", json.dumps({"image": IMAGE, "variables": None, "registry": None}))
     azure.has("secrets", "[]")
-    done = azure.run("deploy.sh", HOST="container-apps")
+    done = azure.run("deploy.sh", PLAN="container-apps")
     assert done.returncode == 0, done.stderr
     assert azure.environment()["KEPT_VARIABLES"] == "[]"
     assert azure.environment()["REGISTRY_USERNAME"] == ""
@@ -176,6 +186,7 @@ def test_a_deployment_stops_at_the_step_that_fails_and_names_it(azure: Azure, st
 @pytest.mark.parametrize(
     ("step", "message", "host"),
     [
+        ("resource list", "could not look for the app a", ""),
         ("deployment group list", "could not look for an earlier deployment of a", "premium"),
         ("functionapp list", "could not look for the app a", "premium"),
         ("functionapp config show", "could not read the image of a", "premium"),
@@ -190,7 +201,7 @@ def test_an_app_that_cannot_be_read_is_not_deployed_over(azure: Azure, step: str
     azure.has("app", "a")
     azure.has("shown", "{}")
     image = "" if step.endswith("config show") else IMAGE
-    _fails(azure, step, message, {"HOST": host, "STAGING_SLOT": "true", "IMAGE": image})
+    _fails(azure, step, message, {"PLAN": host, "STAGING_SLOT": "true", "IMAGE": image})
 
 
 def _fails(azure: Azure, step: str, message: str, environment: dict[str, str]) -> None:
@@ -207,7 +218,7 @@ def _fails(azure: Azure, step: str, message: str, environment: dict[str, str]) -
     [
         ({"APP": ""}, "APP: is not set"),
         ({"RG": ""}, "RG: is not set"),
-        ({"HOST": "consumption"}, "HOST=consumption is neither premium nor container-apps"),
+        ({"PLAN": "consumption"}, "PLAN=consumption is neither premium nor container-apps"),
     ],
 )
 def test_a_deployment_that_cannot_be_meant_asks_azure_nothing(
