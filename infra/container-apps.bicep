@@ -181,8 +181,8 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
           image: image
           resources: { cpu: json(cores), memory: memory[cores] }
           env: variables
-          // Both ask whether the model is served. A process that says no gets no traffic, and after three minutes of it
-          // is replaced.
+          // Both ask whether the model is served. A process that answers no gets no traffic, and is replaced after three
+          // minutes.
           probes: [
             {
               type: 'Readiness'

@@ -72,7 +72,7 @@ param settings object = {}
 var slot = 'staging'
 var atLeast = zoneRedundant ? max(minInstances, 2) : minInstances
 var atMost = max(maxInstances, atLeast)
-// Azure answers warm-up and health check by what the app says of its model. Anything but 200 holds the instance back.
+// Warm-up and health check ask whether the model is served. Any answer but 200 holds the instance back.
 var readiness = '/api/ready'
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {

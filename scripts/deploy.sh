@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The whole first deployment, from a shell that is logged in (az login). Safe to run again: what exists is brought to what
-# infra/ says, and settings made by hand are kept.
+# infra/ says. What you leave out stays as the last deployment had it, and settings made by hand are kept.
 # Usage: APP=name RG=group IMAGE=ghcr.io/OWNER/REPO:latest scripts/deploy.sh
 #   IMAGE              when the app is there already: the image that it has
-#   HOST               premium (default), or container-apps, which scales to zero
+#   PLAN               premium (default), or container-apps, which scales to zero
 #   LOCATION           region of a new resource group (westeurope)
 #   MIN_INSTANCES      premium: 1                                 container-apps: 0
 #   MAX_INSTANCES      premium: 3                                 container-apps: 10
@@ -20,7 +20,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${APP:?is not set}" "${RG:?is not set}"
-host=${HOST:-premium}
+plan=${PLAN:-premium}
 
 # az has said why on standard error when this is called.
 stop() {
@@ -36,16 +36,34 @@ if [ -n "${REGISTRY_USERNAME:-}" ] && [ -z "${REGISTRY_TOKEN:-}" ] && [ -t 0 ]; 
     export REGISTRY_TOKEN
 fi
 
-case "$host" in
-    premium) template=infra/main.bicepparam ;;
-    container-apps) template=infra/container-apps.bicepparam ;;
-    *) stop "HOST=$host is neither premium nor container-apps" ;;
+case "$plan" in
+    premium | container-apps) ;;
+    *) stop "PLAN=$plan is neither premium nor container-apps" ;;
 esac
 command -v az > /dev/null || stop "the Azure CLI (az) is not installed"
 az account show --output none || stop "not logged in: az login"
 # A group cannot be made again in another region, so it is made only where there is none.
 exists=$(az group exists -n "$RG") || stop "could not look for the resource group $RG"
 
+# What the last deployment was given, for the variables that are not set now. Azure does not tell secret ones.
+remember() {
+    local last lines
+    last=$(az deployment group list -g "$RG" --query "[?name=='$APP'].properties.parameters | [0]" -o json) \
+        || stop "could not look for an earlier deployment of $APP"
+    lines=$(python3 -c '
+import json, os, re, shlex, sys
+last = json.loads(sys.stdin.read().strip() or "null") or {}
+for line in open(sys.argv[1]):
+    found = re.match(r"param (\w+) = .*readEnvironmentVariable\(.(\w+).", line)
+    if found is None or found[1] in ("name", "image", "stagingImage", "keptVariables") or os.environ.get(found[2]):
+        continue
+    value = last.get(found[1], {}).get("value")
+    if value is not None:
+        text = value if isinstance(value, str) else json.dumps(value)
+        print(f"export {found[2]}={shlex.quote(text)}")
+' "$template" <<< "$last") || stop "could not understand what az says of the earlier deployment"
+    eval "$lines"
+}
 # What an existing app has, which a deployment would otherwise replace.
 keep_premium() {
     local found
@@ -86,8 +104,18 @@ keep_container_apps() {
         export REGISTRY_USERNAME REGISTRY_SERVER
     fi
 }
+if [ "$exists" = true ] && [ -z "${PLAN:-}" ]; then
+    types=$(az resource list -g "$RG" --name "$APP" --query "[].type" -o tsv) || stop "could not look for the app $APP"
+    case "$types" in
+        *Microsoft.Web/sites*) ;;
+        *Microsoft.App/containerApps*) plan=container-apps ;;
+    esac
+fi
+template=infra/main.bicepparam
+[ "$plan" = premium ] || template=infra/container-apps.bicepparam
 if [ "$exists" = true ]; then
-    "keep_${host//-/_}"
+    remember
+    "keep_${plan//-/_}"
 fi
 [ -n "${IMAGE:-}" ] || stop "IMAGE is not set, and there is no app $APP whose image could be kept"
 
@@ -102,7 +130,7 @@ fi
 url=$(az deployment group create -g "$RG" -n "$APP" --parameters "$template" --query properties.outputs.url.value -o tsv) \
     || stop "${template%param} was not deployed. Nothing is undone; run this again once the cause is gone, or scripts/destroy.sh"
 echo "deployed: $url/health"
-if [ "$host" = container-apps ]; then
+if [ "$plan" = container-apps ]; then
     echo "The key for calls, from the extension containerapp of the Azure CLI:"
     echo "  az containerapp function keys list -g $RG -n $APP --key-type hostKey"
     exit 0

@@ -14,6 +14,8 @@ said() { if [ -e "$0.$1" ]; then cat "$0.$1"; fi; }
 case "$*" in
     "group exists"*) if [ -e "$0.group" ]; then echo true; else echo false; fi;;
     "group create"*) touch "$0.group";;
+    "resource list"*) said types;;
+    "deployment group list"*) said last;;
     "functionapp list"* | "containerapp list"*) said app;;
     "functionapp deployment slot list"*) said slot;;
     *"config show"*"--slot"*) said staged;;

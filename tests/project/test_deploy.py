@@ -72,6 +72,46 @@ def test_a_token_reaches_the_template_and_no_argument_or_output(azure: Azure) ->
     assert "token-of-o" not in done.stdout + done.stderr + "\n".join(azure.calls())
 
 
+def last(**parameters: object) -> str:
+    """Return the parameters of an earlier deployment as Azure lists them: a secret one has no value."""
+    listed = {name: {"type": "any", "value": value} for name, value in parameters.items()}
+    return json.dumps(listed | {"registryToken": {"type": "SecureString"}, "settings": {"type": "SecureObject"}})
+
+
+def test_what_is_left_out_stays_as_the_last_deployment_had_it(azure: Azure) -> None:
+    azure.has("group")
+    azure.has("last", last(maxInstances=6, allowWebhook=False, alertEmail="a b@example.com", tags={"team": "x"}))
+    done = azure.run("deploy.sh", IMAGE=IMAGE)
+    assert done.returncode == 0, done.stderr
+    given = azure.environment()
+    assert (given["MAX_INSTANCES"], given["ALLOW_WEBHOOK"]) == ("6", "false")
+    assert given["ALERT_EMAIL"] == "a b@example.com"
+    assert json.loads(given["TAGS"]) == {"team": "x"}
+    assert "REGISTRY_TOKEN" not in given
+    assert "AZURE_FUNCTIONAPP_WEBHOOK_URL" not in done.stdout
+
+
+def test_what_is_set_now_wins_over_the_last_deployment(azure: Azure) -> None:
+    azure.has("group")
+    azure.has("last", last(maxInstances=6, image="old", name="other"))
+    assert azure.run("deploy.sh", IMAGE=IMAGE, MAX_INSTANCES="2").returncode == 0
+    assert azure.environment().items() >= {"MAX_INSTANCES": "2", "IMAGE": IMAGE, "APP": "a"}.items()
+
+
+def test_a_value_of_the_last_deployment_is_never_run(azure: Azure, tmp_path: Path) -> None:
+    azure.has("group")
+    azure.has("last", last(alertEmail=f"$(touch {tmp_path}/ran); `touch {tmp_path}/ran`'"))
+    assert azure.run("deploy.sh", IMAGE=IMAGE).returncode == 0
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("answer", ["null", ""])
+def test_an_app_that_was_deployed_otherwise_has_no_last_deployment(azure: Azure, answer: str) -> None:
+    azure.has("group")
+    azure.has("last", answer)
+    assert azure.run("deploy.sh", IMAGE=IMAGE).returncode == 0
+
+
 def test_container_apps_keep_what_was_set_by_hand(azure: Azure) -> None:
     azure.has("group")
     azure.has("app", "a")
@@ -79,7 +119,7 @@ def test_container_apps_keep_what_was_set_by_hand(azure: Azure) -> None:
     registry = {"server": "ghcr.io", "username": "o", "passwordSecretRef": "registry-token"}
     azure.has("shown", json.dumps({"image": DIGEST, "variables": variables, "registry": registry}))
     azure.has("secrets", json.dumps([{"name": "hub", "value": "s1"}, {"name": "registry-token", "value": "s2"}]))
-    done = azure.run("deploy.sh", HOST="container-apps")
+    done = azure.run("deploy.sh", PLAN="container-apps")
     assert done.returncode == 0, done.stderr
     given = azure.environment()
     assert json.loads(given["KEPT_VARIABLES"]) == variables
@@ -89,11 +129,21 @@ def test_container_apps_keep_what_was_set_by_hand(azure: Azure) -> None:
 
 
 def test_container_apps_are_deployed_by_their_own_template_and_have_their_own_keys(azure: Azure) -> None:
-    done = azure.run("deploy.sh", HOST="container-apps", IMAGE=IMAGE)
+    done = azure.run("deploy.sh", PLAN="container-apps", IMAGE=IMAGE)
     assert done.returncode == 0, done.stderr
     assert "--parameters infra/container-apps.bicepparam" in azure.calls()[-1]
     assert "az containerapp function keys list -g g -n a --key-type hostKey" in done.stdout
     assert "GitHub" not in done.stdout
+
+
+def test_what_runs_on_container_apps_stays_there(azure: Azure) -> None:
+    azure.has("group")
+    azure.has("app", "a")
+    azure.has("types", "Microsoft.App/containerApps")
+    azure.has("shown", json.dumps({"image": IMAGE, "variables": None, "registry": None}))
+    azure.has("secrets", "[]")
+    assert azure.run("deploy.sh").returncode == 0
+    assert "--parameters infra/container-apps.bicepparam" in azure.calls()[-1]
 
 
 def test_a_container_app_that_has_nothing_is_no_error(azure: Azure) -> None:
@@ -101,7 +151,7 @@ def test_a_container_app_that_has_nothing_is_no_error(azure: Azure) -> None:
     azure.has("app", "a")
     azure.has("shown", json.dumps({"image": IMAGE, "variables": None, "registry": None}))
     azure.has("secrets", "[]")
-    done = azure.run("deploy.sh", HOST="container-apps")
+    done = azure.run("deploy.sh", PLAN="container-apps")
     assert done.returncode == 0, done.stderr
     assert azure.environment()["KEPT_VARIABLES"] == "[]"
     assert azure.environment()["REGISTRY_USERNAME"] == ""
@@ -136,6 +186,8 @@ def test_a_deployment_stops_at_the_step_that_fails_and_names_it(azure: Azure, st
 @pytest.mark.parametrize(
     ("step", "message", "host"),
     [
+        ("resource list", "could not look for the app a", ""),
+        ("deployment group list", "could not look for an earlier deployment of a", "premium"),
         ("functionapp list", "could not look for the app a", "premium"),
         ("functionapp config show", "could not read the image of a", "premium"),
         ("functionapp deployment slot list", "could not look for the slot of a", "premium"),
@@ -149,7 +201,7 @@ def test_an_app_that_cannot_be_read_is_not_deployed_over(azure: Azure, step: str
     azure.has("app", "a")
     azure.has("shown", "{}")
     image = "" if step.endswith("config show") else IMAGE
-    _fails(azure, step, message, {"HOST": host, "STAGING_SLOT": "true", "IMAGE": image})
+    _fails(azure, step, message, {"PLAN": host, "STAGING_SLOT": "true", "IMAGE": image})
 
 
 def _fails(azure: Azure, step: str, message: str, environment: dict[str, str]) -> None:
@@ -166,7 +218,7 @@ def _fails(azure: Azure, step: str, message: str, environment: dict[str, str]) -
     [
         ({"APP": ""}, "APP: is not set"),
         ({"RG": ""}, "RG: is not set"),
-        ({"HOST": "consumption"}, "HOST=consumption is neither premium nor container-apps"),
+        ({"PLAN": "consumption"}, "PLAN=consumption is neither premium nor container-apps"),
     ],
 )
 def test_a_deployment_that_cannot_be_meant_asks_azure_nothing(

@@ -150,9 +150,7 @@ case "$*" in "${FAIL:-nothing}"*) echo "az: no" >&2; exit 1;; esac
 case "$*" in
     *"config show"*) echo "DOCKER|$CURRENT";;
     "group exists"*) if [ -e "$0.group" ]; then echo true; else echo false; fi;;
-    "group create"*) touch "$0.group";;
     "group delete"*) rm "$0.group";;
-    "deployment group create"*) echo https://app.example/api;;
     "resource list"*) echo /subscriptions/s/app;;
 esac
 """
