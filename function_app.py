@@ -19,6 +19,7 @@ from generation import playground as page
 from generation import tokenize as tokens
 from generation.config import Settings
 from generation.http import answer
+from generation.route_values import route_value
 from generation.service import Service
 from generation.worker import adapt_worker_server
 
@@ -66,7 +67,7 @@ async def models(req: Request) -> Response:
 @app.route("v1/models/{model}", methods=["GET"])
 async def models_one(req: Request) -> Response:
     """Describe the served model."""
-    return await answer("models_one", req, lambda request: model_list.one(service, request.path_params["model"]))
+    return await answer("models_one", req, lambda request: model_list.one(service, route_value(request, "model")))
 
 
 @app.route("v1/chat/completions", methods=["POST"])

@@ -10,6 +10,7 @@ from generation.errors import InvalidRequestError
 from generation.http import EventStream, collect, event, read_body
 from generation.prompting import check_context, encode, timeout
 from generation.requestlog import note_prompts
+from generation.route_values import route_value
 from generation.sampling import SamplingParams
 from generation.schemas import GenerateBody, parse_json, parse_query
 from generation.sequence import Request as EngineRequest
@@ -35,7 +36,7 @@ async def get(service: Service, request: Request) -> Response:
     values.pop("code", None)  # the function key, which the host has already checked
     if "prompt" in values:
         raise InvalidRequestError("prompt belongs into the path", param="prompt")
-    body = parse_query(GenerateBody, values | {"prompt": request.path_params.get("prompt", "")})
+    body = parse_query(GenerateBody, values | {"prompt": route_value(request, "prompt")})
     return await _respond(service, request, body, sequences_only=True)
 
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import azure.functions as func
-import httpx
 import pytest
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response, StreamingResponse
 
 from generation.config import ROOT, Settings
-from generation.host import LocalHost
 from generation.http import LIMIT_S
 from tests.traps import problems
 
@@ -205,15 +203,3 @@ def test_functions_can_be_read_only_once() -> None:
     app.get_functions()
     with pytest.raises(ValueError, match="unique function name"):
         app.get_functions()
-
-
-async def test_the_embedded_host_decodes_a_slash_in_a_path(tmp_path: Path) -> None:
-    app = func.FunctionApp()
-
-    @app.route("echo/{*rest}", methods=["GET"])
-    async def echo(req: Request) -> Response:
-        return JSONResponse(req.path_params)
-
-    transport = httpx.ASGITransport(LocalHost(app, _host_json(tmp_path)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://local") as client:
-        assert (await client.get("/api/echo/a%2Fb")).json() == {"rest": "a/b"}
