@@ -28,13 +28,13 @@ service = Service(Settings.from_environment()).start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
 
 
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("health", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: Request) -> Response:
     """Say whether the process lives, and what it serves."""
     return await answer("health", req, lambda _: status.health(service))
 
 
-@app.route("ready", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("ready", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 async def ready(req: Request) -> Response:
     """Say whether the process can serve."""
     return await answer("ready", req, lambda _: status.ready(service))

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from generation.errors import ApiError, DeadlineError, InvalidBodyError
+from generation.errors import ApiError, BodyTooLargeError, DeadlineError
 from generation.requestlog import RequestRecord
 from generation.stream import Item, TokenStream
 from generation.telemetry import timelines
@@ -72,13 +72,13 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     """Read the body.
 
     Raises:
-        InvalidBodyError: it is larger than the limit; the rest is not read.
+        BodyTooLargeError: it is larger than the limit; the rest is not read.
     """
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > limit_bytes:
-            raise InvalidBodyError(f"the body is larger than {limit_bytes} bytes")
+            raise BodyTooLargeError(f"the body is larger than {limit_bytes} bytes (setting MAX_BODY_KB)")
         parts.append(part)
     return b"".join(parts)
 

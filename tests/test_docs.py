@@ -32,7 +32,7 @@ OTHERS_VARIABLES = {
 }
 FILE = re.compile(r"[\w.][\w./-]+\.(?:py|md|json|toml|txt|bicep|sh|mjs|http|yml)")
 # Files that stand for any of their kind, and those of a checkpoint elsewhere.
-OTHER_FILES = {"tests/test_x.py", "generation/x.py", "vocab.json", "merges.txt"}
+OTHER_FILES = {"local.settings.json", "tests/test_x.py", "generation/x.py", "vocab.json", "merges.txt"}
 EXCHANGES = list(exchanges(PATH.read_text(encoding="utf-8")))
 MODELS = "docs/models.md"
 SUFFIXES = {".py", ".sh", ".yml", ".bicep", ".json", ".example", ".toml"}

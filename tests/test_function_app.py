@@ -178,6 +178,10 @@ def test_the_host_restarts_no_worker_for_a_lost_request() -> None:
     assert json.loads(HOST_JSON.read_text())["functionTimeout"] == "-1"
 
 
+def test_the_host_starts_without_a_download() -> None:
+    assert "extensionBundle" not in json.loads(HOST_JSON.read_text())
+
+
 def test_the_settings_example_has_what_streaming_and_batching_need() -> None:
     values = json.loads((ROOT / "local.settings.json.example").read_text())["Values"]
     assert values["FUNCTIONS_WORKER_RUNTIME"] == "python"

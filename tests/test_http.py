@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from generation.errors import GenerationFailedError, InvalidBodyError, OverloadedError
+from generation.errors import BodyTooLargeError, GenerationFailedError, OverloadedError
 from generation.http import EventStream, answer, collect, event, read_body
 from generation.sequence import Update
 from generation.stream import Bell, Item, TokenStream
@@ -87,7 +87,7 @@ async def test_a_body_is_read_in_parts() -> None:
 
 async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     request = _request(_body(b"abc", more=True), _body(b"def", more=True))
-    with pytest.raises(InvalidBodyError):
+    with pytest.raises(BodyTooLargeError):
         await read_body(request, 5)
 
 
