@@ -17,6 +17,7 @@ from generation.api import playground as page
 from generation.api import tokenize as tokens
 from generation.api.exchange import Exchange
 from generation.api.handler import handler
+from generation.api.route_values import route_value
 from generation.api.worker import adapt_worker_server
 from generation.config import Settings
 from generation.service import Service
@@ -26,14 +27,14 @@ service = Service(Settings.from_environment()).start()
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
 
 
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("health", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 @handler
 async def health(_: Exchange) -> Response:
     """Say whether the process lives, and what it serves."""
     return await status.health(service)
 
 
-@app.route("ready", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("ready", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
 @handler
 async def ready(_: Exchange) -> Response:
     """Say whether the process can serve."""
@@ -72,7 +73,7 @@ async def models(_: Exchange) -> Response:
 @handler
 async def models_one(exchange: Exchange) -> Response:
     """Describe the served model."""
-    return await model_list.one(service, exchange.request.path_params["model"])
+    return await model_list.one(service, route_value(exchange.request, "model"))
 
 
 @app.route("v1/chat/completions", methods=["POST"])

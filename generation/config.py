@@ -51,7 +51,7 @@ class Settings:
     timeout_s: float = _number(200.0, 0.1, 225.0, "seconds after which a request ends with what it has, and its cap")
     keep_alive_s: float = _number(15.0, 0.05, 200.0, "seconds of silence after which a stream gets a comment line")
     drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests get to finish at shutdown")
-    max_body_kb: int = _number(1024, 1, 1 << 16, "KiB of a request body; past it 400")
+    max_body_kb: int = _number(1024, 1, 1 << 16, "KiB of a request body; past it 413")
     log_prompts: str = _choice("off", ("off", "on"), "whether the log has the prompts of each request")
     traces: str = _choice(
         "auto",

@@ -46,9 +46,16 @@ class UnknownFieldError(InvalidRequestError):
 
 
 class InvalidBodyError(InvalidRequestError):
-    """The body is not JSON, is not an object, or is larger than the limit."""
+    """The body is not JSON, or is not an object."""
 
     code = "invalid_body"
+
+
+class BodyTooLargeError(InvalidRequestError):
+    """The body has more bytes than the setting `MAX_BODY_KB` allows."""
+
+    status = 413
+    code = "body_too_large"
 
 
 class ContextLengthError(InvalidRequestError):

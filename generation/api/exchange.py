@@ -14,7 +14,7 @@ from starlette.types import Receive
 from generation.engine.engine import Engine
 from generation.engine.request import GenerationRequest, Item
 from generation.engine.stream import TokenStream
-from generation.errors import InvalidBodyError
+from generation.errors import BodyTooLargeError
 from generation.observe.record import RequestRecord
 
 log = logging.getLogger("generation.requests")
@@ -35,14 +35,14 @@ class Exchange:
         """Read the body.
 
         Raises:
-            InvalidBodyError: it is larger than the limit; the rest is not read.
+            BodyTooLargeError: it is larger than the limit; the rest is not read.
             ClientDisconnect: the client left before its end.
         """
         parts, size = [], 0
         async for part in self.request.stream():
             size += len(part)
             if size > limit_bytes:
-                raise InvalidBodyError(f"the body is larger than {limit_bytes} bytes")
+                raise BodyTooLargeError(f"the body is larger than {limit_bytes} bytes (setting MAX_BODY_KB)")
             parts.append(part)
         return b"".join(parts)
 

@@ -8,6 +8,7 @@ from generation.api.bodies import GenerateBody, parse_json, parse_query
 from generation.api.events import EventStream, event
 from generation.api.exchange import Exchange
 from generation.api.prompts import check_context, encode, timeout
+from generation.api.route_values import route_value
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
 from generation.errors import InvalidRequestError
@@ -33,7 +34,7 @@ async def get(service: Service, exchange: Exchange) -> Response:
     values.pop("code", None)  # the function key, which the host has already checked
     if "prompt" in values:
         raise InvalidRequestError("prompt belongs into the path", param="prompt")
-    body = parse_query(GenerateBody, values | {"prompt": request.path_params.get("prompt", "")})
+    body = parse_query(GenerateBody, values | {"prompt": route_value(request, "prompt")})
     return await _respond(service, exchange, body, sequences_only=True)
 
 

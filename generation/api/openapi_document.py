@@ -15,6 +15,7 @@ ERRORS = {
     400: "The request is wrong; `param` names the field.",
     401: "The function key is missing or wrong. The Functions host answers, without a body.",
     404: "The model is not served here.",
+    413: "The body is larger than the server takes.",
     429: "The queue is full; try again after `Retry-After` seconds.",
     500: "An unexpected error; the log knows it by the request id.",
     503: "Not ready: loading, shutting down, or no token in time. With `Retry-After` if trying again can help.",
@@ -32,6 +33,8 @@ def document(*, keyed: bool) -> dict[str, Any]:
     for one in OPERATIONS:
         path = "/" + one.path.replace("{*", "{")
         paths.setdefault(path, {})[one.method] = _operation(one, keyed=keyed and one.keyed)
+        if one.head:
+            paths[path]["head"] = _head(paths[path][one.method])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -104,6 +107,19 @@ def _operation(one: Operation, *, keyed: bool) -> dict[str, Any]:
         media["examples"] = {name: {"value": value} for name, value in one.examples.items()}
         result["requestBody"] = {"required": True, "content": {JSON: media}}
     return result
+
+
+def _head(get: dict[str, Any]) -> dict[str, Any]:
+    """Return the HEAD operation that belongs to a GET operation: the same statuses and headers, and no content."""
+    described = {status: _error(int(status)) if status != "200" else one for status, one in get["responses"].items()}
+    bodiless = {
+        status: {name: value for name, value in one.items() if name != "content"} for status, one in described.items()
+    }
+    return get | {
+        "operationId": f"{get['operationId']}_head",
+        "summary": f"{get['summary']}, by status alone",
+        "responses": bodiless,
+    }
 
 
 def _success(one: Operation) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Operation:
         examples: bodies, or values of the parameters, that tests send.
         query: model whose other fields are query parameters.
         errors: other statuses.
+        head: whether HEAD is answered too, with the headers of GET.
     """
 
     name: str
@@ -39,14 +40,23 @@ class Operation:
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     query: type[BaseModel] | None = None
     errors: tuple[int, ...] = (500,)
+    head: bool = False
 
 
 _COSTLY = (400, 429, 500, 503)
+_WITH_BODY = (*_COSTLY, 413)
 
 OPERATIONS = (
-    Operation("health", "get", "health", "State of the process", {JSON: answers.Health}, keyed=False),
+    Operation("health", "get", "health", "State of the process", {JSON: answers.Health}, keyed=False, head=True),
     Operation(
-        "ready", "get", "ready", "Whether requests can be served", {JSON: answers.Ready}, keyed=False, errors=(500, 503)
+        "ready",
+        "get",
+        "ready",
+        "Whether requests can be served",
+        {JSON: answers.Ready},
+        keyed=False,
+        errors=(500, 503),
+        head=True,
     ),
     Operation(
         "generate",
@@ -60,7 +70,7 @@ OPERATIONS = (
             "likeliest": {"prompt": PROMPT, "max_new_tokens": 20, "do_sample": False},
             "streamed": {"prompt": PROMPT, "max_new_tokens": 20, "seed": 1, "stream": True},
         },
-        errors=_COSTLY,
+        errors=_WITH_BODY,
     ),
     Operation(
         "generate_path",
@@ -86,7 +96,7 @@ OPERATIONS = (
             "one of given answers": {"prompt": f"{PROMPT} there was a", "guided_choice": [" cat", " dog"]},
             "streamed": {"prompt": PROMPT, "stream": True, "stream_options": {"include_usage": True}, "seed": 1},
         },
-        errors=(*_COSTLY, 404),
+        errors=(*_WITH_BODY, 404),
     ),
     Operation(
         "chat_completions",
@@ -111,7 +121,7 @@ OPERATIONS = (
         {JSON: answers.Tokens},
         body=TokenizeBody,
         examples={"text": {"prompt": PROMPT}},
-        errors=(400, 500, 503),
+        errors=(400, 413, 500, 503),
     ),
     Operation(
         "detokenize",
@@ -121,7 +131,7 @@ OPERATIONS = (
         {JSON: answers.Text},
         body=DetokenizeBody,
         examples={"tokens": {"tokens": [10, 20, 30]}},
-        errors=(400, 500, 503),
+        errors=(400, 413, 500, 503),
     ),
     Operation("metrics", "get", "metrics", "What was counted, in Prometheus's text format", {TEXT: None}),
     Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),

@@ -22,6 +22,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from generation.cli.host_limits import HEAD_BYTES, LimitedProtocol, refusal
+from generation.cli.host_path import PathError, compile_route, decode_path
+
 LAST_WORDS_S = 5  # for what has been written to reach its readers
 # Clients and proxies that reuse idle connections drop them after 60 s at most. If the server closed first, a request
 # that is sent at that moment would be lost.
@@ -40,19 +43,6 @@ class Endpoint:
     keyed: bool
     argument: str
     handler: Handler
-
-
-def compile_route(prefix: str, template: str) -> re.Pattern[str]:
-    """Compile a route template of the Functions host: ``a/{b}`` and a catch-all ``a/{*rest}``, which may be empty."""
-    pattern = ""
-    for part in f"{prefix}/{template}".strip("/").split("/"):
-        if part.startswith("{*"):
-            pattern += f"(?:/(?P<{part[2:-1]}>.*))?"
-        elif part.startswith("{"):
-            pattern += f"/(?P<{part[1:-1].split(':')[0]}>[^/]+)"
-        else:
-            pattern += "/" + re.escape(part)
-    return re.compile(pattern + "/?", re.IGNORECASE | re.DOTALL)
 
 
 def endpoints(app: Any, host_json: Path) -> list[Endpoint]:
@@ -93,15 +83,21 @@ class LocalHost:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
+        if status := refusal(request.scope):
+            return Response(status_code=status, headers={"connection": "close"})
+        try:
+            path = decode_path(request.scope["raw_path"])
+        except PathError:
+            return Response(status_code=400)
         for one in self.endpoints:
-            match = one.pattern.fullmatch(request.scope["path"])
+            match = one.pattern.fullmatch(path)
             if match is None or request.method not in one.methods:
                 continue
             if one.keyed and not self._has_key(request):
                 return Response(status_code=401)
             request.scope["path_params"] = {name: value for name, value in match.groupdict().items() if value}
             return await one.handler(**{one.argument: request})
-        message = f"there is no {request.method} {request.scope['path'][:200]}"
+        message = f"there is no {request.method} {path[:200]}"
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": "not_found"}
         return JSONResponse({"error": error}, 404)
 
@@ -124,6 +120,8 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 host,
                 host=address,
+                http=LimitedProtocol,
+                h11_max_incomplete_event_size=HEAD_BYTES,
                 log_level="warning",
                 access_log=False,
                 lifespan="off",

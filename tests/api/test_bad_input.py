@@ -24,9 +24,9 @@ FIELDS = st.sampled_from([*GenerateBody.model_fields, *CompletionBody.model_fiel
 PATHS = ("/generate", "/v1/completions", "/tokenize", "/detokenize")
 
 
-def _refusal(response: httpx.Response) -> dict[str, Any]:
-    """Return the error of a 400."""
-    assert response.status_code == 400, response.text
+def _refusal(response: httpx.Response, status: int = 400) -> dict[str, Any]:
+    """Return the error of a request that was refused with `status`."""
+    assert response.status_code == status, response.text
     error: dict[str, Any] = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert len(error["message"]) < 1000
@@ -122,7 +122,9 @@ def test_of_a_key_that_is_given_twice_the_last_counts(client: httpx.Client) -> N
 
 
 def test_a_megabyte_is_refused_and_so_is_what_fits_the_body_but_not_the_window(client: httpx.Client) -> None:
-    assert _refusal(_post(client, "/generate", json.dumps({"prompt": "x" * (1 << 20)})))["code"] == "invalid_body"
+    assert (
+        _refusal(_post(client, "/generate", json.dumps({"prompt": "x" * (1 << 20)})), 413)["code"] == "body_too_large"
+    )
     text = "word " * 200_000
     assert _refusal(_post(client, "/generate", json.dumps({"prompt": text})))["code"] == "context_length_exceeded"
     tokens = _post(client, "/tokenize", json.dumps({"prompt": text})).json()

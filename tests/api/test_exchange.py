@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from generation.api.exchange import Exchange
 from generation.engine.request import GenerationRequest, Update
 from generation.engine.stream import Bell, TokenStream
-from generation.errors import InvalidBodyError
+from generation.errors import BodyTooLargeError
 from generation.observe.timeline import Timeline
 from tests.support.fakes import request
 from tests.support.http import Message, body_message, make_request
@@ -30,7 +30,7 @@ async def test_a_body_is_read_in_parts() -> None:
 
 async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     exchange = _exchange(body_message(b"abc", more=True), body_message(b"def", more=True))
-    with pytest.raises(InvalidBodyError):
+    with pytest.raises(BodyTooLargeError):
         await exchange.body(5)
 
 

@@ -156,7 +156,7 @@ def test_what_is_no_json_object_is_refused(client: httpx.Client, content: bytes)
 
 def test_a_body_over_the_limit_is_refused(client: httpx.Client) -> None:
     response = client.post("/generate", content=b'{"prompt": "' + b"a" * (1 << 20) + b'"}')
-    assert response.status_code == 400
+    assert response.status_code == 413
     assert "larger than 1048576 bytes" in response.json()["error"]["message"]
 
 

@@ -70,7 +70,20 @@ def test_it_has_every_function_and_no_other(app: Any) -> None:
             continue
         keyed = str(trigger.auth_level) != "ANONYMOUS"
         found[function.get_function_name()] = (trigger.route, [str(method) for method in trigger.methods], keyed)
-    assert found == {one.name: (one.path, [one.method.upper()], one.keyed) for one in OPERATIONS}
+    methods = {one.name: [one.method.upper(), *(["HEAD"] if one.head else [])] for one in OPERATIONS}
+    assert found == {one.name: (one.path, methods[one.name], one.keyed) for one in OPERATIONS}
+
+
+def test_head_is_described_where_it_is_answered(client: httpx.Client) -> None:
+    for one in OPERATIONS:
+        described = DOCUMENT["paths"]["/" + one.path.replace("{*", "{")]
+        assert ("head" in described) == one.head
+        if one.head:
+            got, response = client.get(f"/{one.path}"), client.head(f"/{one.path}")
+            assert (response.status_code, response.content) == (200, b"")
+            assert response.headers["content-type"] == got.headers["content-type"]
+            assert "content" not in described["head"]["responses"]["200"]
+            assert described["head"]["responses"].keys() == described["get"]["responses"].keys()
 
 
 def test_the_key_is_asked_for_where_the_host_asks() -> None:
@@ -113,6 +126,10 @@ def test_what_is_got_is_as_described(client: httpx.Client, one: Operation) -> No
         ("generate", {}, 400),
         ("tokenize", {}, 400),
         ("detokenize", {}, 400),
+        *[
+            (path, {"prompt": "x" * (1 << 20)}, 413)
+            for path in ("v1/completions", "generate", "tokenize", "detokenize")
+        ],
     ],
 )
 def test_an_error_is_as_described(client: httpx.Client, path: str, body: dict[str, Any], status: int) -> None:

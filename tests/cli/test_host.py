@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from benchmarks.server import Served, serve
-from generation.cli.host import LocalHost, Server, compile_route
+from generation.cli.host import LocalHost, Server
 from generation.config import ROOT
 
 
@@ -84,23 +84,6 @@ async def test_a_key_is_asked_for_where_the_platform_asks(app: func.FunctionApp,
         assert (await client.get("/api/unnamed", headers={"x-functions-key": "wrong"})).status_code == 401
         assert (await client.get("/api/unnamed?code=secret")).status_code == 200
         assert (await client.get("/api/unnamed", headers={"x-functions-key": "secret"})).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("template", "path", "expected"),
-    [
-        ("a/{b}", "/api/a/x", {"b": "x"}),
-        ("a/{b:int}", "/api/a/5", {"b": "5"}),
-        ("a/{*b}", "/api/a/", {"b": ""}),
-        ("a/{*b}", "/api/a/x\ny", {"b": "x\ny"}),
-        ("A.b", "/api/a.B", {}),
-        ("a.b", "/api/axb", None),
-        ("a/{b}", "/api/a/x/y", None),
-    ],
-)
-def test_route_templates(template: str, path: str, expected: dict[str, str] | None) -> None:
-    match = compile_route("api", template).fullmatch(path)
-    assert (match and match.groupdict()) == expected
 
 
 def test_ctrl_c_stops_it_at_once_and_cleanly() -> None:

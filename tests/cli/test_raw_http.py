@@ -69,7 +69,7 @@ def test_chunks_without_an_end_are_cut_at_the_limit(served: Served) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     answer = _talk(served, _post("Transfer-Encoding: chunked"), *[chunk] * 17)
     if answer:  # a reset can overtake it
-        _fits(answer, 400)
+        _fits(answer, 413)
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "1e3", "999999999999999999999"])
@@ -114,22 +114,22 @@ def test_a_reader_that_stops_reading_holds_up_nobody(served: Served, client: htt
 @pytest.mark.parametrize(
     "header", ["X-Big: " + "x" * 100_000, "\r\n".join(f"X-{i}: {'x' * 50}" for i in range(3000))], ids=["long", "many"]
 )
-def test_enormous_headers_are_refused_or_borne(served: Served, header: str) -> None:
+def test_enormous_headers_are_refused(served: Served, header: str) -> None:
     answer = _talk(served, _post(header, "Content-Length: 2") + b"{}")
-    if answer:
-        _fits(answer, 400)
+    if answer:  # a reset can overtake it
+        _fits(answer, 431)
 
 
 def test_an_enormous_path_is_refused(served: Served) -> None:
     path = b"/api/generate/" + b"x" * 200_000
     answer = _talk(served, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     if answer:
-        _fits(answer, 400)
+        _fits(answer, 414)
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/generate/%00", "/api/generate/%ff%fe", "/api/generate/..%2f..%2fetc%2fpasswd", "/api/generate/%0d%0aX:1"],
+    ["/api/generate/%ff%fe", "/api/generate/..%2f..%2fetc%2fpasswd", "/api/generate/%0d%0aX:1"],
 )
 def test_an_odd_path_is_a_prompt_like_any_other(served: Served, path: str) -> None:
     request = f"GET {path}?max_new_tokens=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -32,8 +32,8 @@ OTHERS_VARIABLES = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "OpenTelemetry's SDK",
 }
 FILE = re.compile(r"[\w.][\w./-]+\.(?:py|md|json|toml|txt|bicep|sh|mjs|http|yml)")
-# Files of a checkpoint elsewhere.
-OTHER_FILES = {"vocab.json", "merges.txt"}
+# Files of a checkpoint elsewhere, and one that each user writes.
+OTHER_FILES = {"local.settings.json", "vocab.json", "merges.txt"}
 EXCHANGES = list(exchanges(PATH.read_text(encoding="utf-8")))
 MODELS = "docs/models.md"
 SUFFIXES = {".py", ".sh", ".yml", ".bicep", ".json", ".example", ".toml"}

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import azure.functions as func
-import httpx
 import pytest
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response, StreamingResponse
 
 from generation.api.exchange import LIMIT_S
-from generation.cli.host import LocalHost
 from generation.config import ROOT, Settings
 from tests.support.traps import problems
 
@@ -180,6 +178,10 @@ def test_the_host_restarts_no_worker_for_a_lost_request() -> None:
     assert json.loads(HOST_JSON.read_text())["functionTimeout"] == "-1"
 
 
+def test_the_host_starts_without_a_download() -> None:
+    assert "extensionBundle" not in json.loads(HOST_JSON.read_text())
+
+
 def test_the_settings_example_has_what_streaming_and_batching_need() -> None:
     values = json.loads((ROOT / "local.settings.json.example").read_text())["Values"]
     assert values["FUNCTIONS_WORKER_RUNTIME"] == "python"
@@ -205,15 +207,3 @@ def test_functions_can_be_read_only_once() -> None:
     app.get_functions()
     with pytest.raises(ValueError, match="unique function name"):
         app.get_functions()
-
-
-async def test_the_embedded_host_decodes_a_slash_in_a_path(tmp_path: Path) -> None:
-    app = func.FunctionApp()
-
-    @app.route("echo/{*rest}", methods=["GET"])
-    async def echo(req: Request) -> Response:
-        return JSONResponse(req.path_params)
-
-    transport = httpx.ASGITransport(LocalHost(app, _host_json(tmp_path)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://local") as client:
-        assert (await client.get("/api/echo/a%2Fb")).json() == {"rest": "a/b"}

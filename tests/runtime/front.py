@@ -10,7 +10,6 @@ import hmac
 import re
 import uuid
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
@@ -18,7 +17,8 @@ from starlette.responses import Response
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 
-from generation.cli.host import compile_route
+from generation.cli.host_limits import refusal
+from generation.cli.host_path import PathError, compile_route, decode_path
 from tests.runtime.protos import Message, TypedData
 from tests.runtime.worker import Function, Worker, WorkerError
 
@@ -46,11 +46,6 @@ def routes(functions: list[Function], prefix: str) -> list[Route]:
     return found
 
 
-def decoded_path(raw_path: bytes) -> str:
-    """Decode a path as ASP.NET's server does: everything but an escaped slash."""
-    return "%2F".join(unquote(part) for part in re.split("%2[fF]", raw_path.decode("ascii")))
-
-
 class Front:
     """The ASGI app that clients talk to."""
 
@@ -65,7 +60,14 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        path = decoded_path(scope["raw_path"])
+        if status := refusal(scope):
+            await Response(status_code=status)(scope, receive, send)
+            return
+        try:
+            path = decode_path(scope["raw_path"])
+        except PathError:
+            await Response(status_code=400)(scope, receive, send)
+            return
         for route in self._routes:
             match = route.pattern.fullmatch(path)
             if match is None or request.method not in route.methods:

@@ -16,9 +16,9 @@ from typing import Any, TextIO
 import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from generation.cli.host import bind
+from generation.cli.host_limits import HEAD_BYTES, LimitedProtocol
 from generation.config import ROOT
 from tests.runtime.front import Front
 from tests.runtime.worker import Worker, WorkerError
@@ -27,7 +27,7 @@ STATM = Path("/proc/self/statm")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class QuietProtocol(H11Protocol):
+class QuietProtocol(LimitedProtocol):
     """Writes no access log; uvicorn's own setting would silence the runtime's server as well, which is under test."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -84,10 +84,12 @@ async def serve(script: Path, key: str, announce: TextIO) -> None:
         await asyncio.to_thread(service.wait)
     prefix = json.loads((ROOT / "host.json").read_text())["extensions"]["http"]["routePrefix"]
     listener = bind("127.0.0.1", 0)
+    listener.listen()  # before it is announced
     front = Front(worker, prefix, key)
     config = uvicorn.Config(
         Harness(worker, front),
         http=QuietProtocol,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         lifespan="off",
         server_header=False,

@@ -1,6 +1,7 @@
 """What the official runtime does with mistakes, and that our app makes none of them."""
 
 import secrets
+import socket
 from pathlib import Path
 
 import httpx
@@ -90,3 +91,16 @@ def test_the_runtime_starts_without_what_builds_models(runtime: Runtime) -> None
 def test_the_warm_up_trigger_waits_for_the_model(runtime: Runtime) -> None:
     answer = httpx.post(f"{runtime.report['url']}/admin/warmup", timeout=60)
     assert answer.json() == ["warmup"]
+
+
+def test_the_worker_takes_a_head_as_long_as_the_hosts_limits(runtime: Runtime) -> None:
+    """In two pieces, of which the first is longer than what h11 takes by default: 16 KiB."""
+    address = httpx.URL(runtime.report["worker_url"])
+    first = b"GET /openapi.json?" + b"x" * 8000 + b" HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 16_000
+    with socket.create_connection((address.host, address.port or 80), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(first)
+        # An answer to another request shows that the worker has read the first piece by now.
+        assert httpx.get(f"{runtime.report['worker_url']}/openapi.json").status_code == 200
+        connection.sendall(b"x" * 16_000 + b"\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"

@@ -48,6 +48,8 @@ EVENTS = "text/event-stream"
 CASES = [
     Case("health", "/health", keyed=False),
     Case("ready", "/ready", keyed=False),
+    Case("health, asked for by HEAD", "/health", method="HEAD", keyed=False),
+    Case("ready, asked for by HEAD", "/ready", method="HEAD", keyed=False),
     Case("openapi", "/openapi.json", keyed=False),
     Case("playground", "/playground", content_type="text/html", keyed=False),
     Case("metrics", "/metrics", content_type="text/plain"),
@@ -72,7 +74,10 @@ CASES = [
     Case("wrong type", "/generate", GREEDY | {"max_new_tokens": "6"}, status=400),
     Case("no prompt", "/generate", {"max_new_tokens": 6}, status=400),
     Case("more than the context", "/generate", GREEDY | {"max_new_tokens": 1 << 20}, status=400),
-    Case("a body past the limit", "/generate", b" " * (1 << 21), status=400),
+    Case("a body past the limit", "/generate", b" " * (1 << 21), status=413),
+    Case("completions, a body past the limit", "/v1/completions", b" " * (1 << 21), status=413),
+    Case("tokenize, a body past the limit", "/tokenize", b" " * (1 << 21), status=413),
+    Case("detokenize, a body past the limit", "/detokenize", b" " * (1 << 21), status=413),
     Case("completions", "/v1/completions", COMPLETION),
     Case("completions, many", "/v1/completions", COMPLETION | {"prompt": ["a", "b"], "n": 2, "logprobs": 1}),
     Case("completions, streamed", "/v1/completions", COMPLETION | {"stream": True}, content_type=EVENTS),
@@ -89,7 +94,10 @@ CASES = [
 REFUSED = [
     Case("no such path", "/nothing", status=404),
     Case("no such method", "/health", status=404, method="DELETE"),
-    Case("GET is not HEAD", "/health", status=404, method="HEAD"),
+    Case("GET is not HEAD", "/openapi.json", status=404, method="HEAD"),
+    Case("no preflight", "/health", status=404, method="OPTIONS"),
+    Case("a method of another route", "/tokenize", status=404, method="GET"),
+    Case("a method that is not listed comes before the key", "/tokenize", status=404, method="GET", keyed=False),
     Case("a path longer than the route", "/ready/or/not", status=404),
 ]
 
