@@ -9,7 +9,7 @@ import pytest
 from benchmarks.server import Served, serve
 
 CLIENTS = 16
-BODY = {"prompt": "Once", "max_new_tokens": 480, "ignore_eos": True, "stream": True}
+BODY = {"prompt": "Once", "max_new_tokens": 480, "ignore_eos": True, "return_full_text": False, "stream": True}
 
 
 def _abandon(url: str, number: int) -> None:
