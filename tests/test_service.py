@@ -139,7 +139,7 @@ assert service.state == "ready", service.reason
 import asyncio
 from generation.engine.request import GenerationRequest
 async def run():
-    return [item async for item in service.loaded().engine.submit(Request((1, 2, 3), 3))]
+    return [item async for item in service.loaded().engine.submit(GenerationRequest((1, 2, 3), 3))]
 assert asyncio.run(run())
 print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
 """
