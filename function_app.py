@@ -18,6 +18,7 @@ from generation import openapi as contract
 from generation import playground as page
 from generation import tokenize as tokens
 from generation.config import Settings
+from generation.container_stop import when_told
 from generation.http import answer
 from generation.route_values import route_value
 from generation.service import Service
@@ -25,6 +26,7 @@ from generation.worker import adapt_worker_server
 
 adapt_worker_server()
 service = Service(Settings.from_environment()).start()
+when_told(service.stop)
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
 
 

@@ -67,6 +67,7 @@ class Mailbox:
         self.error: ApiError | None = None
         self.cancelled = False
         self.patient = False  # only the end is news
+        self.requests = requests
         self._bell = bell
         self._open = requests
 
