@@ -116,9 +116,11 @@ class Supervisor:
                 self._interrupted.add(process)
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGINT)
-            if not told and passed_s >= tell_s:
-                told = True
-                self._tell()
+            if passed_s >= tell_s:
+                if not told:
+                    say("running requests are ended now")
+                    told = True
+                self._tell()  # each time: a process of the app may have started only now
             came = signal.sigtimedwait(WATCHED, LOOK_S)
             if self._reap() is not None:
                 self._kill()
@@ -132,8 +134,7 @@ class Supervisor:
         return 0
 
     def _tell(self) -> None:
-        """Tell every process of the app that listens: there may be several, or none yet."""
-        say("running requests are ended now")
+        """Tell every process of the app that listens and has not been told."""
         with suppress(BlockingIOError):
             while True:
                 listener, _ = self._listener.accept()
