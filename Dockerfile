@@ -64,6 +64,13 @@ COPY generation/ generation/
 # The build fails here if pruning took too much: every module is imported and requests are answered.
 RUN --mount=type=bind,source=scripts/smoke.py,target=/smoke.py python3 /smoke.py
 EXPOSE 80
+# Seconds between the platform's SIGTERM and its SIGKILL (docs/functions.md). Where the platform gives fewer, it kills the
+# container before the entry point has ended what runs.
+ENV STOP_GRACE_S=10
+COPY scripts/entrypoint.py /opt/entrypoint.py
+ENTRYPOINT ["python3", "-I", "-S", "/opt/entrypoint.py"]
+# An entry point takes away the base image's command.
+CMD ["/opt/startup/start_nonappservice.sh"]
 ARG GIT_SHA=
 ENV GIT_SHA=${GIT_SHA}
 LABEL org.opencontainers.image.title="distilgpt2-functions" \

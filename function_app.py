@@ -15,6 +15,7 @@ from generation.api import models as model_list
 from generation.api import openapi as contract
 from generation.api import playground as page
 from generation.api import tokenize as tokens
+from generation.api.container_stop import when_told
 from generation.api.exchange import Exchange
 from generation.api.handler import handler
 from generation.api.route_values import route_value
@@ -24,6 +25,7 @@ from generation.service import Service
 
 adapt_worker_server()
 service = Service(Settings.from_environment()).start()
+when_told(service.stop)
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the unmodified Dockerfile without a Docker engine, run the image hardened, and make the README's calls inside it.
+# Build the unmodified Dockerfile without a Docker engine, run the image hardened, make the README's calls inside it, and
+# stop containers of it in the middle of streams.
 # As root, with buildah, podman, runc and debootstrap: apt-get install buildah podman runc debootstrap
 #   BASE_IMAGE   base to build on (default: a stand-in made by scripts/stand-in-base.sh; made once, then reused)
 #   MODEL, PRECISION, TORCH_PIP_ARGS   as in the Dockerfile (default: the bundled model, int8)
@@ -21,7 +22,9 @@ run=("${podman[@]}" run --rm --network host --ulimit nofile=4096:4096 --ulimit n
 run+=(--read-only --cap-drop ALL --security-opt no-new-privileges --memory 1g)
 export BUILDAH_ISOLATION=chroot
 build=(buildah bud --network=host --force-rm)  # which needs --layers or --no-cache
-base=${BASE_IMAGE:-localhost/functions-stand-in}
+# The stand-in is made again when what it is made of has changed.
+made_of=$(cat scripts/stand-in-base.sh scripts/stand_in_host.py | cksum | cut -d " " -f 1)
+base=${BASE_IMAGE:-localhost/functions-stand-in:$made_of}
 image=localhost/distilgpt2-functions-check
 sha=$(git rev-parse HEAD 2> /dev/null || echo unknown)
 
@@ -39,6 +42,15 @@ timeout 60 "${run[@]}" "$base" true || stop 2 "podman cannot run $base here"
     --build-arg PRECISION="${PRECISION:-int8}" --build-arg TORCH_PIP_ARGS="${TORCH_PIP_ARGS:-}" \
     --build-arg GIT_SHA="$sha" -t "$image" . || stop 1 "the image does not build"
 "${run[@]}" --volume "$PWD/scripts/smoke.py:/smoke.py:ro" "$image" python3 /smoke.py || stop 1 "the image does not serve"
+if [ -z "${BASE_IMAGE:-}" ]; then
+    python3 scripts/stop_check.py "$image" "${run[@]}" || stop 1 "containers of the image do not stop as they should"
+    echo "without the entry point, where each has to fail:"
+    if python3 scripts/stop_check.py --without-entry-point "$image" "${run[@]}"; then
+        stop 1 "the check of the stop cannot fail: it passes without the entry point"
+    fi
+else
+    echo "the stop is checked with the stand-in alone, and not with $BASE_IMAGE"
+fi
 
 echo "layers over the base:"
 "${podman[@]}" history --format json "$image" | python3 -c '

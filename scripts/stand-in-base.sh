@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Make a base image with buildah that stands in for Azure's own where no registry can be reached: Debian with Python 3.11
-# and the environment that the Functions image sets. It has no Functions host.
+# and the environment that the Functions image sets. Instead of the Functions host it has scripts/stand_in_host.py.
 # Usage: scripts/stand-in-base.sh NAME   (as root; needs buildah and debootstrap)
 set -euo pipefail
 
+here=$(dirname "$0")
 name=${1:?usage: scripts/stand-in-base.sh NAME}
 export BUILDAH_ISOLATION=chroot
 root=$(mktemp -d)
@@ -21,6 +22,21 @@ if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 fi
 
+# The start script of Azure's image, in short.
+mkdir -p "$root/opt/startup" "$root/azure-functions-host"
+install -m 755 "$here/stand_in_host.py" "$root/azure-functions-host/Microsoft.Azure.WebJobs.Script.WebHost"
+cat > "$root/opt/startup/install_ca_certificates.sh" << 'EOF'
+#!/bin/bash
+ls /var/ssl/root/*.crt > /dev/null 2>&1 || true
+EOF
+cat > "$root/opt/startup/start_nonappservice.sh" << 'EOF'
+#!/usr/bin/env bash
+source /opt/startup/install_ca_certificates.sh
+
+exec /azure-functions-host/Microsoft.Azure.WebJobs.Script.WebHost
+EOF
+chmod 755 "$root"/opt/startup/*.sh
+
 container=$(buildah from scratch)
 buildah copy --quiet "$container" "$root" / > /dev/null
 buildah config \
@@ -29,6 +45,7 @@ buildah config \
     --env ASPNETCORE_URLS=http://+:80 \
     --env FUNCTIONS_WORKER_RUNTIME=python \
     --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    --cmd /opt/startup/start_nonappservice.sh \
     "$container"
 buildah commit --quiet "$container" "$name" > /dev/null
 echo "made $name"

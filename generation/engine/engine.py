@@ -121,7 +121,9 @@ class Engine:
             log.exception("the engine has failed")
             with self._condition:
                 self.failure = error
-                self._end_all(NotReadyError(_FAILED))
+                for group in self._scheduler.groups():
+                    group.close(NotReadyError(_FAILED))
+                self._core.bell.ring()
 
     def _begin_step(self) -> bool:
         """Wait until there is work and take up what is new; False when it is time to end."""
@@ -133,11 +135,6 @@ class Engine:
                 self._condition.wait()
                 self._core.sweep_and_admit()
             if self._stop_at is not None and time.monotonic() >= self._stop_at:
-                self._end_all(NotReadyError("this instance was shut down; try again", retry_after_s=1))
+                self._core.shut_down(NotReadyError("this instance was shut down; try again", retry_after_s=1))
                 return False
             return True
-
-    def _end_all(self, error: ApiError) -> None:
-        for group in self._scheduler.groups():
-            group.close(error)
-        self._core.bell.ring()

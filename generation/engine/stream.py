@@ -85,6 +85,7 @@ class Mailbox:
         self.error: ApiError | None = None
         self.cancelled = False
         self.patient = False  # the reader waits for the end alone
+        self.requests = requests
         self._bell = bell
         self._open = requests
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from generation.engine.request import Update
 from generation.engine.scheduler import Limits
 from generation.engine.stream import TokenStream
 from generation.errors import NotReadyError, OverloadedError, TooLargeError
-from tests.support.fakes import ByteCodec, FakeModel, request, texts
+from tests.support.fakes import ByteCodec, FakeModel, reasons, request, texts
 
 ENDLESS = request("go", 3000, ignore_eos=True)
 
@@ -176,6 +177,41 @@ async def test_after_the_grace_period_work_ends_in_an_error() -> None:
         async for _ in stream:
             pass
     assert caught.value.retry_after_s is not None
+    await asyncio.to_thread(stopping.join)
+
+
+async def test_at_shutdown_a_whole_answer_to_several_prompts_keeps_what_exists() -> None:
+    model = GatedModel()
+    engine = _engine(model, rows=2)
+    requests = [replace(request("go", 3000, ignore_eos=True), number=number) for number in range(3)]
+    stream = engine.submit(*requests)  # the third waits for a row
+    reading = asyncio.ensure_future(stream.rest())
+    await asyncio.to_thread(model.stepped.wait)
+    stopping = threading.Thread(target=engine.stop, args=(0,))
+    stopping.start()
+    model.gate.release(3000)
+    items = await reading
+    await asyncio.to_thread(stopping.join)
+    assert reasons(items) == dict.fromkeys(range(3), "timeout")
+    first, second, third = texts(items, 3)
+    assert first == second != ""
+    assert third == ""
+
+
+async def test_at_shutdown_a_whole_answer_that_has_nothing_ends_in_an_error() -> None:
+    model = GatedModel()
+    engine = _engine(model, rows=1)
+    running = engine.submit(ENDLESS)
+    waiting = engine.submit(request("a", 1), replace(request("b", 1), number=1))
+    reading = asyncio.ensure_future(waiting.rest())
+    await asyncio.to_thread(model.stepped.wait)
+    stopping = threading.Thread(target=engine.stop, args=(0,))
+    stopping.start()
+    model.gate.release(3000)
+    with pytest.raises(NotReadyError):
+        await reading
+    with pytest.raises(NotReadyError):
+        await running.rest()
     await asyncio.to_thread(stopping.join)
 
 

@@ -30,6 +30,7 @@ VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b[A-Z]{2,}(?==)")
 # Variables of others, of which our code has no need to know the name.
 OTHERS_VARIABLES = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "OpenTelemetry's SDK",
+    "WEBSITES_CONTAINER_STOP_TIME_LIMIT": "App Service",
 }
 FILE = re.compile(r"[\w.][\w./-]+\.(?:py|md|json|toml|txt|bicep|sh|mjs|http|yml)")
 # Files of a checkpoint elsewhere, and one that each user writes.

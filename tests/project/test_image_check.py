@@ -19,16 +19,25 @@ case "$(basename "$0") $*" in
 esac
 """
 
+# Runs what it is given, but for the check of the stop, whose status it is told.
+PYTHON = f"""#!/bin/sh
+case "$*" in
+    *"stop_check.py --without-entry-point"*) exit "${{WITHOUT_ENTRY_POINT:-1}}";;
+    *stop_check.py*) exit "${{STOP:-0}}";;
+esac
+exec "{sys.executable}" "$@"
+"""
+
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
     """A folder with all that the script may call."""
     for name in ("buildah", "podman", "runc", "debootstrap"):
         (tmp_path / name).write_text(TOOL, encoding="utf-8")
-    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    (tmp_path / "python3").write_text(PYTHON, encoding="utf-8")
     for path in tmp_path.iterdir():
         path.chmod(0o755)
-    for name in ("basename", "bash", "cp", "dirname", "git", "mktemp", "rm", "sh", "timeout"):
+    for name in ("basename", "bash", "cat", "cksum", "cp", "cut", "dirname", "git", "mktemp", "rm", "sh", "timeout"):
         found = shutil.which(name)
         if found is None:
             pytest.skip(f"the script needs {name}, which is not here")
@@ -73,7 +82,7 @@ def test_a_missing_tool_is_the_machines_fault(tools: Path, missing: str) -> None
     [
         ("buildah inspect", "the stand-in for Azure's base could not be made"),
         ("buildah bud --network=host --force-rm --no-cache --quiet -f -", "buildah cannot build"),
-        ("/functions-stand-in true", "podman cannot run"),
+        (" true", "podman cannot run"),
     ],
 )
 def test_what_fails_without_our_image_is_the_machines_fault(tools: Path, step: str, message: str) -> None:
@@ -91,6 +100,20 @@ def test_what_fails_only_with_our_image_is_its_fault(tools: Path, step: str, mes
     assert (done.returncode, message in done.stderr) == (1, True), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("statuses", "message"),
+    [
+        ({"STOP": "1"}, "do not stop as they should"),
+        ({"WITHOUT_ENTRY_POINT": "0"}, "it passes without the entry point"),
+    ],
+)
+def test_a_stop_that_fails_or_cannot_fail_is_the_images_fault(
+    tools: Path, statuses: dict[str, str], message: str
+) -> None:
+    done = check(tools, **statuses)
+    assert (done.returncode, message in done.stderr) == (1, True), done.stderr
+
+
 def test_an_image_that_has_grown_too_large_is_at_fault(tools: Path) -> None:
     assert check(tools, LAYERS=layers(111)).returncode == 1
 
@@ -99,3 +122,4 @@ def test_a_base_that_is_named_is_never_replaced_by_the_stand_in(tools: Path) -> 
     (tools / "debootstrap").write_text("#!/bin/sh\necho made >&2\nexit 1\n", encoding="utf-8")
     done = check(tools, FAIL="buildah inspect", BASE_IMAGE="registry.example/base:1")
     assert (done.returncode, "made" in done.stderr) == (0, False), done.stderr
+    assert "the stop is checked with the stand-in alone" in done.stdout
