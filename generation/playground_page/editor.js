@@ -1,37 +1,49 @@
 /* One text that both write. The textarea holds it; the paper behind shows who wrote what, and how sure the model was. */
 
 let doc = [];           // the segments of the text
+let spot = 0;           // where the cursor is; a textarea without the focus can lose its selection
 let following = false;  // whether the page scrolls along with a stream
 
-const prompt = () => $("prompt");
-const cursor = () => atEnd() ? textOf(doc).length : prompt().selectionEnd;
-const atEnd = () => prompt().selectionEnd >= prompt().value.length;
+const prompt = $("prompt"), paper = $("paper");
+const atEnd = () => spot >= textOf(doc).length;
+
+function putCursor(place) {
+  spot = place;
+  prompt.setSelectionRange(place, place);
+}
+
+/** Take over the cursor of the textarea, in which a line break is one character. */
+function readCursor() {
+  const { selectionEnd, value } = prompt;
+  spot = selectionEnd >= value.length ? textOf(doc).length : selectionEnd;
+}
 
 /** Show a text, with the cursor at a place, by default its end; false leaves the cursor. */
 function show(segments, place = null) {
   doc = segments;
-  const box = prompt(), text = textOf(segments);
-  if (box.value !== text) box.value = text;
-  if (place !== false) box.setSelectionRange(place ?? text.length, place ?? text.length);
+  const text = textOf(segments);
+  if (prompt.value !== text) prompt.value = text;
+  if (place === false) readCursor(); else putCursor(place ?? text.length);
   paint();
 }
 
 /** Show a text that grows; a selection that the person made stays. */
 function grow(segments) {
-  const box = prompt(), text = textOf(segments);
+  const text = textOf(segments);
   doc = segments;
-  if (text.startsWith(box.value)) box.setRangeText(text.slice(box.value.length), box.value.length, box.value.length, "preserve");
-  else box.value = text;
+  if (text.startsWith(prompt.value)) prompt.setRangeText(text.slice(prompt.value.length), prompt.value.length, prompt.value.length, "preserve");
+  else prompt.value = text;
   paint();
-  if (following) $("paper").caret.scrollIntoView({ block: "nearest" });
+  if (following) paper.caret.scrollIntoView({ block: "nearest" });
 }
 
-const heatOf = logprob => { const p = Math.exp(logprob); return p >= 0.9 ? 1 : p >= 0.6 ? 2 : p >= 0.3 ? 3 : p >= 0.1 ? 4 : 5; };
+/** Return how unsure the model was, from 1 to 5. */
+const heatOf = logprob => 1 + [0.9, 0.6, 0.3, 0.1, 0].findIndex(least => Math.exp(logprob) >= least);
 
 // Ranges are painted on one text node: elements around words would change where a browser breaks lines.
 const paints = Object.fromEntries(["model", "tail", "h2", "h3", "h4", "h5", "picked"].map((name, priority) => {
   const paint = globalThis.Highlight ? Object.assign(new Highlight(), { priority }) : new Set();
-  globalThis.CSS?.highlights?.set(name, paint);
+  CSS.highlights?.set(name, paint);
   return [name, paint];
 }));
 
@@ -81,7 +93,7 @@ function tokenUnder(parent, segments, { clientX: x, clientY: y }) {
 }
 
 function paint() {
-  const here = cursor(), inside = !running && !atEnd(), paper = $("paper"), mark = $("mark");
+  const here = spot, inside = !running && !atEnd(), mark = $("mark");
   draw(paper, doc, { from: inside ? here : Infinity, picked: inside ? tokenAt(tokensOf(doc), here) : -1, writing: Boolean(running?.inText) });
   mark.hidden = !inside;
   if (inside) {
@@ -91,24 +103,24 @@ function paint() {
   if (!running) say($("go"), inside ? "Generate from cursor" : "Generate");
 }
 
-function placeCursor(place) { prompt().setSelectionRange(place, place); moved(); }
+function placeCursor(place) { putCursor(place); moved(); }
 
 /** What the cursor is at has changed. */
 function moved() { paint(); inspectCursor(); }
 
 function wireEditor() {
-  const box = prompt();
   let touched = false;
-  box.addEventListener("input", () => { doc = edited(doc, box.value, box.selectionEnd); onEdit(); moved(); });
-  document.addEventListener("selectionchange", () => { if (document.activeElement === box && !running) moved(); });
-  box.addEventListener("pointerdown", event => { touched = event.pointerType === "touch"; });
+  prompt.addEventListener("input", () => { doc = edited(doc, prompt.value, prompt.selectionEnd); readCursor(); onEdit(); moved(); });
+  prompt.addEventListener("focus", () => { if (!running) putCursor(spot); });
+  document.addEventListener("selectionchange", () => { if (document.activeElement === prompt && !running) { readCursor(); moved(); } });
+  prompt.addEventListener("pointerdown", event => { touched = event.pointerType === "touch"; });
   // A tap on a token shows it instead of calling up the keyboard.
-  box.addEventListener("mousedown", event => { if (touched && phone.matches && tokenUnder($("paper"), doc, event) >= 0) event.preventDefault(); });
-  box.addEventListener("click", event => {
-    const number = touched && phone.matches ? tokenUnder($("paper"), doc, event) : -1;
+  prompt.addEventListener("mousedown", event => { if (touched && phone.matches && tokenUnder(paper, doc, event) >= 0) event.preventDefault(); });
+  prompt.addEventListener("click", event => {
+    const number = touched && phone.matches ? tokenUnder(paper, doc, event) : -1;
     if (number < 0 || running) return;
     placeCursor(tokensOf(doc)[number].start);
-    openSheet(box);
+    openSheet(prompt);
   });
   addEventListener("resize", paint);
   for (const kind of ["wheel", "touchmove"]) addEventListener(kind, () => { following = false; }, { passive: true });

@@ -63,7 +63,7 @@ let cards = [];
 function clearCards() { cards = []; $("candidates").replaceChildren(); }
 
 /** Continue `from`, by default what stands before the cursor. */
-async function generate({ from = cut(doc, cursor()), base = textOf(from).length, other = null } = {}) {
+async function generate({ from = cut(doc, spot), base = textOf(from).length, other = null } = {}) {
   if (running) return;
   clearErrors();
   let asked;
@@ -78,7 +78,7 @@ async function generate({ from = cut(doc, cursor()), base = textOf(from).length,
   clearCards();
   running = Object.assign(control, { inText: many === 1 });
   following = true;
-  prompt().readOnly = true;
+  prompt.readOnly = true;
   if (many > 1) {
     cards = parts.map((_, i) => new Card(i + 1, from));
     $("candidates").replaceChildren(...cards.map(one => one.box));
@@ -94,7 +94,7 @@ async function generate({ from = cut(doc, cursor()), base = textOf(from).length,
   say($("state"), "Waiting …");
   if (many === 1) show(from, false);
   drawControls();
-  (many === 1 ? $("paper").caret : $("candidates")).scrollIntoView({ block: "nearest" });
+  (many === 1 ? paper.caret : $("candidates")).scrollIntoView({ block: "nearest" });
   try {
     const response = await post("/v1/completions", { ...asked, logprobs: mostReported() }, control.signal);
     for await (const event of events(response)) {
@@ -128,10 +128,10 @@ function finish({ parts, segments, base, other, before, failure }) {
     const one = segments(part);
     return part.characters.length || other !== null ? addNode({ parent, by: "m", doc: one, base, reason: part.reason, other }) : null;
   });
-  prompt().readOnly = false;
+  prompt.readOnly = false;
   if (parts.length === 1) {
     if (made[0]) current = made[0];
-    const selected = prompt().selectionStart !== prompt().selectionEnd;
+    const selected = prompt.selectionStart !== prompt.selectionEnd;
     show(made[0]?.doc ?? before, made[0] && selected ? false : null);
   } else parts.forEach((part, i) => {
     cards[i].node = made[i];

@@ -27,8 +27,7 @@ function inspect(segments, number, start) {
 
 /** Look at what the cursor is at. */
 function inspectCursor() {
-  const here = cursor();
-  inspect(doc, atEnd() ? -1 : tokenAt(tokensOf(doc), here), here);
+  inspect(doc, atEnd() ? -1 : tokenAt(tokensOf(doc), spot), spot);
   countTokens();
 }
 
@@ -52,13 +51,13 @@ const askNext = later(async () => {
 /** Count the tokens before the cursor, against the context. */
 const countTokens = later(async () => {
   if (!model || running) return;
-  const prefix = textOf(doc).slice(0, cursor());
+  const prefix = textOf(doc).slice(0, spot);
   if (pieces?.prefix === prefix) return drawMeter();
   try {
     const answer = await (await post("/tokenize", { prompt: prefix })).json();
     pieces = { prefix, count: answer.count, seen: new Set(answer.pieces) };
   } catch { pieces = null; }
-  if (prefix !== textOf(doc).slice(0, cursor())) return;
+  if (prefix !== textOf(doc).slice(0, spot)) return;
   drawMeter();
   if (numbers().repetition_penalty !== 1) drawRows();
 }, 200);
@@ -136,9 +135,9 @@ function drawRows(working = false) {
 function step(by) {
   const tokens = tokensOf(place.doc), inText = place.doc === doc;
   const number = place.number >= 0 ? place.number + by : by < 0 ? tokens.findLastIndex(one => one.end <= place.start) : -1;
-  if (!tokens[number]) return inText && by > 0 ? placeCursor(prompt().value.length) : undefined;
+  if (!tokens[number]) return inText && by > 0 ? placeCursor(prompt.value.length) : undefined;
   if (inText) {
-    prompt().setSelectionRange(tokens[number].start, tokens[number].start);
+    putCursor(tokens[number].start);
     paint();
   }
   inspect(place.doc, number);
@@ -169,6 +168,6 @@ function closeSheet() {
   if (!modes.contains("sheet")) return;
   modes.remove("sheet");
   $("peek").ariaExpanded = "false";
-  (opener === prompt() ? $("go") : opener ?? $("go")).focus({ preventScroll: true });
-  if (!running) placeCursor(prompt().value.length);
+  (opener === prompt ? $("go") : opener ?? $("go")).focus({ preventScroll: true });
+  if (!running) placeCursor(prompt.value.length);
 }

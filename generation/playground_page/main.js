@@ -67,15 +67,15 @@ function wire() {
     if (beside || undo()) changed("Taken back; it stays under Branches");
   });
   press("retry", retry);
-  press("copy", () => copyFrom($("copy"), prompt().value));
+  press("copy", () => copyFrom($("copy"), prompt.value));
   press("copy-code", () => copyFrom($("copy-code"), $("code").textContent));
   press("link", () => { keep(); copyFrom($("link"), location.href); });
   press("export", exportSession);
   press("import", () => $("file").click());
-  press("fresh", () => { start([], {}); nodes = []; changed("A new session"); prompt().focus(); });
+  press("fresh", () => { start([], {}); nodes = []; changed("A new session"); prompt.focus(); });
   press("peek", () => { if (modes.contains("sheet")) closeSheet(); else openSheet($("peek")); });
   press("close", closeSheet);
-  press("edit", () => { const here = place.start; opener = null; closeSheet(); prompt().focus(); placeCursor(here); });
+  press("edit", () => { const here = place.start; opener = null; closeSheet(); prompt.focus(); placeCursor(here); });
   press("more", deepen);
   press("before", () => step(-1));
   press("after", () => step(1));

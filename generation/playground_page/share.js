@@ -108,6 +108,6 @@ const CODE = {
 
 function drawCode() {
   let code;
-  try { code = CODE[language](body(textOf(doc).slice(0, cursor())), Boolean($("key").value)); } catch (error) { code = error.message; }
+  try { code = CODE[language](body(textOf(doc).slice(0, spot)), Boolean($("key").value)); } catch (error) { code = error.message; }
   say($("code"), code);
 }

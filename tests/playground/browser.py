@@ -158,10 +158,10 @@ class Page:
     def write(self, text: str) -> None:
         """Replace the text by one of the person's."""
         self.set(prompt=text)
-        self.js("prompt().setSelectionRange(prompt().value.length, prompt().value.length); moved()")
+        self.js("placeCursor(prompt.value.length)")
 
     def cursor(self, place: int) -> None:
-        self.js("prompt().focus(); placeCursor(arguments[0])", place)
+        self.js("prompt.focus(); placeCursor(arguments[0])", place)
 
     def generate(self) -> None:
         self.click("go")
@@ -176,7 +176,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        return str(self.js("return prompt().value"))
+        return str(self.js("return prompt.value"))
 
     @property
     def state(self) -> str:

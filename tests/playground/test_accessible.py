@@ -40,7 +40,7 @@ def test_axe_finds_nothing_in_any_state(page: Page, axe: str, size: tuple[int, i
     found["done, with confidence"] = _findings(page, axe)
     page.set(top_k="2")
     page.cursor(len("Once upon a time, t"))
-    page.js("if (phone.matches) openSheet(prompt())")
+    page.js("if (phone.matches) openSheet(prompt)")
     page.until("$('rows').children.length")
     found["a token shown"] = _findings(page, axe)
     page.js("closeSheet()")
@@ -54,7 +54,7 @@ def test_axe_finds_nothing_in_any_state(page: Page, axe: str, size: tuple[int, i
     page.hold()
     page.click("go")
     page.send(" there")
-    page.until("prompt().value.endsWith(' there')")
+    page.until("prompt.value.endsWith(' there')")
     found["streaming"] = _findings(page, axe)
     page.finish()
     assert {state: findings for state, findings in found.items() if findings} == {}
@@ -129,7 +129,7 @@ def test_motion_is_only_where_it_is_allowed(page: Page) -> None:
     page.hold()
     page.click("go")
     page.send(" there")
-    page.until("prompt().value.endsWith(' there')")
+    page.until("prompt.value.endsWith(' there')")
     moving = "return [getComputedStyle($('paper').caret).animationName, document.getAnimations().length > 0]"
     assert page.js(moving) == ["blink", True]
     page.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])

@@ -83,7 +83,7 @@ def test_retry_writes_another_continuation_of_the_same_text(page: Page) -> None:
     page.generate()
     first = page.text
     page.click("retry")
-    page.until(f"running === null && prompt().value !== {first!r}")
+    page.until(f"running === null && prompt.value !== {first!r}")
     assert page.text.startswith("Once upon a time")
     assert len(page.branches()) == 3
 
@@ -125,7 +125,7 @@ def test_a_caret_shows_while_it_writes_and_stop_says_so(page: Page) -> None:
     page.hold()
     page.click("go")
     page.send(" there")
-    page.until("prompt().value.endsWith(' there')")
+    page.until("prompt.value.endsWith(' there')")
     assert page.js("return $('paper').caret.checkVisibility()")
     assert (page.said("go"), page.state) == ("Stop", "Writing …")
     assert page.find("prompt").get_property("readOnly")
@@ -152,12 +152,12 @@ def test_a_selection_made_while_it_writes_stays(page: Page) -> None:
     page.hold()
     page.click("go")
     page.send(" there")
-    page.js("prompt().setSelectionRange(0, 4)")
+    page.js("prompt.setSelectionRange(0, 4)")
     page.send(" was")
-    page.until("prompt().value.endsWith(' was')")
-    assert page.js("return [prompt().selectionStart, prompt().selectionEnd]") == [0, 4]
+    page.until("prompt.value.endsWith(' was')")
+    assert page.js("return [prompt.selectionStart, prompt.selectionEnd]") == [0, 4]
     page.finish()
-    assert page.js("return [prompt().selectionStart, prompt().selectionEnd]") == [0, 4]
+    assert page.js("return [prompt.selectionStart, prompt.selectionEnd]") == [0, 4]
 
 
 def test_a_model_that_ends_at_once_says_so(page: Page) -> None:
