@@ -120,7 +120,7 @@ function drawRows(working = false) {
     lines.push(element("li", "option others", "", element("span", "", `${others.toLocaleString("en")} others`), element("span"), element("span", "", percent(rest)),
       element("span", "", found.others ? `≈ ${percent(found.others)}` : "cut")));
     if (rules.repetition_penalty !== 1) note = "↓: weakened by the repetition penalty. How much depends on scores that the API does not report.";
-    else if (!place.token && (rules.frequency_penalty || rules.presence_penalty)) note = "These penalties count an answer's own tokens: none precedes its first.";
+    else if (!place.token && (rules.frequency_penalty || rules.presence_penalty)) note = "These penalties count tokens of the answer; none precedes its first.";
     else if ($("format").value) note = "What the format rules out is not shown.";
     else note = "Choose a token to continue with it.";
   }

@@ -39,7 +39,7 @@ function onEdit() {
 
 function onModel() {
   showOffers();
-  $("examples").replaceChildren(...EXAMPLES.filter(([, , { format }]) => !format || offers[format]).map(([label_, text, settings]) => button("", label_, () => {
+  $("examples").replaceChildren(...EXAMPLES.filter(([, , { format }]) => !format || offers[format]).map(([name, text, settings]) => button("", name, () => {
     if (running) return;
     start([{ by: "y", text }], { ...FIRST, max_tokens: $("max_tokens").value, ...settings });
     if (settings.format) $("settings-fold").open = true;

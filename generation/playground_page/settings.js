@@ -50,7 +50,7 @@ function makeSettings() {
     field("seed", "Seed", "input", "Same seed and request, same answer.", { placeholder: "a fresh one each time" }),
     field("format", "Format", "select", "What the answer looks like."),
     field("pattern", "Pattern", "textarea", "", { rows: 4, className: "code" }),
-    field("key", "Key", "input", "Kept in this tab's memory only.", { type: "password", autocomplete: "off", placeholder: "none" }),
+    field("key", "Key", "input", "Never kept.", { type: "password", autocomplete: "off", placeholder: "none" }),
   );
   $("format").append(...FORMATS.map(([name, label]) => new Option(label, name)));
   form.addEventListener("input", event => { refuse(event.target.closest(".field").id.replace(/-field$/, ""), ""); showFormat(); });

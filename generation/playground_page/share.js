@@ -9,10 +9,10 @@ function fragment() {
   return btoa(Array.from(bytes, one => String.fromCharCode(one)).join("")).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
-function readFragment(text) {
-  const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), one => one.charCodeAt(0));
+function readFragment(given) {
+  const bytes = Uint8Array.from(atob(given.replaceAll("-", "+").replaceAll("_", "/")), one => one.charCodeAt(0));
   const { t, s } = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  return { segments: tidy(t.map(([by, text_]) => checked({ by, text: text_ }))), settings: s };
+  return { segments: tidy(t.map(([by, text]) => checked({ by, text }))), settings: s };
 }
 
 function session() { return { version: 1, model: model?.name ?? null, settings: readSettings(), ...packNodes() }; }

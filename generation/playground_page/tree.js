@@ -60,7 +60,7 @@ function drawBranches() {
   const children = parent => nodes.filter(one => one.parent === parent);
   const items = [];
   const put = (node, depth) => {
-    const one = button(path.has(node) ? "branch path" : "branch", "", () => { if (!running) { go(node); changed("Returned to a branch"); } });
+    const one = button(path.has(node) ? "branch path" : "branch", "", () => { if (!running) { go(node); changed("Returned"); } });
     const more = [node.other !== null && `via ${visible(node.other)}`, node.reason === "stopped" && "stopped"].filter(Boolean);
     one.append(element("span", "who", node.by === "m" ? "model" : "you"), element("span", "", label(node)), element("span", "who", more.join(", ")));
     if (node === current) one.ariaCurrent = "true";
