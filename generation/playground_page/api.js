@@ -38,7 +38,7 @@ async function post(path, body, signal) {
 
 async function refusal(response) {
   if (response.status === 401 || response.status === 403) {
-    return new ApiError($("key").value ? "The server does not accept this key." : "This server asks for a key: enter it under Settings.", "key", response.status);
+    return new ApiError($("key").value ? "The server does not accept this key." : "This server asks for a key, under Settings.", "key", response.status);
   }
   const said = (await response.json().catch(() => null))?.error;
   const message = said?.message ?? `The server answered with status ${response.status}.`;

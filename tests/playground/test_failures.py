@@ -47,7 +47,7 @@ def test_a_wrong_key_is_told_apart_from_none(page: Page) -> None:
     with serve("--key", "secret-key") as keyed:
         page.open(url=keyed.url)
         page.generate()
-        assert page.said("error") == "This server asks for a key: enter it under Settings."
+        assert page.said("error") == "This server asks for a key, under Settings."
         assert page.said("key-error") == page.said("error")
         page.until("place.failed")
         assert page.said("looked-note") == page.said("error")

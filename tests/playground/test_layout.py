@@ -105,7 +105,7 @@ def test_nothing_sticks_out(page: Page, size: tuple[int, int]) -> None:
     assert page.js("return document.documentElement.scrollWidth") <= size[0]
     sticking = page.js("""
         return [...document.querySelectorAll('main *')]
-          .filter(one => one.checkVisibility() && !one.closest('.examples, .option code'))
+          .filter(one => one.checkVisibility() && !one.closest('#examples, .option code'))
           .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
           .map(one => one.outerHTML.slice(0, 80));
     """)
@@ -179,3 +179,37 @@ def test_the_paper_wraps_as_the_text_does(page: Page, size: tuple[int, int]) -> 
     wrong = [one for one in heights if one[0] != one[1] and one[0] != one[1] + 1]
     assert wrong == []
     assert heights[-1][0] == heights[-1][1] > 3
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_stop_is_in_reach_wherever_the_reader_is(page: Page, size: tuple[int, int]) -> None:
+    page.open(size).write("Once upon a time there was a cat.\n" * 60)
+    page.hold()
+    page.click("go")
+    page.send(" there")
+    page.js("$('settings-fold').open = true")
+    for place in ("0", "document.documentElement.scrollHeight / 2", "document.documentElement.scrollHeight"):
+        page.js(f"scrollTo(0, {place})")
+        assert _in_view(page, "$('go')")
+        assert page.js(
+            "const { left, top } = $('go').getBoundingClientRect();"
+            "return document.elementFromPoint(left + 9, top + 9) === $('go')"
+        )
+    page.finish()
+
+
+@pytest.mark.parametrize("size", [PHONE, TABLET, DESKTOP, WIDE])
+def test_nothing_jumps_while_it_loads(page: Page, size: tuple[int, int]) -> None:
+    page.open(
+        size,
+        before="""
+            window.shifted = [];
+            const name = node => node?.id || node?.parentElement?.id || node?.nodeName;
+            new PerformanceObserver(list => {
+              for (const one of list.getEntries()) shifted.push(...one.sources.map(source => name(source.node)));
+            }).observe({ type: 'layout-shift' });
+        """,
+    )
+    page.until("place && place.known && pieces" if size != PHONE else "pieces")
+    page.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    assert page.js("return shifted") == []
