@@ -18,6 +18,13 @@ DRIVER = shutil.which("chromedriver", path=os.environ.get("CHROMEWEBDRIVER"))
 WAIT_S = 10
 DESKTOP, PHONE, TABLET, WIDE = (1280, 1000), (390, 844), (820, 1180), (1920, 1080)
 
+EVERY_SIZE = [
+    PHONE,
+    pytest.param(TABLET, marks=pytest.mark.heavy),
+    pytest.param(DESKTOP, marks=pytest.mark.heavy),
+    WIDE,
+]
+
 # Answers the streams of the page from the test: `send` an event, `end` or `fail` the connection.
 HELD = """
 const real = window.fetch;

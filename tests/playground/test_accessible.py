@@ -29,8 +29,15 @@ def _findings(page: Page, axe: str) -> list[str]:
     return [f"{one['id']}: {json.dumps([node['html'][:120] for node in one['nodes']])}" for one in found]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [
+        pytest.param(DESKTOP, False, id="desktop-light"),
+        pytest.param(PHONE, True, id="phone-dark"),
+        pytest.param(DESKTOP, True, id="desktop-dark", marks=pytest.mark.heavy),
+        pytest.param(PHONE, False, id="phone-light", marks=pytest.mark.heavy),
+    ],
+)
 def test_axe_finds_nothing_in_any_state(page: Page, axe: str, size: tuple[int, int], dark: bool) -> None:
     page.open(size, dark=dark, max_tokens="12", seed="5")
     page.js("for (const one of document.querySelectorAll('details')) one.open = true")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.playground.browser import DESKTOP, PHONE, TABLET, WIDE, Page
+from tests.playground.browser import DESKTOP, EVERY_SIZE, PHONE, WIDE, Page
 
 IN_VIEW = "const { top, bottom } = arguments[0].getBoundingClientRect(); return top >= 0 && bottom <= innerHeight;"
 LONG = "Donaudampfschifffahrtsgesellschaft" * 8 + " 日本語🙂 " + "x" * 400
@@ -95,7 +95,7 @@ def test_a_sequence_opens_the_sheet_by_keyboard_and_gets_the_focus_back(page: Pa
     assert page.focus == "text"
 
 
-@pytest.mark.parametrize("size", [(320, 640), PHONE, TABLET, DESKTOP, WIDE])
+@pytest.mark.parametrize("size", [(320, 640), *EVERY_SIZE])
 def test_nothing_sticks_out(page: Page, size: tuple[int, int]) -> None:
     page.open(size, n="8", max_tokens="12", temperature="2", top_k="0").write(LONG)
     page.generate()
@@ -155,7 +155,7 @@ def test_nothing_jumps_while_it_writes(page: Page, size: tuple[int, int]) -> Non
     assert sum(page.js("return shifts")) == 0
 
 
-@pytest.mark.parametrize("size", [PHONE, TABLET, DESKTOP, WIDE])
+@pytest.mark.parametrize("size", EVERY_SIZE)
 def test_the_paper_wraps_as_the_text_does(page: Page, size: tuple[int, int]) -> None:
     """Every mark is under its word only if both layers break their lines at the same places."""
     page.open(size, max_tokens="300", seed="2").write("Tab\there, a very-very long word: " + "m" * 90 + "\n\nOnce")
@@ -198,7 +198,7 @@ def test_stop_is_in_reach_wherever_the_reader_is(page: Page, size: tuple[int, in
     page.finish()
 
 
-@pytest.mark.parametrize("size", [PHONE, TABLET, DESKTOP, WIDE])
+@pytest.mark.parametrize("size", EVERY_SIZE)
 def test_nothing_jumps_while_it_loads(page: Page, size: tuple[int, int]) -> None:
     page.open(
         size,
