@@ -43,7 +43,7 @@ async function refusal(response) {
   const said = (await response.json().catch(() => null))?.error;
   const message = said?.message ?? `The server answered with status ${response.status}.`;
   const wait = response.headers.get("retry-after");
-  return new ApiError(message + (wait ? ` Try again in ${wait} s.` : ""), said?.param ?? null, response.status);
+  return new ApiError(message + (wait ? `; try again in ${wait} s` : ""), said?.param ?? null, response.status);
 }
 
 /** Yield the events of a stream; throw where it breaks off or reports an error. */
@@ -104,7 +104,7 @@ async function greet() {
       offers = contract.components.schemas.CompletionBody.properties;
     }
     model = health.model;
-    say($("model"), model ? `${model.name}, ${model.precision}, context of ${model.context} tokens` : `The model is ${health.state}.`);
+    say($("model"), model ? `${model.name}, ${model.precision}, context of ${model.context} tokens` : `Model: ${health.state}`);
     if (health.state === "loading") setTimeout(greet, 500);
   } catch {
     say($("model"), "The server does not answer; trying again …");

@@ -136,6 +136,13 @@ class Page:
         self.cdp("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
         self.until("model !== null")
 
+    def reload(self) -> None:
+        """Load the same address again, as the user does."""
+        loaded[self.browser] = None
+        self.js("keep()")
+        self.browser.refresh()
+        self.until("model !== null")
+
     def cdp(self, command: str, **arguments: Any) -> Any:
         return self.browser.execute_cdp_cmd(command, arguments)
 

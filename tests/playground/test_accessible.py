@@ -172,6 +172,8 @@ def test_the_focus_is_never_lost(page: Page) -> None:
         page.idle()
         assert not page.js(lost), press
     page.settled()
+    page.js("document.querySelectorAll('#rows button')[1].focus(); drawRows()")
+    assert page.js("return document.activeElement === document.querySelectorAll('#rows button')[1]")
     page.rows()[1].send_keys(Keys.ENTER)
     page.settled()
     assert not page.js(lost)

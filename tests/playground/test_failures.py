@@ -119,7 +119,7 @@ def test_a_busy_server_says_when_to_try_again(page: Page) -> None:
         "window.fetch = async () => new Response(JSON.stringify({ error }), answer)"
     )
     page.generate()
-    assert page.said("error") == "the queue is full Try again in 7 s."
+    assert page.said("error") == "the queue is full; try again in 7 s"
 
 
 def test_an_answer_that_is_no_json_is_an_error_in_words(page: Page) -> None:

@@ -20,11 +20,15 @@ def test_a_reload_returns_to_the_session(page: Page) -> None:
     page.open(max_tokens="6", temperature="1.25")
     page.generate()
     text, authors = page.text, page.authors()
+    page.reload()
+    assert len(page.js("return location.hash")) > 1
+    assert len(page.branches()) == 2
     page.open(keep=True)
     assert page.text == text
     assert page.authors() == authors
     assert page.find("temperature").get_property("value") == "1.25"
     assert len(page.branches()) == 2
+    assert page.branches()[1].get_attribute("aria-current") == "true"
     page.cursor(len("Once upon a time"))
     assert len(page.rows()) >= 5
     page.click("undo")
