@@ -117,7 +117,7 @@ function drawRows(working = false) {
     const highest = Math.max(...shares, ...found.rows.map(one => one.share));
     const most = [0.1, 0.25, 0.5].find(one => one >= highest) ?? 1;  // steps, so that bars do not all move with the highest
     place.known.forEach((one, i) => lines.push(rowOf(one, found.rows[i], most)));
-    lines.push(element("li", "option others", "", element("span", "", `${others.toLocaleString("en")} others`), element("span"), element("span", "", percent(rest)),
+    lines.push(element("li", "option others", "", element("span", "", `${others.toLocaleString("en")} others`), element("span", "", percent(rest)),
       element("span", "", found.others ? `≈ ${percent(found.others)}` : "cut")));
     if (rules.repetition_penalty !== 1) note = "↓: weakened by the repetition penalty. How much depends on scores that the API does not report.";
     else if (!place.token && (rules.frequency_penalty || rules.presence_penalty)) note = "These penalties count tokens of the answer; none precedes its first.";

@@ -48,7 +48,7 @@ function makeSettings() {
   form.append(
     field("stop", "Stop before", "textarea", "One a line, with escapes such as \\n and \\u00e9.", { placeholder: "\\n\\n", spellcheck: false }),
     field("seed", "Seed", "input", "Same seed and request, same answer.", { placeholder: "random" }),
-    field("format", "Format", "select", "What the answer looks like."),
+    field("format", "Format", "select", "What the answer is like."),
     field("pattern", "Pattern", "textarea", "", { rows: 4, className: "code" }),
     field("key", "Key", "input", "Never kept.", { type: "password", autocomplete: "off", placeholder: "none" }),
   );
