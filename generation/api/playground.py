@@ -1,4 +1,4 @@
-"""``GET /api/playground``: one page to try the server with. It asks nothing of any other place."""
+"""``GET /api/playground``: one page to try the server with. It requests nothing from any other host."""
 
 import base64
 import hashlib
@@ -8,12 +8,19 @@ from pathlib import Path
 
 from starlette.responses import Response
 
-PAGE = Path(__file__).with_name("playground.html")
+PARTS = Path(__file__).with_name("playground_page")
+# The scripts share one scope; a part uses what the parts before it define, except inside functions.
+SCRIPTS = ("base", "text", "sampling", "api", "settings", "editor", "tree", "inspector", "generate", "share", "main")
+# Block comments that have lines to themselves, and what follows `//` at a line's begin or after two spaces.
+_COMMENTS = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*$|(?:^|  )[ \t]*//[^\n]*$", re.DOTALL | re.MULTILINE)
+# Spaces that a style sheet, and a script, does not need. No text in the scripts has these operators.
+_STYLE_SPACES = re.compile(r"\s*([{};,>])\s*|(?<=:) ")
+_SCRIPT_SPACES = re.compile(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) ")
 
 
 async def get() -> Response:
     """Answer ``GET /api/playground``."""
-    content, policy = _page()
+    content, policy = page()
     return Response(
         content,
         media_type="text/html",
@@ -28,16 +35,32 @@ async def get() -> Response:
 
 
 @lru_cache
-def _page() -> tuple[str, str]:
-    """Return the page and a policy that lets in its own script and style, by their hashes, and nothing else."""
-    content = PAGE.read_text(encoding="utf-8")
+def page() -> tuple[str, str]:
+    """Put the parts together.
+
+    Returns:
+        The page, and a content security policy that admits its own style and script, by their hashes, and nothing else.
+    """
+    style = _STYLE_SPACES.sub(lambda one: one[1] or "", _read("style.css"))
+    script = _SCRIPT_SPACES.sub(r"\1", "".join(_read(f"{name}.js") for name in SCRIPTS))
+    content = _read("page.html")
+    for tag, inner in (("style", style), ("script", script)):
+        before, after = content.split(f"<{tag}></{tag}>")
+        content = f"{before}<{tag}>\n{inner}</{tag}>{after}"
     policy = (
-        f"default-src 'none'; script-src {_hash(content, 'script')}; style-src {_hash(content, 'style')}; "
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return content, policy
 
 
-def _hash(content: str, tag: str) -> str:
-    (inner,) = re.findall(rf"<{tag}>(.*?)</{tag}>", content, re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()}'"
+def _read(name: str) -> str:
+    """Return a part without its comments and indentation; no string of the scripts spans lines."""
+    text = _COMMENTS.sub("", (PARTS / name).read_text(encoding="utf-8"))
+    return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip())
+
+
+def _hash(inner: str) -> str:
+    """Return the source expression that admits an element with this content, after its first line break."""
+    digest = hashlib.sha256(f"\n{inner}".encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,91 @@
+"""The page as it is served: one file, made of its parts, that lets nothing else in."""
+
+import re
+
+import httpx
+
+from generation.api.playground import PARTS, SCRIPTS
+
+MOST_BYTES = 60_000
+
+
+def _without_spaces(text: str) -> str:
+    return re.sub(r"\s", "", text)
+
+
+def _code(name: str) -> list[str]:
+    """Return the lines of a part without comments, read line by line."""
+    lines, inside = [], False
+    for line in (PARTS / name).read_text(encoding="utf-8").splitlines():
+        if line.strip().startswith("/*"):
+            inside = True
+        if not inside and not line.strip().startswith("//"):
+            lines.append(line.split("  //")[0].rstrip())
+        if line.rstrip().endswith("*/"):
+            inside = False
+    return lines
+
+
+def test_it_is_served_with_a_policy_that_lets_nothing_else_in(client: httpx.Client) -> None:
+    response = client.get("/playground")
+    policy = response.headers["content-security-policy"]
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert re.fullmatch(
+        r"default-src 'none'; script-src 'sha256-[^ ]+'; style-src 'sha256-[^ ]+'; connect-src 'self'; img-src data:; "
+        r"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        policy,
+    )
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+
+
+def test_it_is_one_small_file_that_names_no_other(client: httpx.Client) -> None:
+    page = client.get("/playground")
+    assert len(page.content) < MOST_BYTES
+    assert not re.search(r"https?://|\burl\(|@import|<script src|<link rel=\"stylesheet", page.text)
+    assert re.findall(r"<link [^>]*>", page.text) == ['<link rel="icon" href="data:,">']
+
+
+def test_it_is_made_of_its_parts_and_of_nothing_else(client: httpx.Client) -> None:
+    served = client.get("/playground").text
+    made = "\n".join(_code("page.html"))
+    for tag, names in (("style", ["style.css"]), ("script", [f"{name}.js" for name in SCRIPTS])):
+        code = "\n".join(line for name in names for line in _code(name))
+        made = made.replace(f"<{tag}></{tag}>", f"<{tag}>{code}</{tag}>")
+    assert _without_spaces(served) == _without_spaces(made)
+    assert {path.name for path in PARTS.iterdir() if path.is_file()} == {"page.html", "style.css"} | {
+        f"{name}.js" for name in SCRIPTS
+    }
+
+
+def _texts(code: str) -> list[str]:
+    """Return what is inside string literals and templates; no regular expression of the scripts has quotes."""
+    texts: list[str] = []
+    open_: list[str] = []
+    text = ""
+    for one in re.findall(r"\\.|\$\{|.", code, re.DOTALL):
+        inside = open_[-1] if open_ else "{"
+        if inside in "\"'`":
+            if one in (inside, "${"):
+                texts.append(text)
+                text = ""
+                open_ = open_[:-1] if one == inside else [*open_, "{"]
+            else:
+                text += one
+        elif one in "\"'`{":
+            open_.append(one)
+        elif one == "}":
+            if len(open_) > 1 and open_[-2] == "`":
+                text = ""
+            open_.pop()
+    assert not open_, "the literals are not read right"
+    return texts
+
+
+def test_no_text_in_the_scripts_loses_spaces() -> None:
+    """The page drops indentation and the spaces around some operators; in a text they have to stay."""
+    for name in SCRIPTS:
+        for text in _texts("\n".join(_code(f"{name}.js"))):
+            assert "\n" not in text, f"a template spans lines: {text}"
+            assert not re.search(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) ", text), text
