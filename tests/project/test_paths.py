@@ -44,7 +44,7 @@ def test_func_publishes_the_run_time_without_the_exporter(published: set[str]) -
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "generation").rglob("*.py")}
     run_time = {name for name in code if not name.startswith("generation/export/")}
     assert {name for name in published if name.startswith("generation/") and name.endswith(".py")} == run_time
-    assert "generation/api/playground.html" in published
+    assert "generation/api/playground_page/page.html" in published
     assert not any(name.startswith("models/demo/checkpoint/") for name in published)
 
 

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from generation import sampling
+from generation.sampling import rules as sampling
 from tests.api.playground.browser import Page
 
 RULES = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "frequency_penalty": 0, "presence_penalty": 0}
