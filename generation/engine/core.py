@@ -87,9 +87,7 @@ class EngineCore:
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
             self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
             return
-        for sequence in group.sequences:
-            if sequence.finish_reason is None:
-                group.mailbox.post(sequence.finish(TIMEOUT))
+        group.end(TIMEOUT)
         self.abandon(group, None)
 
     def _prefill(self, groups: list[Group]) -> None:
