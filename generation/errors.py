@@ -51,6 +51,20 @@ class InvalidBodyError(InvalidRequestError):
     code = "invalid_body"
 
 
+class UnsupportedEncodingError(InvalidRequestError):
+    """The body is compressed."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+
+class SlowRequestError(InvalidRequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class ContextLengthError(InvalidRequestError):
     """The prompt and what was asked for do not fit into the context window."""
 
@@ -58,7 +72,7 @@ class ContextLengthError(InvalidRequestError):
 
 
 class TooLargeError(InvalidRequestError):
-    """The request could never be admitted, however idle the server."""
+    """The request could never be admitted, however idle the server, or it costs too much."""
 
     code = "request_too_large"
 

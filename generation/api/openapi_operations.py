@@ -44,7 +44,9 @@ class Operation:
 _COSTLY = (400, 429, 500, 503)
 
 OPERATIONS = (
-    Operation("health", "get", "health", "State of the process", {JSON: answers.Health}, keyed=False),
+    Operation(
+        "health", "get", "health", "State of the process", {JSON: answers.Health}, keyed=False, errors=(500, 503)
+    ),
     Operation(
         "ready", "get", "ready", "Whether requests can be served", {JSON: answers.Ready}, keyed=False, errors=(500, 503)
     ),
