@@ -4,6 +4,7 @@ A bad value stops start-up with a `SettingsError` that names the variable, the v
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,8 @@ _PACKAGE = Path(__file__).resolve().parent
 _BUNDLED = _PACKAGE / "bundled"
 INSTALLED = _BUNDLED.is_dir()
 ROOT = _BUNDLED if INSTALLED else _PACKAGE.parent
+# Python would also take 1_6, ١٦ and nan.
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -46,12 +49,17 @@ class Settings:
     prefix_cache_mb: int = _number(64, 0, 1 << 20, "MiB for beginnings of prompts kept for reuse; 0 = off")
     prefill_chunk: int = _number(128, 16, 1024, "prompt tokens computed between two decode steps")
     speculate: int = _number(15, 0, 32, "draft tokens for a sequence at most (speculation); 0 = off")
-    max_waiting: int = _number(256, 0, 1 << 16, "requests that may wait; past it 429")
+    max_waiting: int = _number(256, 0, 1 << 16, "requests that may wait, a list of prompts as one; past it 429")
     max_waiting_tokens: int = _number(32768, 1, 1 << 24, "prompt tokens that may wait; past it 429")
+    max_cost: int = _number(1 << 19, 1024, 1 << 26, "tokens that a request may compute and report; past it 400")
     timeout_s: float = _number(200.0, 0.1, 225.0, "seconds after which a request ends with what it has, and its cap")
     keep_alive_s: float = _number(15.0, 0.05, 200.0, "seconds of silence after which a stream gets a comment line")
     drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests get to finish at shutdown")
     max_body_kb: int = _number(1024, 1, 1 << 16, "KiB of a request body; past it 413")
+    cors_origins: str = field(
+        default="",
+        metadata={"text": "origins, separated by commas, whose pages may call the embedded host; in Azure use its own"},
+    )
     log_prompts: str = _choice("off", ("off", "on"), "whether the log has the prompts of each request")
     traces: str = _choice(
         "auto",
@@ -87,7 +95,7 @@ def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
     low, high = metadata["low"], metadata["high"]
     name = "a whole number" if kind is int else "a number"
     try:
-        value = kind(text)
+        value = kind(text) if _NUMBER.fullmatch(text) else None
     except ValueError:
         value = None
     if value is None or not low <= value <= high:

@@ -58,6 +58,20 @@ class BodyTooLargeError(InvalidRequestError):
     code = "body_too_large"
 
 
+class UnsupportedEncodingError(InvalidRequestError):
+    """The body is compressed."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+
+class SlowRequestError(InvalidRequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class ContextLengthError(InvalidRequestError):
     """The prompt and what was asked for do not fit into the context window."""
 
@@ -65,7 +79,7 @@ class ContextLengthError(InvalidRequestError):
 
 
 class TooLargeError(InvalidRequestError):
-    """The request could never be admitted, however idle the server."""
+    """The request could never be admitted, however idle the server, or it costs too much."""
 
     code = "request_too_large"
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STAGING_ROWS = 8
+# For requests of which nothing runs yet: a row for so many of MAX_RUNNING, and one in so many tokens of the cache.
+GUEST_SHARE = 8
+GUEST_TOKENS_SHARE = 16
 MEBIBYTE = 1 << 20
 LOADING_RETRY_S = 1.0
 
@@ -186,22 +189,26 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     budget = settings.cache_mb * MEBIBYTE or memory_limit() // 4
     prefix_bytes = min(settings.prefix_cache_mb * MEBIBYTE, budget // 2)
     rows = settings.max_running
-    around = bytes_around(config.layers, config.heads, batch=rows, staging=STAGING_ROWS)
+    guests = max(1, rows // GUEST_SHARE)
+    around = bytes_around(config.layers, config.heads, batch=rows + guests, staging=STAGING_ROWS)
+    tokens = (budget - prefix_bytes - around) // per_token
     limits = Limits(
         rows=rows,
         staging=STAGING_ROWS,
-        tokens=(budget - prefix_bytes - around) // per_token,
+        tokens=tokens,
+        guests=guests,
+        guest_tokens=tokens // GUEST_TOKENS_SHARE,
         staged_cost=per_staged // per_token,
         chunk=settings.prefill_chunk,
         waiting=settings.max_waiting,
         waiting_tokens=settings.max_waiting_tokens,
     )
-    if limits.tokens < 2:  # noqa: PLR2004 - a prompt token and a new one
+    if tokens < 2:  # noqa: PLR2004 - a prompt token and a new one
         raise ArtifactError(
             f"CACHE_MB={budget // MEBIBYTE} leaves no room for {rows} rows of this model's cache: raise it, or lower "
             "MAX_RUNNING"
         )
-    model = opened.model(batch=rows, staging=STAGING_ROWS, chunk=settings.prefill_chunk)
+    model = opened.model(batch=rows + guests, staging=STAGING_ROWS, chunk=settings.prefill_chunk)
     # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
     drafts = settings.speculate > 0 and config.cache == "int8"
     engine = Engine(

@@ -3,14 +3,18 @@
 Strict: no coercion of types, no NaN, and no field that is not known.
 """
 
+import itertools
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from generation.errors import InvalidBodyError, InvalidRequestError, UnknownFieldError
 
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
+SHOWN = 64
+MOST_FIELDS = 128  # no body has so many
 SEED_LIMIT = 1 << 63
 
 
@@ -18,6 +22,15 @@ class Body(BaseModel):
     """Base of every request body."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields_only(cls, data: Any) -> Any:
+        """Refuse the first unknown field of a large body: pydantic would make a finding of each of them."""
+        if isinstance(data, dict) and len(data) > MOST_FIELDS:
+            unknown = next((key for key in data if key not in cls.model_fields), "")
+            raise unknown_field(cls, str(unknown))
+        return data
 
 
 class SamplingFields(Body):
@@ -69,7 +82,9 @@ class TokenizeBody(Body):
 class DetokenizeBody(Body):
     """Body of ``POST /api/detokenize``."""
 
-    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=1 << 17, description="token ids", examples=[[0, 1]])
+    tokens: Annotated[list[Annotated[int, Field(ge=0)]], FailFast()] = Field(
+        max_length=1 << 17, description="token ids", examples=[[0, 1]]
+    )
 
 
 Parsed = TypeVar("Parsed", bound=Body)
@@ -88,11 +103,36 @@ def parse_json(model: type[Parsed], body: bytes) -> Parsed:
 
 
 def parse_query(model: type[Parsed], values: Mapping[str, Any]) -> Parsed:
-    """Validate query parameters, whose values are text; raises like `parse_json`."""
+    """Validate query parameters, texts or lists of texts; raises like `parse_json`.
+
+    The value of a field that is no text is written as in JSON; of true and false the case does not matter.
+    """
     try:
-        return model.model_validate_strings(values, strict=False)
+        return model.model_validate({name: _from_query(model, name, value) for name, value in values.items()})
     except ValidationError as error:
         raise explain(model, error) from None
+
+
+def _from_query(model: type[Body], name: str, value: Any) -> Any:
+    known = model.model_fields.get(name)
+    if known is None or not isinstance(value, str) or _takes_text(known.annotation):
+        return value
+    text = value.lower() if value.lower() in {"true", "false"} else value
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return value
+    return value if isinstance(parsed, str | list | dict) else parsed
+
+
+def _takes_text(annotation: Any) -> bool:
+    return annotation is str or any(_takes_text(one) for one in get_args(annotation))
+
+
+def unknown_field(model: type[BaseModel], name: str) -> UnknownFieldError:
+    """Return the error for a field that a body does not have."""
+    known = ", ".join(model.model_fields)
+    return UnknownFieldError(f"unknown field {short(name[:64])}; known are: {known}", param=name[:64])
 
 
 def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
@@ -109,11 +149,12 @@ def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
     where = ".".join(str(part) for part in place)[:64]
     param = ".".join(part for part in place if isinstance(part, str))[:64]
     if kind == "extra_forbidden":
-        known = f"; known are: {', '.join(model.model_fields)}" if len(place) == 1 else ""
-        return UnknownFieldError(f"unknown field {_short(where)}{known}", param=param)
+        if len(place) == 1:
+            return unknown_field(model, where)
+        return UnknownFieldError(f"unknown field {short(where)}", param=param)
     if kind == "missing":
         return InvalidRequestError(f"{where} is required", param=param)
-    return InvalidRequestError(f"{where}: {message[0].lower()}{message[1:]}, got {_short(first['input'])}", param=param)
+    return InvalidRequestError(f"{where}: {message[0].lower()}{message[1:]}, got {short(first['input'])}", param=param)
 
 
 def _is_branch(part: int | str) -> bool:
@@ -121,6 +162,15 @@ def _is_branch(part: int | str) -> bool:
     return isinstance(part, str) and (not part.isidentifier() or part in {"str", "int", "float", "bool"})
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a value as a message shows it: at most 64 characters, whatever its size."""
+    if isinstance(value, str | bytes):
+        value = value[:65]
+    elif isinstance(value, list | dict) and len(value) > SHOWN:
+        value = (
+            list(itertools.islice(value, SHOWN))
+            if isinstance(value, list)
+            else dict(itertools.islice(value.items(), SHOWN))
+        )
     text = repr(value)
-    return text if len(text) <= 64 else text[:61] + "..."  # noqa: PLR2004
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -9,20 +9,23 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from generation.api.bodies import parse_json
+from generation.api.bodies import parse_json, short
 from generation.api.completions_body import CompletionBody
+from generation.api.cost import Cost, least_tokens
 from generation.api.events import EventStream, event
 from generation.api.exchange import Exchange
 from generation.api.logprobs import Report
-from generation.api.prompts import check_context, encode, timeout
+from generation.api.prompts import check_context, check_length, encode, timeout
+from generation.api.slices import Slices, json_response
 from generation.config import Settings
 from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, Item, PromptScores, Update
-from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
+from generation.errors import InvalidRequestError, ModelNotFoundError
 from generation.sampling.guide import make_guide
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
+from generation.text.detokenizer import Detokenizer
 
 
 async def post(service: Service, exchange: Exchange) -> Response:
@@ -32,16 +35,33 @@ async def post(service: Service, exchange: Exchange) -> Response:
     check_model(body.model, loaded)
     if service.settings.log_prompts == "on":
         exchange.record.note_prompts(body.prompt)
+    longest, context = loaded.tokenizer.longest, loaded.config.context
+    whole = body.truncate_prompt_tokens is None
+    least = least_tokens(body.prompt, longest) if whole else len(body.prompt)
+    _cost(body, least, context).check(service.settings)
+    for prompt in body.prompt if whole else ():
+        if isinstance(prompt, str):
+            check_length(prompt, longest, context)
+        else:
+            check_context(len(prompt), body.max_tokens, context, "max_tokens")
     prompts = await _prompts(body, loaded)
-    for prompt in prompts:
-        check_context(len(prompt), body.max_tokens, loaded.config.context, "max_tokens")
+    for ids in prompts:
+        check_context(len(ids), body.max_tokens, context, "max_tokens")
+    _cost(body, sum(map(len, prompts)), context).check(service.settings)
     requests = await _engine_requests(body, prompts, loaded, service.settings)
     completion = CompletionResponse(body, loaded, prompts)
     stream = exchange.submit(loaded.engine, *requests)
     if body.stream:
         keep_alive_s = service.settings.keep_alive_s
         return EventStream(exchange, stream, completion.event, keep_alive_s, last=completion.last_events)
-    return JSONResponse(completion.whole(await exchange.collect(stream)))
+    return await json_response(await completion.whole(await exchange.collect(stream)))
+
+
+def _cost(body: CompletionBody, prompt_tokens: int, context: int) -> Cost:
+    fields = ("prompt", "best_of" if body.best_of else "n", "max_tokens")
+    return Cost(
+        len(body.prompt), prompt_tokens, body.choices, min(body.max_tokens, context), body.echo, body.logprobs, fields
+    )
 
 
 def check_model(name: str | None, loaded: Loaded) -> None:
@@ -64,7 +84,7 @@ async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]
         ids = await encode(loaded.tokenizer, one) if isinstance(one, str) else one
         for token in (min(ids), max(ids)):
             if not 0 <= token <= last:
-                raise InvalidRequestError(f"prompt: {token} is not a token id from 0 to {last}", param="prompt")
+                raise InvalidRequestError(f"prompt: {short(token)} is not a token id from 0 to {last}", param="prompt")
         result.append(ids if body.truncate_prompt_tokens is None else ids[-body.truncate_prompt_tokens :])
         await asyncio.sleep(0)  # there may be thousands: let others have their turn
     return result
@@ -73,10 +93,6 @@ async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]
 async def _engine_requests(
     body: CompletionBody, prompts: list[tuple[int, ...]], loaded: Loaded, settings: Settings
 ) -> list[GenerationRequest]:
-    if body.choices > settings.max_running:
-        param = "best_of" if body.best_of else "n"
-        message = f"{param}: at most {settings.max_running} choices can run at once, got {body.choices}"
-        raise TooLargeError(message, param=param)
     sampling = SamplingParams(
         temperature=body.temperature,
         top_k=max(body.top_k, 0),
@@ -100,6 +116,7 @@ async def _engine_requests(
             score_prompt=body.echo and body.logprobs is not None,
             timeout_s=timeout(body.timeout_s, settings),
             guide=guide,
+            echo=body.echo,
         )
         for number, prompt in enumerate(prompts)
     ]
@@ -111,8 +128,10 @@ class CompletionResponse:
     def __init__(self, body: CompletionBody, loaded: Loaded, prompts: list[tuple[int, ...]]) -> None:
         self._body = body
         self._tokenizer = loaded.tokenizer
-        self._echoed = [loaded.tokenizer.decode(prompt) for prompt in prompts] if body.echo else [""] * len(prompts)
+        # A character of which the prompt has only the first bytes comes with the text.
+        self._echoed = [Detokenizer(loaded.tokenizer).feed(ids) if body.echo else "" for ids in prompts]
         self._scores: dict[int, PromptScores] = {}
+        self._reports: dict[int, Report] = {}
         self._begun: set[int] = set()
         self._prompt_tokens = sum(len(prompt) for prompt in prompts)
         self._generated = 0
@@ -135,11 +154,13 @@ class CompletionResponse:
         """Return the events that come after all items."""
         return event(self._head | {"choices": [], "usage": self._usage()}) if self._wants_usage else ""
 
-    def whole(self, items: Iterable[Item]) -> dict[str, Any]:
-        """Return the whole response."""
+    async def whole(self, items: Iterable[Item]) -> dict[str, Any]:
+        """Return the whole response; it is made in slices."""
+        slices = Slices()
         choices: dict[int, dict[str, Any]] = {}
         logprobs: dict[int, list[float]] = defaultdict(list)
         for item in items:
+            await slices.turn()
             piece = self._choice(item)
             if piece is None or not isinstance(item, Update):
                 continue
@@ -181,7 +202,7 @@ class CompletionResponse:
             self._begun.add(item.index)
             text = echoed + text
             if report is not None and number in self._scores:
-                report.add_prompt(self._scores[number].tokens)
+                report.extend(self._prompt_report(number))
         if report is not None:
             report.add(item.tokens, shift=len(echoed))
         reason = LENGTH if item.finish_reason == TIMEOUT else item.finish_reason
@@ -191,6 +212,13 @@ class CompletionResponse:
             "logprobs": None if report is None else report.legacy(),
             "finish_reason": reason,
         }
+
+    def _prompt_report(self, number: int) -> Report:
+        """Return the report on a prompt; it is made once, and each choice has its entries."""
+        if number not in self._reports:
+            self._reports[number] = Report(self._tokenizer, as_ids=self._body.return_tokens_as_token_ids)
+            self._reports[number].add_prompt(self._scores[number].tokens)
+        return self._reports[number]
 
 
 def _mean(logprobs: list[float]) -> float:

@@ -17,12 +17,16 @@ from generation.errors import ApiError, DeadlineError
 log = logging.getLogger("generation.requests")
 
 DONE = "data: [DONE]\n\n"
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 PING = ": ping\n\n"
 
 
 def event(data: Any) -> str:
-    """Return one server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    """Return one server-sent event. What many clients take for the end of a line is escaped."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    if not text.isascii():
+        text = text.translate(_LINE_ENDS)
+    return f"data: {text}\n\n"
 
 
 class EventStream(StreamingResponse):

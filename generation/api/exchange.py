@@ -14,13 +14,15 @@ from starlette.types import Receive
 from generation.engine.engine import Engine
 from generation.engine.request import GenerationRequest, Item
 from generation.engine.stream import TokenStream
-from generation.errors import BodyTooLargeError
+from generation.errors import BodyTooLargeError, SlowRequestError, UnsupportedEncodingError
 from generation.observe.record import RequestRecord
 
 log = logging.getLogger("generation.requests")
 
 # The load balancer gives up after 230 s without a byte. `functionTimeout` is unbounded, so this is what ends a handler.
 LIMIT_S = 230.0
+# A body arrives in so many seconds, or its connection is closed.
+BODY_S = 60.0
 CLIENT_LEFT = "client_left"
 
 
@@ -36,14 +38,23 @@ class Exchange:
 
         Raises:
             BodyTooLargeError: it is larger than the limit; the rest is not read.
+            UnsupportedEncodingError: it is compressed.
+            SlowRequestError: it did not arrive within `BODY_S`.
             ClientDisconnect: the client left before its end.
         """
+        encoding = self.request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise UnsupportedEncodingError(f"the body is encoded as {encoding[:32]!r}: send it as it is")
         parts, size = [], 0
-        async for part in self.request.stream():
-            size += len(part)
-            if size > limit_bytes:
-                raise BodyTooLargeError(f"the body is larger than {limit_bytes} bytes (setting MAX_BODY_KB)")
-            parts.append(part)
+        try:
+            async with asyncio.timeout(BODY_S):
+                async for part in self.request.stream():
+                    size += len(part)
+                    if size > limit_bytes:
+                        raise BodyTooLargeError(f"the body is larger than {limit_bytes} bytes (setting MAX_BODY_KB)")
+                    parts.append(part)
+        except TimeoutError:
+            raise SlowRequestError(f"the body did not arrive within {BODY_S:g} s") from None
         return b"".join(parts)
 
     def submit(self, engine: Engine, *requests: GenerationRequest) -> TokenStream:

@@ -5,9 +5,10 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from generation.api.bodies import GenerateBody, parse_json, parse_query
+from generation.api.cost import Cost, least_tokens
 from generation.api.events import EventStream, event
 from generation.api.exchange import Exchange
-from generation.api.prompts import check_context, encode, timeout
+from generation.api.prompts import check_context, check_length, encode, timeout
 from generation.api.route_values import route_value
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
@@ -26,16 +27,25 @@ async def get(service: Service, exchange: Exchange) -> Response:
     """Answer ``GET /api/generate/{*prompt}``, the workshop's call: the prompt in the path, the rest in the query."""
     request = exchange.request
     values: dict[str, Any] = {}
-    for name in request.query_params:
-        given = request.query_params.getlist(name)
-        values[name] = given if name == "stop" else given[-1]
-        if name != "stop" and len(given) > 1:
-            raise InvalidRequestError(f"{name} is given {len(given)} times", param=name[:64])
-    values.pop("code", None)  # the function key, which the host has already checked
+    for name, value in request.query_params.multi_items():
+        if name == "code":  # the function key, which the host has already checked
+            continue
+        if name == "stop":
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise InvalidRequestError(f"{name[:64]} is given more than once", param=name[:64])
+        else:
+            values[name] = value
     if "prompt" in values:
         raise InvalidRequestError("prompt belongs into the path", param="prompt")
     body = parse_query(GenerateBody, values | {"prompt": route_value(request, "prompt")})
     return await _respond(service, exchange, body, sequences_only=True)
+
+
+def _cost(body: GenerateBody, prompt_tokens: int, context: int) -> Cost:
+    fields = ("prompt", "num_return_sequences", "max_new_tokens")
+    echo = body.return_full_text
+    return Cost(1, prompt_tokens, body.num_return_sequences, min(body.max_new_tokens, context), echo, fields=fields)
 
 
 async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings) -> GenerationRequest:
@@ -44,8 +54,12 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     Raises:
         InvalidRequestError: or a subclass; the prompt does not fit, or the timeout is too long.
     """
+    longest, context = loaded.tokenizer.longest, loaded.config.context
+    _cost(body, least_tokens([body.prompt], longest), context).check(settings)
+    check_length(body.prompt, longest, context)
     prompt = await encode(loaded.tokenizer, body.prompt)
-    check_context(len(prompt), body.max_new_tokens, loaded.config.context, "max_new_tokens")
+    check_context(len(prompt), body.max_new_tokens, context, "max_new_tokens")
+    _cost(body, len(prompt), context).check(settings)
     return GenerationRequest(
         prompt=prompt,
         max_tokens=body.max_new_tokens,

@@ -14,7 +14,8 @@ from starlette.responses import Response as AnyResponse
 
 from generation.api.events import EventStream
 from generation.api.exchange import CLIENT_LEFT, LIMIT_S, Exchange
-from generation.errors import ApiError, DeadlineError
+from generation.errors import ApiError, DeadlineError, SlowRequestError
+from generation.observe import delay
 
 log = logging.getLogger("generation.requests")
 
@@ -39,6 +40,7 @@ def handler(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
 
 async def answer(name: str, request: Request, operation: Operation) -> Response:
     """Run `operation`; return its response, or the response for its error."""
+    delay.watch(asyncio.get_running_loop())
     exchange = Exchange(name, request)
     record = exchange.record
     error_code = None
@@ -49,6 +51,8 @@ async def answer(name: str, request: Request, operation: Operation) -> Response:
     except ApiError as error:
         error_code = error.code
         response = JSONResponse(error.body(), error.status, error.headers())
+        if isinstance(error, SlowRequestError):
+            response.headers["connection"] = "close"
     except ClientDisconnect:
         error_code = CLIENT_LEFT
         response = AnyResponse(status_code=CLIENT_CLOSED_REQUEST)

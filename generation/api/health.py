@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse, Response
 from generation import __version__
 from generation.engine.request import GenerationRequest
 from generation.errors import ApiError
-from generation.service import Service
+from generation.service import Service, State
 
 WARM_UP_S = 100.0
 FIRST_TOKEN_S = 10.0
 
 
 async def health(service: Service) -> Response:
-    """Answer ``GET /api/health``: 200 while the process lives, in any state."""
+    """Answer ``GET /api/health``: 200 while the process works or will; 503 when it has failed and must be replaced."""
     config = service.model_config()
     model: dict[str, Any] | None = None
     if config is not None:
@@ -38,7 +38,7 @@ async def health(service: Service) -> Response:
     }
     if service.reason is not None:
         content["reason"] = service.reason
-    return JSONResponse(content)
+    return JSONResponse(content, 503 if service.state is State.FAILED else 200)
 
 
 async def warm_up(service: Service) -> None:

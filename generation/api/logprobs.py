@@ -33,6 +33,11 @@ class Report:
         for token in tokens:
             self._add(token, token.offset + shift)
 
+    def extend(self, other: "Report") -> None:
+        """Add what another report holds."""
+        for name, values in other.legacy().items():
+            self._lists[name] += values
+
     def legacy(self) -> dict[str, list[Any]]:
         """Return the lists."""
         return self._lists

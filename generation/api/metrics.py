@@ -6,6 +6,7 @@ The client library is imported with the first scrape: a cold start does not pay 
 import asyncio
 import os
 import platform
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from generation import __version__
-from generation.observe import record
-from generation.observe.histogram import Histogram
+from generation.api.openapi_operations import OPERATIONS
+from generation.engine.request import ERROR, LENGTH, STOP, TIMEOUT
+from generation.errors import NotReadyError, OverloadedError, TooLargeError
+from generation.observe import delay, record
+from generation.observe.histogram import LONG, Histogram
+from generation.observe.telemetry import CANCELLED
 from generation.service import Service, State
 
 if TYPE_CHECKING:
@@ -65,12 +70,14 @@ def collect(service: Service) -> "Iterator[Metric]":
 def _of_requests() -> "Iterator[Metric]":
     from prometheus_client.core import HistogramMetricFamily
 
-    by_status = {tuple(map(str, key)): count for key, count in sorted(record.requests.items())}
+    routes = {(one.name, one.method.upper(), 200): 0 for one in OPERATIONS}
+    by_status = {tuple(map(str, key)): count for key, count in sorted({**routes, **record.requests}.items())}
     yield _counts("requests", "requests answered", ("route", "method", "status"), by_status)
     durations = HistogramMetricFamily(
         f"{PREFIX}request_duration_seconds", "from the headers of a request to the last byte", labels=["route"]
     )
-    for route, histogram in sorted(record.durations.items()):
+    unused = {one.name: Histogram(LONG) for one in OPERATIONS}
+    for route, histogram in sorted({**unused, **record.durations}.items()):
         durations.add_metric([route], *_buckets(histogram))
     yield durations
 
@@ -88,9 +95,9 @@ def _of_sequences(service: Service) -> "Iterator[Metric]":
     yield _count("drafted_tokens", "draft tokens", seen.drafted)
     yield _count("accepted_tokens", "accepted draft tokens", seen.accepted)
     yield _count("cancelled_requests", "requests whose client left", seen.cancelled)
-    finished: dict[tuple[str, ...], int] = {(reason,): count for reason, count in sorted(seen.finished.items())}
+    finished = _with_zeros(seen.finished, (STOP, LENGTH, TIMEOUT, CANCELLED, ERROR))
     yield _counts("finished_sequences", "sequences that ended, by finish reason", ("reason",), finished)
-    rejected: dict[tuple[str, ...], int] = {(code,): count for code, count in sorted(seen.rejections.items())}
+    rejected = _with_zeros(seen.rejections, (NotReadyError.code, OverloadedError.code, TooLargeError.code))
     yield _counts("rejected_requests", "requests that the engine refused, by error code", ("code",), rejected)
 
 
@@ -110,6 +117,8 @@ def _of_steps(service: Service) -> "Iterator[Metric]":
 def _of_the_process(service: Service) -> "Iterator[Metric]":
     from prometheus_client.core import GaugeMetricFamily
 
+    yield _histogram("event_loop_delay_seconds", "how late a timer of the event loop was", delay.delay_s)
+    yield _count("engine_restarts", "times that the engine has failed and started again", service.telemetry.restarts)
     state = GaugeMetricFamily(f"{PREFIX}state", "1 for the state that the process is in", labels=["state"])
     for one in State:
         state.add_metric([one.value], float(service.state is one))
@@ -166,6 +175,11 @@ def _counts(name: str, text: str, labels: tuple[str, ...], values: dict[tuple[st
     for key, value in values.items():
         family.add_metric(key, value)
     return family
+
+
+def _with_zeros(counts: Mapping[str, int], known: Iterable[str]) -> dict[tuple[str, ...], int]:
+    """Return counts by their label, also of what has not happened yet: else its first time would be no increase."""
+    return {(one,): count for one, count in sorted({**dict.fromkeys(known, 0), **counts}.items())}
 
 
 def _gauge(name: str, text: str, value: float) -> "Metric":

@@ -15,11 +15,14 @@ ERRORS = {
     400: "The request is wrong; `param` names the field.",
     401: "The function key is missing or wrong. The Functions host answers, without a body.",
     404: "The model is not served here.",
+    408: "The body did not arrive in time.",
     413: "The body is larger than the server takes.",
+    415: "The body is compressed.",
     429: "The queue is full; try again after `Retry-After` seconds.",
     500: "An unexpected error; the log knows it by the request id.",
     503: "Not ready: loading, shutting down, or no token in time. With `Retry-After` if trying again can help.",
 }
+BODY_ERRORS = (408, 415)
 WITH_RETRY = (429, 503)
 
 
@@ -92,7 +95,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _operation(one: Operation, *, keyed: bool) -> dict[str, Any]:
-    statuses = sorted({*one.errors, 401} if keyed else one.errors)
+    of_body = BODY_ERRORS if one.body else ()
+    statuses = sorted({*one.errors, *of_body, *((401,) if keyed else ())})
     result: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,

@@ -47,7 +47,16 @@ _COSTLY = (400, 429, 500, 503)
 _WITH_BODY = (*_COSTLY, 413)
 
 OPERATIONS = (
-    Operation("health", "get", "health", "State of the process", {JSON: answers.Health}, keyed=False, head=True),
+    Operation(
+        "health",
+        "get",
+        "health",
+        "State of the process",
+        {JSON: answers.Health},
+        keyed=False,
+        errors=(500, 503),
+        head=True,
+    ),
     Operation(
         "ready",
         "get",

@@ -1,6 +1,7 @@
 """From what a body asks for to what the engine takes; shared by the contracts."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from generation.config import Settings
 from generation.errors import ContextLengthError, InvalidRequestError
@@ -8,6 +9,8 @@ from generation.text.tokenizer import Tokenizer, TokenizerError
 
 # Encoding a text of this many characters takes a millisecond or so; longer ones must not hold up the event loop.
 LONG_TEXT = 4096
+# One after the other: each takes a processor from the model, and some 100 bytes for each token.
+_long_texts = ThreadPoolExecutor(1, "tokenize")
 
 
 async def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -17,7 +20,9 @@ async def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
         InvalidRequestError: the text cannot be encoded.
     """
     try:
-        return tokenizer.encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(tokenizer.encode, text)
+        if len(text) < LONG_TEXT:
+            return tokenizer.encode(text)
+        return await asyncio.get_running_loop().run_in_executor(_long_texts, tokenizer.encode, text)
     except TokenizerError as error:
         raise InvalidRequestError(f"prompt: {error}", param="prompt") from None
 
@@ -29,6 +34,20 @@ async def encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
         InvalidRequestError: the text cannot be encoded.
     """
     return tuple(await encode_text(tokenizer, text)) or (tokenizer.end_of_text,)
+
+
+def check_length(text: str, longest: int | None, context: int) -> None:
+    """Refuse a text that is too long for the context window, whatever its tokens, of `longest` characters at most.
+
+    Raises:
+        ContextLengthError: with the numbers.
+    """
+    if longest is not None and len(text) > context * longest:
+        raise ContextLengthError(
+            f"the prompt has {len(text)} characters: more than {context * longest} cannot fit into the context window "
+            f"of {context} tokens",
+            param="prompt",
+        )
 
 
 def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str) -> None:

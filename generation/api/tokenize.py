@@ -1,35 +1,50 @@
 """Text to token ids and back, over HTTP."""
 
+from typing import Any
+
 from starlette.responses import JSONResponse, Response
 
-from generation.api.bodies import DetokenizeBody, TokenizeBody, parse_json
+from generation.api.bodies import DetokenizeBody, TokenizeBody, parse_json, short
+from generation.api.cost import least_tokens
 from generation.api.exchange import Exchange
 from generation.api.prompts import encode_text
-from generation.errors import InvalidRequestError
+from generation.api.slices import MANY, Slices, json_response
+from generation.errors import InvalidRequestError, TooLargeError
 from generation.service import Service
-from generation.text.tokenizer import Tokenizer
 
 
 async def tokenize(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/tokenize``."""
     body = parse_json(TokenizeBody, await exchange.body(service.settings.max_body_kb * 1024))
     loaded = service.loaded()
+    most = service.settings.max_cost // 2  # each token is reported twice, by its id and by its text
+    _check_size(least_tokens([body.prompt], loaded.tokenizer.longest), most)
     ids = await encode_text(loaded.tokenizer, body.prompt)
-    return tokens(ids, loaded.tokenizer, loaded.config.context)
+    _check_size(len(ids), most)
+    pieces, slices = list[str](), Slices()
+    for first in range(0, len(ids), MANY):
+        pieces += map(loaded.tokenizer.piece, ids[first : first + MANY])
+        await slices.turn()
+    return await json_response(split_text(ids, pieces, loaded.config.context))
 
 
-def tokens(ids: list[int], tokenizer: Tokenizer, context: int) -> JSONResponse:
+def split_text(ids: list[int], pieces: list[str], context: int) -> dict[str, Any]:
     """Return the answer for a text that has these tokens."""
-    pieces = [tokenizer.piece(token) for token in ids]
-    return JSONResponse({"tokens": ids, "pieces": pieces, "count": len(ids), "max_context": context})
+    return {"tokens": ids, "pieces": pieces, "count": len(ids), "max_context": context}
+
+
+def _check_size(tokens: int, most: int) -> None:
+    if tokens > most:
+        message = f"prompt: at least {tokens} tokens, more than the {most} that half of MAX_COST allows"
+        raise TooLargeError(message, param="prompt")
 
 
 async def detokenize(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/detokenize``."""
     body = parse_json(DetokenizeBody, await exchange.body(service.settings.max_body_kb * 1024))
     loaded = service.loaded()
-    for place, token in enumerate(body.tokens):
-        if token >= loaded.config.vocabulary:
-            limit = loaded.config.vocabulary - 1
-            raise InvalidRequestError(f"tokens.{place}: {token} is not a token id from 0 to {limit}", param="tokens")
+    limit = loaded.config.vocabulary - 1
+    if (most := max(body.tokens, default=0)) > limit:
+        message = f"tokens.{body.tokens.index(most)}: {short(most)} is not a token id from 0 to {limit}"
+        raise InvalidRequestError(message, param="tokens")
     return JSONResponse({"prompt": loaded.tokenizer.decode(body.tokens)})

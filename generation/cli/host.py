@@ -5,8 +5,10 @@ the prefix from ``host.json``, and passes requests to the very same handlers, ma
 the alphabetical order of the function names, first match wins.
 """
 
+import asyncio
 import hmac
 import json
+import logging
 import re
 import signal
 import socket
@@ -18,12 +20,15 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from generation.cli.host_limits import HEAD_BYTES, LimitedProtocol, refusal
+from generation.cli.connections import LimitedConnection, limits
+from generation.cli.host_limits import HEAD_BYTES, refusal
 from generation.cli.host_path import PathError, compile_route, decode_path
+from generation.observe.record import request_id
 
 LAST_WORDS_S = 5  # for what has been written to reach its readers
 # Clients and proxies that reuse idle connections drop them after 60 s at most. If the server closed first, a request
@@ -79,7 +84,14 @@ class LocalHost:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        response = await self._respond(Request(scope, receive))
+        scope = {**scope, **{name: _origin_form(scope[name]) for name in ("path", "raw_path") if name in scope}}
+        request = Request(scope, receive)
+        response = await self._respond(request)
+        if "x-request-id" not in response.headers:  # no handler has made it
+            response.headers["x-request-id"] = request_id(request.headers)
+        if {"content-length", "transfer-encoding"} <= set(request.headers):
+            # RFC 9112, 6.1: whoever sends both may be smuggling a request in.
+            response.headers["connection"] = "close"
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
@@ -109,19 +121,51 @@ class LocalHost:
         return hmac.compare_digest(given.encode(), self._key.encode())
 
 
+_AUTHORITY = re.compile(r"https?://[^/]*", re.IGNORECASE)
+
+
+def _origin_form(path: str | bytes) -> str | bytes:
+    """Return a path without the scheme and host that a target in absolute form has (RFC 9112, 3.2.2)."""
+    if isinstance(path, bytes):
+        return _AUTHORITY.sub("", path.decode("latin-1"), count=1).encode("latin-1") if path[:1] != b"/" else path
+    return path if path.startswith("/") else _AUTHORITY.sub("", path, count=1)
+
+
+def with_cors(host: LocalHost, origins: str) -> ASGIApp:
+    """Let pages of these origins, separated by commas, call the host; in Azure the platform has a setting for it."""
+    allowed = [one.strip() for one in origins.split(",") if one.strip()]
+    if not allowed:
+        return host
+    return CORSMiddleware(
+        host,
+        allow_origins=allowed,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "retry-after", "server-timing"],
+    )
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 class Server(uvicorn.Server):
     """A uvicorn server that drains on a signal: it answers until the running work has ended.
 
     Requests that come meanwhile are answered too, by the app, which knows that it is draining: with 503.
     """
 
-    def __init__(self, host: LocalHost, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
+    def __init__(self, host: ASGIApp, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
+        LimitedConnection.most, backlog = limits()
+        # uvicorn logs each stream that a second signal cuts off as an error, with a traceback.
+        logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
         super().__init__(
             uvicorn.Config(
                 host,
                 host=address,
-                http=LimitedProtocol,
+                http=LimitedConnection,
                 h11_max_incomplete_event_size=HEAD_BYTES,
+                backlog=backlog,
                 log_level="warning",
                 access_log=False,
                 lifespan="off",

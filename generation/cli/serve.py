@@ -7,6 +7,7 @@ from typing import Any
 from generation.config import ROOT
 
 USER_ERROR = 2
+LAST_PORT = 65535
 
 
 def register(commands: Any) -> None:
@@ -17,10 +18,23 @@ def register(commands: Any) -> None:
         description="Serve function_app.py on this machine, without the Functions host. Ctrl-C stops it.",
         epilog="The model is that of the setting MODEL_DIR. A page to try it is at /api/playground.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=7071, help="port; 0 takes a free one (default: %(default)s)")
-    parser.add_argument("--key", help="ask for this function key where the platform would ask for one")
+    parser.add_argument("--host", type=_given, default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=7071, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument("--key", type=_given, help="ask for this function key where the platform would ask for one")
     parser.set_defaults(command=_run)
+
+
+def _given(text: str) -> str:
+    """Refuse an empty value, as of a variable that is not set: it would open every route, or listen everywhere."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it must not be empty")
+    return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text[:32]!r} is no number from 0 to {LAST_PORT}")
+    return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -29,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
     import threading
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    from generation.cli.host import LocalHost, Server, bind
+    from generation.cli.host import LocalHost, Server, bind, with_cors
 
     try:
         listener = bind(options.host, options.port)
@@ -42,7 +56,9 @@ def _run(options: argparse.Namespace) -> int:
     def stop(now: bool) -> None:  # noqa: FBT001 - the signature of a callback
         service.stop(0.0 if now else service.settings.drain_s)
 
-    server = Server(LocalHost(app, ROOT / "host.json", options.key), options.host, service.settings.drain_s, stop)
+    host = with_cors(LocalHost(app, ROOT / "host.json", options.key), service.settings.cors_origins)
+    server = Server(host, options.host, service.settings.drain_s, stop)
+    port = listener.getsockname()[1]
     # uvicorn raises the signal that stopped it once more when it is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
@@ -53,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"error: {service.reason}", file=sys.stderr, flush=True)
             server.should_exit = True
             return
-        address = f"http://{options.host}:{listener.getsockname()[1]}"
+        address = f"http://{options.host}:{port}"
         print(
             f"{config.name} ({config.precision}, context {config.context}) ready after {service.load_s:.2f} s "
             f"on {address}/api\n"

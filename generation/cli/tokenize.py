@@ -33,9 +33,10 @@ def _run(options: argparse.Namespace) -> int:
     except (ArtifactError, TokenizerError) as error:
         raise InvalidRequestError(str(error)) from None
     if options.json:
-        from generation.api.tokenize import tokens
+        from generation.api.tokenize import split_text
 
-        print(bytes(tokens(ids, tokenizer, config.context).body).decode())
+        content = split_text(ids, [tokenizer.piece(token) for token in ids], config.context)
+        print(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
         return 0
     for token in ids:
         data = tokenizer.token_bytes(token)

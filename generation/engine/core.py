@@ -87,25 +87,19 @@ class EngineCore:
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
             self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
             return
-        _finish(group)
+        group.end(TIMEOUT)
         self.abandon(group, None)
 
     def shut_down(self, error: ApiError) -> None:
-        """End every request: a whole answer to several prompts keeps the text that exists; all others get `error`."""
-        groups = self.scheduler.groups()
-        kept = {
-            group.mailbox
-            for group in groups
-            if group.mailbox.patient
-            and group.mailbox.requests > 1
-            and (group.mailbox.items or any(sequence.generated for sequence in group.sequences))
-        }
-        for group in groups:
-            if group.mailbox in kept:
-                _finish(group)
-                group.close()
-            else:
-                group.close(error)
+        """End every request in `error`, but for whole answers to several prompts: they keep the text that exists."""
+        for group in self.scheduler.groups():
+            kept = False
+            if group.mailbox.requests > 1:
+                group.end(TIMEOUT)
+                kept = any(sequence.generated for sequence in group.sequences)
+                if not group.mailbox.patient:
+                    group.mailbox.error = error
+            group.close(None if kept else error)
         self.bell.ring()
 
     def _prefill(self, groups: list[Group]) -> None:
@@ -266,13 +260,6 @@ class EngineCore:
             self.abandon(owner, GenerationFailedError("moving a sequence failed"))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
-
-
-def _finish(group: Group) -> None:
-    """End every sequence of a request where it is."""
-    for sequence in group.sequences:
-        if sequence.finish_reason is None:
-            group.mailbox.post(sequence.finish(TIMEOUT))
 
 
 def _choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:

@@ -4,13 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence as SequenceOf
+from weakref import WeakSet
 
 from generation.engine.core import EngineCore
 from generation.engine.group import Group
 from generation.engine.interface import LanguageModel
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest
-from generation.engine.scheduler import Limits
+from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.sequence import Sequence, TextCodec
 from generation.engine.speculation import Speculation
 from generation.engine.stream import TokenStream
@@ -21,10 +22,16 @@ from generation.observe.timeline import Timeline
 log = logging.getLogger(__name__)
 
 _FAILED = "the engine has failed; this instance must be restarted"
+_AGAIN = "the engine has failed and was restarted; try again"
+RESTARTS = 1
 
 
 class Engine:
-    """Runs requests on a model, all in one batch. Every public method may be called from any thread."""
+    """Runs requests on a model, all in one batch. Every public method may be called from any thread.
+
+    An error of the engine's own ends every request; the engine then starts again, `RESTARTS` times at most, with an
+    empty queue and an empty cache. The next such error is its `failure`: the process must be replaced.
+    """
 
     def __init__(
         self,
@@ -36,14 +43,23 @@ class Engine:
         *,
         telemetry: Telemetry | None = None,
     ) -> None:
-        self._core = EngineCore(model, limits, prefix, speculation, telemetry=telemetry)
-        self._scheduler = self._core.scheduler
-        self.telemetry = self._core.telemetry
+        self.telemetry = telemetry or Telemetry()
+        self._model, self._limits, self._prefix, self._speculation = model, limits, prefix, speculation
+        self._core = self._make_core()
         self._codec = codec
+        self._streams: WeakSet[TokenStream] = WeakSet()
         self._condition = threading.Condition()
         self._stop_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.failure: BaseException | None = None
+
+    def _make_core(self) -> EngineCore:
+        prefix = PrefixCache(self._prefix.capacity) if self._prefix else None
+        return EngineCore(self._model, self._limits, prefix, self._speculation, telemetry=self.telemetry)
+
+    @property
+    def _scheduler(self) -> Scheduler:
+        return self._core.scheduler
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -79,6 +95,7 @@ class Engine:
             if self._stop_at is not None:
                 raise NotReadyError("this instance is shutting down; try again", retry_after_s=1)
             self._scheduler.add(groups, self._core.pace.backlog_s(*self._scheduler.backlog()))
+            self._streams.add(stream)
             self._condition.notify()
 
     def stop(self, grace_s: float = 0.0) -> None:
@@ -92,17 +109,17 @@ class Engine:
     @property
     def running(self) -> int:
         """Sequences in the batch."""
-        return len(self._scheduler.running)
+        return 0 if self.failure else len(self._scheduler.running)
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
-        return len(self._scheduler.waiting)
+        """Requests with a prompt in the queue."""
+        return 0 if self.failure else self._scheduler.waiting_requests
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens of the cache that are reserved for the admitted requests."""
-        return self._scheduler.reserved_tokens
+        """Tokens of the cache that the admitted prompts may come to need."""
+        return 0 if self.failure else self._scheduler.reserved_tokens
 
     @property
     def cache_tokens(self) -> int:
@@ -114,16 +131,40 @@ class Engine:
             self._condition.notify()
 
     def _run(self) -> None:
+        while not self._ended():
+            pass
+
+    def _ended(self) -> bool:
+        """Run steps until it is time to end; return False where they go on with a new core."""
         try:
             while self._begin_step():
                 self._core.step()
         except BaseException as error:
             log.exception("the engine has failed")
             with self._condition:
-                self.failure = error
-                for group in self._scheduler.groups():
-                    group.close(NotReadyError(_FAILED))
-                self._core.bell.ring()
+                again = isinstance(error, Exception) and self.telemetry.restarts < RESTARTS and self._stop_at is None
+                self._end_all(NotReadyError(_AGAIN, retry_after_s=1) if again else NotReadyError(_FAILED))
+                if not again or not self._restart():
+                    self.failure = error
+                    return True
+            return False
+        return True
+
+    def _restart(self) -> bool:
+        """Begin again with an empty queue and an empty cache; return whether that was possible."""
+        try:
+            limits = self._limits
+            for row in range(limits.rows + limits.guests + limits.staging):
+                self._model.cache.release(row)
+            core = self._make_core()
+            core.bell = self._core.bell  # the mailboxes of requests that are just coming have it
+            self._core = core
+        except Exception:
+            log.exception("the engine cannot be restarted")
+            return False
+        self.telemetry.restarts += 1
+        log.warning("the engine was restarted")
+        return True
 
     def _begin_step(self) -> bool:
         """Wait until there is work and take up what is new; False when it is time to end."""
@@ -138,3 +179,12 @@ class Engine:
                 self._core.shut_down(NotReadyError("this instance was shut down; try again", retry_after_s=1))
                 return False
             return True
+
+    def _end_all(self, error: ApiError) -> None:
+        for group in self._scheduler.groups():
+            group.close(error)
+        for stream in list(self._streams):
+            # Where the engine itself has failed it may have lost count of a group.
+            while not stream.mailbox.closed:
+                stream.mailbox.close(error)
+        self._core.bell.ring()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from generation.sampling.params import SamplingParams
 
-STOP, LENGTH, TIMEOUT = "stop", "length", "timeout"
+STOP, LENGTH, TIMEOUT, ERROR = "stop", "length", "timeout", "error"
 
 
 class Guide(Protocol):
@@ -37,6 +37,8 @@ class GenerationRequest:
         score_prompt: whether to report log-probabilities of the prompt's own tokens too.
         timeout_s: seconds after which the request ends with what it has.
         guide: makes the constraint of one sequence, if there is one.
+        echo: whether the reader puts the prompt before the text. A character of which the prompt has only the first
+            bytes is then part of the text.
     """
 
     prompt: tuple[int, ...]
@@ -49,6 +51,7 @@ class GenerationRequest:
     score_prompt: bool = False
     timeout_s: float = 200.0
     guide: Callable[[], Guide] | None = None
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

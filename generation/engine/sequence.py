@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from generation.engine.speculation import Drafter
 
 
+CHARACTER_BYTES = 4
+
+
 class TextCodec(Protocol):
     """What a sequence needs of a tokenizer."""
 
@@ -56,6 +59,9 @@ class Sequence:
         self._end_of_text = codec.end_of_text
         self._sampler = Sampler(request.sampling, choice, request.prompt, codec.end_of_text)
         self._detokenizer = Detokenizer(codec)
+        if request.echo:
+            # No character has more than four bytes, so no more tokens of the prompt can belong to an unfinished one.
+            self._detokenizer.feed(request.prompt[-CHARACTER_BYTES:])
         self._matcher = StopMatcher(request.stop)
         self._decoded = 0  # characters that left the detokenizer
         self._released = 0  # characters that were reported
@@ -106,6 +112,8 @@ class Sequence:
 
     def _push(self, text: str) -> tuple[str, bool]:
         self._decoded += len(text)
+        if self.generated <= self.request.sampling.min_tokens:
+            return text, False  # a stop string counts only in what comes after them
         return self._matcher.push(text)
 
     def _update(self, text: str, reason: str | None) -> Update:

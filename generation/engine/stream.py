@@ -26,7 +26,7 @@ class Reader:
     def wake(self, mailbox: "Mailbox") -> None:
         """Look at what has changed."""
         self.news.set()
-        if mailbox.released and not self._released:
+        if mailbox.closed and not self._released:
             self._released = True
             if self.on_release is not None:
                 self.on_release()
@@ -73,21 +73,22 @@ def _wake(readers: list[tuple[Reader, "Mailbox"]]) -> None:
 class Mailbox:
     """The engine's end. Appending to a deque is atomic, so no lock is needed; the bell tells the other side.
 
-    It closes when each of the `requests` that report to it has ended, or at the first error, which cancels the others.
-    It is `released` when all of them have ended.
+    It closes when each of the `requests` that report to it has ended. The error of one of them ends only that one;
+    where none of them has anything to return, the first error is that of the mailbox.
     """
 
     def __init__(self, bell: Bell, reader: Reader | None = None, requests: int = 1) -> None:
         self.reader = reader
         self.items: deque[Item] = deque()
         self.closed = False
-        self.released = False
         self.error: ApiError | None = None
         self.cancelled = False
         self.patient = False  # the reader waits for the end alone
         self.requests = requests
         self._bell = bell
         self._open = requests
+        self._failed = 0
+        self._first_error: ApiError | None = None
 
     def post(self, item: Item) -> None:
         """Hand out one item."""
@@ -96,15 +97,15 @@ class Mailbox:
             self._bell.note(self)
 
     def close(self, error: ApiError | None = None) -> None:
-        """Record that one of the requests has ended, with the error if it failed."""
+        """Record that one of the requests has ended, with its error if it has nothing to return."""
         self._open -= 1
-        if not self.closed and (self._open == 0 or error is not None):
-            self.error = error
-            self.cancelled |= error is not None
-            self.closed = True
-            self._bell.note(self)
+        if error is not None:
+            self._failed += 1
+            self._first_error = self._first_error or error
         if self._open == 0:
-            self.released = True
+            if self._failed == self.requests:
+                self.error = self._first_error
+            self.closed = True
             self._bell.note(self)
 
 

@@ -8,6 +8,10 @@ from typing import Any, get_origin
 
 FORMAT = 4
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
+# What config.json may say, so that reading an artifact takes bounded time and memory, whatever is in it.
+LONGEST_CONFIG = 1 << 20
+MOST = {"layers": 1024, "heads": 1024, "head_size": 4096}
+LARGEST = 1 << 24
 ADVICE = "export the model again, or point MODEL_DIR at another folder"
 
 
@@ -47,24 +51,35 @@ def read_config(folder: Path) -> ArtifactConfig:
     """
     path = folder / "config.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            raw = json.loads(file.read(LONGEST_CONFIG))
     except FileNotFoundError:
         raise ArtifactError(f"no model in {folder}: {path.name} is missing; {ADVICE}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); {ADVICE}") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else None
         raise ArtifactError(f"{path} has format {found!r}, this version reads format {FORMAT}; {ADVICE}")
-    values = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
+    return ArtifactConfig(**_checked(raw, path))
+
+
+def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the fields of the configuration, each of its type and within bounds."""
+    values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
     for one in fields(ArtifactConfig):
         value, kind = values[one.name], _KINDS[one.name]
         wrong = not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0))
         if wrong:
-            raise ArtifactError(f"{path}: {one.name!r} is {value!r}, not a valid {kind.__name__}; {ADVICE}")
+            raise ArtifactError(f"{path}: {one.name!r} is {repr(value)[:64]}, not a valid {kind.__name__}; {ADVICE}")
+        if kind is int and value > MOST.get(one.name, LARGEST):
+            raise ArtifactError(f"{path}: {one.name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")
+    for name, checksum in values["files"].items():
+        if not isinstance(checksum, str) or Path(name).name != name:
+            raise ArtifactError(f"{path}: 'files' has {name[:64]!r}, which is no file of the folder; {ADVICE}")
     for name in CHECKED_FILES:
-        if not isinstance(values["files"].get(name), str):  # type: ignore[union-attr]
+        if not isinstance(values["files"].get(name), str):
             raise ArtifactError(f"{path} has no checksum of {name}; {ADVICE}")
-    return ArtifactConfig(**values)  # type: ignore[arg-type]
+    return values
 
 
 def verify_files(folder: Path, config: ArtifactConfig) -> None:

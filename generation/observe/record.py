@@ -23,6 +23,16 @@ requests: Counter[tuple[str, str, int]] = Counter()
 durations: dict[str, Histogram] = {}
 
 
+# Routes that monitoring calls.
+QUIET = frozenset({"health", "ready", "metrics"})
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Return the id that a request brings, if it is a good one, else a fresh one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 class RequestRecord:
     """One HTTP request, from its headers to its end, which is written exactly once.
 
@@ -31,10 +41,11 @@ class RequestRecord:
     """
 
     def __init__(self, route: str, method: str, headers: Mapping[str, str]) -> None:
-        given = headers.get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.id = request_id(headers)
         self.route, self.method = route, method
-        parent = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
+        given = [value for name, value in headers.items() if name == "traceparent"]
+        # Of several headers none can be trusted to be the caller's.
+        parent = _TRACEPARENT.fullmatch(given[0].strip()) if len(given) == 1 else None
         # An unknown version may have more fields at its end; version 00 may not.
         if parent is not None and parent[4] and parent[0].startswith("00"):
             parent = None
@@ -87,8 +98,10 @@ class RequestRecord:
         requests[self.route, self.method, self.status] += 1
         durations.setdefault(self.route, Histogram(LONG)).observe(self.seconds)
         trace_id = tracing.export(self) or self.trace_id
-        if log.isEnabledFor(logging.INFO):
-            log.info("%s", json.dumps(self._line(trace_id), ensure_ascii=False))
+        # Probes and scrapes come every few seconds.
+        level = logging.DEBUG if self.route in QUIET and self.error_code is None else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, "%s", json.dumps(self._line(trace_id), ensure_ascii=False))
 
     def _line(self, trace_id: str | None) -> dict[str, Any]:
         line: dict[str, Any] = {

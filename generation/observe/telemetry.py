@@ -27,7 +27,7 @@ class Telemetry:
         self.request_tokens = Histogram(TOKENS)
         self.prompt_tokens = self.cached_tokens = self.generated_tokens = 0
         self.prefix_hits = self.drafted = self.accepted = 0
-        self.cancelled = 0
+        self.cancelled = self.restarts = 0
         self.finished: Counter[str] = Counter()
         self.rejections: Counter[str] = Counter()
 

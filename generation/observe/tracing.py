@@ -55,14 +55,25 @@ def chosen(traces: str, environment: Mapping[str, str] = os.environ) -> str | No
 
 
 def configure(traces: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Set the exporter up, if one is configured.
+    """Set the exporter up, if one is configured. With ``auto`` one that cannot be set up is skipped with a warning.
 
     Raises:
-        SettingsError: its packages are not installed, or its address is missing or wrong.
+        SettingsError: it was asked for by name, and its packages are not installed, or its address is missing or wrong.
     """
     kind = chosen(traces, environment)
     if kind is None:
         return
+    try:
+        _set_up(kind, environment)
+    except SettingsError as error:
+        if traces != "auto":
+            raise
+        log.warning("no traces are sent: %s", error)
+    else:
+        log.info("traces go to %s", kind)
+
+
+def _set_up(kind: str, environment: Mapping[str, str]) -> None:
     try:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -74,7 +85,6 @@ def configure(traces: str, environment: Mapping[str, str] = os.environ) -> None:
     except ValueError as error:
         raise SettingsError(f"traces go to {kind}, whose exporter says: {error}") from error
     use(BatchSpanProcessor(exporter))
-    log.info("traces go to %s", kind)
 
 
 def _installed(module: str) -> bool:

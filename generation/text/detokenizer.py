@@ -1,6 +1,7 @@
 """Token ids to text, one token at a time."""
 
 import codecs
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -21,6 +22,10 @@ class Detokenizer:
     def push(self, token: int) -> str:
         """Return the text that `token` completes."""
         return self._decoder.decode(self._source.token_bytes(token))
+
+    def feed(self, tokens: Iterable[int]) -> str:
+        """Return the text that several tokens complete."""
+        return self._decoder.decode(b"".join(map(self._source.token_bytes, tokens)))
 
     def flush(self) -> str:
         """Return what is left at the end: U+FFFD for an unfinished character, else nothing."""

@@ -1,11 +1,14 @@
 """What fails in a step ends only the requests that it concerns."""
 
+import time
+
 import numpy as np
 import pytest
 
+from generation.engine.stream import Bell, Mailbox
 from generation.errors import GenerationFailedError, InvalidRequestError
-from tests.support.fakes import FakeModel, request, texts
-from tests.support.steps import add, assert_clean, make_core, oracle, run, step
+from tests.support.fakes import FakeModel, reasons, request, texts
+from tests.support.steps import add, assert_clean, make_core, make_group, oracle, run, step
 
 
 def test_a_failing_step_ends_its_requests_and_the_next_one_works() -> None:
@@ -69,6 +72,20 @@ def test_a_row_that_cannot_be_moved_ends_only_its_own_request(monkeypatch: pytes
     # The first to end leaves the first row, which the last one would have filled.
     assert [type(box.error) for box in boxes] == [type(None), type(None), GenerationFailedError]
     assert [texts(box.items) for box in boxes[:2]] == [[oracle(one)[0]] for one in asked[:2]]
+    assert_clean(core, model)
+
+
+def test_the_failure_of_one_prompt_leaves_the_others_of_its_request_alone() -> None:
+    model = FakeModel()
+    model.poison = ord("d")
+    core = make_core(model)
+    box = Mailbox(Bell(), requests=2)
+    asked = [request("ab", 9, number=0), request("cd", 9, number=1)]
+    core.scheduler.add([make_group(one, box, time.monotonic() + 1e6) for one in asked], 1)
+    run(core)
+    assert (box.closed, box.error) == (True, None)
+    assert texts(box.items, 2) == [oracle(asked[0])[0], ""]
+    assert reasons(box.items)[1] == "error"
     assert_clean(core, model)
 
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from generation.engine.engine import Engine
 from generation.engine.request import Update
-from generation.engine.scheduler import Limits
+from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.stream import TokenStream
 from generation.errors import NotReadyError, OverloadedError, TooLargeError
+from generation.observe.telemetry import Telemetry
 from tests.support.fakes import ByteCodec, FakeModel, reasons, request, texts
+from tests.support.steps import oracle
 
 ENDLESS = request("go", 3000, ignore_eos=True)
 
@@ -215,19 +217,69 @@ async def test_at_shutdown_a_whole_answer_that_has_nothing_ends_in_an_error() ->
     await asyncio.to_thread(stopping.join)
 
 
-async def test_a_dead_thread_ends_every_request_and_refuses_new_ones(
+async def test_an_engine_that_fails_starts_again_with_an_empty_cache(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = engine.submit(ENDLESS)
+    await _first(running)
+    _fail_once(monkeypatch, "admit")
+    with pytest.raises(NotReadyError) as caught:
+        async for _ in running:
+            pass
+    assert caught.value.retry_after_s is not None
+    asked = request("b", 5, ignore_eos=True)
+    assert texts([item async for item in engine.submit(asked)]) == [oracle(asked)[0]]
+    assert (engine.telemetry.restarts, engine.failure) == (1, None)
+
+
+async def test_an_engine_that_fails_again_has_failed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Telemetry, "stepped", _explode)
+    for _ in range(2):
+        stream = engine.submit(ENDLESS)
+        with pytest.raises(NotReadyError):
+            async for _ in stream:
+                pass
+    await asyncio.to_thread(engine._thread.join)
+    assert isinstance(engine.failure, MemoryError)
+    assert engine.telemetry.restarts == 1
+    assert (engine.running, engine.waiting, engine.reserved_tokens) == (0, 0, 0)
+    with pytest.raises(NotReadyError, match="must be restarted"):
+        engine.submit(request("b", 1))
+
+
+async def test_a_request_that_the_failed_engine_has_lost_count_of_ends(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = engine.submit(ENDLESS)
     await _first(stream)
+    monkeypatch.setattr(Scheduler, "groups", lambda _: [])
+    _fail_once(monkeypatch, "admit")
+    with pytest.raises(NotReadyError):
+        await stream.rest()
 
-    def explode() -> None:
+
+async def test_a_prompt_for_which_there_was_no_time_does_not_take_the_others_with_it() -> None:
+    model = GatedModel()
+    engine = _engine(model, rows=1)
+    asked = [request("a", 3, number=0, ignore_eos=True), request("b", 3, number=1, timeout_s=0.0)]
+    stream = engine.submit(*asked)
+    model.gate.release(1000)
+    items = await stream.rest()
+    assert reasons(items) == {0: "length", 1: "timeout"}
+    assert texts(items, 2) == [oracle(asked[0])[0], ""]
+    await asyncio.to_thread(engine.stop)
+
+
+def _explode(*_: object) -> None:
+    raise MemoryError
+
+
+def _fail_once(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Have a method of the scheduler fail at its next call."""
+    genuine = getattr(Scheduler, method)
+
+    def fail(_: Scheduler) -> None:
+        monkeypatch.setattr(Scheduler, method, genuine)
         raise MemoryError
 
-    monkeypatch.setattr(engine._core, "step", explode)
-    with pytest.raises(NotReadyError):
-        async for _ in stream:
-            pass
-    assert isinstance(engine.failure, MemoryError)
-    with pytest.raises(NotReadyError):
-        engine.submit(request("b", 1))
+    monkeypatch.setattr(Scheduler, method, fail)

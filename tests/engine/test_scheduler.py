@@ -2,6 +2,7 @@ import pytest
 
 from generation.engine.group import Group
 from generation.engine.scheduler import Limits, Move, Scheduler
+from generation.engine.stream import Bell, Mailbox
 from generation.errors import OverloadedError, TooLargeError
 from tests.support.fakes import mailbox, request
 from tests.support.steps import make_group
@@ -14,6 +15,12 @@ def _scheduler(rows: int = 4, staging: int = 2, tokens: int = 1000, chunk: int =
 def _group(prompt: int = 4, choices: int = 1, max_tokens: int = 8) -> Group:
     asked = request("x" * prompt, max_tokens, choices=choices)
     return make_group(asked, mailbox(), deadline=1e9)
+
+
+def _list(prompts: int, prompt: int = 4, choices: int = 1, max_tokens: int = 8) -> list[Group]:
+    """The prompts of one request."""
+    asked, box = request("x" * prompt, max_tokens, choices=choices), Mailbox(Bell(), requests=prompts)
+    return [make_group(asked, box, deadline=1e9) for _ in range(prompts)]
 
 
 def _add(scheduler: Scheduler, *groups: Group) -> None:
@@ -124,34 +131,36 @@ def test_a_full_queue_refuses_with_the_time_to_wait() -> None:
     assert caught.value.headers() == {"Retry-After": "7"}
 
 
-def test_waiting_prompt_tokens_are_bounded_but_one_request_may_always_wait() -> None:
+def test_waiting_prompt_tokens_are_bounded_and_one_request_counts_as_half_at_most() -> None:
     scheduler = _scheduler(waiting_tokens=10)
     _add(scheduler, _group(prompt=20))
+    _add(scheduler, _group(prompt=5))
     with pytest.raises(OverloadedError):
         _add(scheduler, _group(prompt=1))
     scheduler.admit()
     _add(scheduler, _group(prompt=5), _group(prompt=5))
 
 
-@pytest.mark.parametrize(("first", "second", "fits"), [(5, 5, True), (8, 2, True), (6, 6, False), (7, 4, False)])
-def test_waiting_prompt_tokens_add_up(first: int, second: int, *, fits: bool) -> None:
+@pytest.mark.parametrize(("prompts", "fits"), [((3, 3, 4), True), ((3, 3, 5), False), ((9, 3, 2), True)])
+def test_waiting_prompt_tokens_add_up(prompts: tuple[int, ...], *, fits: bool) -> None:
     scheduler = _scheduler(waiting_tokens=10)
-    _add(scheduler, _group(prompt=first))
+    *first, last = [_group(prompt=one) for one in prompts]
+    _add(scheduler, *first)
     if fits:
-        _add(scheduler, _group(prompt=second))
+        _add(scheduler, last)
     else:
         with pytest.raises(OverloadedError):
-            _add(scheduler, _group(prompt=second))
-    assert scheduler.waiting_tokens == first + (second if fits else 0)
+            _add(scheduler, last)
+    assert scheduler.waiting_tokens == sum(prompts) - (0 if fits else prompts[-1])
 
 
-def test_waiting_requests_add_up() -> None:
-    scheduler = _scheduler(waiting=3)
-    _add(scheduler, _group())
+def test_a_request_waits_as_one_whatever_the_number_of_its_prompts() -> None:
+    scheduler = _scheduler(waiting=2)
+    scheduler.add(_list(20), retry_after_s=1)
+    scheduler.add(_list(20), retry_after_s=1)
+    assert (len(scheduler.waiting), scheduler.waiting_requests) == (40, 2)
     with pytest.raises(OverloadedError):
-        scheduler.add([_group() for _ in range(3)], retry_after_s=1)
-    scheduler.add([_group(), _group()], retry_after_s=1)
-    assert len(scheduler.waiting) == 3
+        _add(scheduler, _group())
 
 
 def test_long_prompts_take_turns() -> None:
@@ -280,16 +289,125 @@ def test_a_request_is_closed_once() -> None:
     assert group.mailbox.error is error
 
 
-def test_requests_submitted_together_wait_together_or_not_at_all() -> None:
-    scheduler = _scheduler(waiting=2)
-    _add(scheduler, _group())
-    with pytest.raises(OverloadedError):
-        scheduler.add([_group(), _group()], retry_after_s=1)
-    assert len(scheduler.waiting) == 1
+def _finish(scheduler: Scheduler, group: Group) -> None:
+    if group in scheduler.prefilling:
+        _start(scheduler, group)
+    for sequence in group.sequences:
+        scheduler.retire(group, sequence)
 
 
-def test_more_prompts_than_can_run_or_wait_are_refused() -> None:
-    scheduler = _scheduler(rows=6, waiting=3)
-    scheduler.check([_group().request] * 9)
-    with pytest.raises(TooLargeError, match="10 prompts are more than the 9 that can run or wait"):
-        scheduler.check([_group().request] * 10)
+def _serve(scheduler: Scheduler) -> Group:
+    """Admit, and let the prompt that was admitted first end."""
+    scheduler.admit()
+    first = scheduler.groups()[0]
+    _finish(scheduler, first)
+    return first
+
+
+def test_a_request_beside_a_long_list_is_the_next() -> None:
+    scheduler = _scheduler(rows=1, staging=1)
+    scheduler.add(many := _list(10), retry_after_s=1)
+    scheduler.admit()
+    _add(scheduler, short := _group())
+    assert [_serve(scheduler) for _ in range(3)] == [many[0], short, many[1]]
+
+
+def test_lists_take_turns_by_what_their_prompts_cost() -> None:
+    scheduler = _scheduler(rows=2, staging=1)
+    short, long = _list(8, max_tokens=6), _list(8, max_tokens=16)  # 10 and 20 for each prompt
+    scheduler.add(long, retry_after_s=1)
+    scheduler.add(short, retry_after_s=1)
+    served = [_serve(scheduler) for _ in range(9)]
+    assert sum(one in short for one in served) == 6
+
+
+def test_a_list_is_not_starved_by_those_that_come_one_after_the_other() -> None:
+    scheduler = _scheduler(rows=1, staging=1)
+    scheduler.add(many := _list(10), retry_after_s=1)
+    served = []
+    for _ in range(12):
+        _add(scheduler, _group())
+        served.append(_serve(scheduler))
+    assert 3 <= sum(one in many for one in served) <= 8
+
+
+def test_what_is_large_and_next_in_turn_keeps_the_rows_that_get_free() -> None:
+    scheduler = _scheduler(rows=4, staging=4)
+    running, large = [_group(choices=2), _group(choices=2)], _group(choices=4)
+    _add(scheduler, *running, large)
+    scheduler.admit()
+    _add(scheduler, small := _group())
+    _finish(scheduler, running[0])
+    scheduler.admit()
+    assert small in scheduler.waiting
+    _finish(scheduler, running[1])
+    scheduler.admit()
+    assert large in scheduler.prefilling
+
+
+def test_a_request_of_which_nothing_runs_may_be_a_guest() -> None:
+    scheduler = _scheduler(rows=4, staging=4, tokens=200, guests=1, guest_tokens=20)
+    scheduler.add(many := _list(4, choices=4), retry_after_s=1)
+    scheduler.admit()
+    assert list(scheduler.prefilling) == many[:1], "the second prompt of a request is no guest"
+    guest, other = _group(), _group()
+    _add(scheduler, guest, other)
+    scheduler.admit()
+    assert list(scheduler.prefilling) == [many[0], guest]
+    assert (guest.staging, scheduler.reserved_rows, scheduler.guest_rows, scheduler.guest_tokens) == (6, 5, 1, 16)
+    _finish(scheduler, guest)
+    assert (scheduler.reserved_rows, scheduler.guest_rows, scheduler.guest_tokens) == (4, 0, 0)
+    scheduler.admit()
+    assert other.guest
+
+
+def test_guests_do_not_take_the_tokens_of_what_waits_for_the_whole_cache() -> None:
+    scheduler = _scheduler(rows=4, staging=4, tokens=120, guests=1, guest_tokens=20)
+    with pytest.raises(TooLargeError, match="there are 100"):
+        _add(scheduler, _group(prompt=4, choices=4, max_tokens=21))
+    _add(scheduler, whole := _group(prompt=4, choices=4, max_tokens=20), large := _group(prompt=4, max_tokens=13))
+    scheduler.admit()
+    assert list(scheduler.prefilling) == [whole]
+    assert not large.guest, "21 tokens are more than guests have"
+
+
+def test_a_list_leaves_a_staging_row_for_others() -> None:
+    scheduler = _scheduler(rows=8, staging=3)
+    scheduler.add(_list(5), retry_after_s=1)
+    scheduler.admit()
+    assert len(scheduler.prefilling) == 2
+    _add(scheduler, short := _group())
+    scheduler.admit()
+    assert short in scheduler.prefilling
+
+
+def test_chunks_go_to_requests_in_turns_not_to_prompts() -> None:
+    scheduler = _scheduler(chunk=32, rows=8, staging=5, tokens=5000)
+    scheduler.add(many := _list(4, prompt=99), retry_after_s=1)
+    scheduler.admit()
+    _add(scheduler, other := _group(prompt=99))
+    scheduler.admit()
+    turns = []
+    for _ in range(4):
+        (group,) = scheduler.chunks()
+        group.prefilled += 32
+        turns.append(group)
+    assert turns == [many[0], other, many[0], other]
+
+
+def test_a_list_of_the_queues_length_is_not_refused() -> None:
+    scheduler = _scheduler(waiting=1)
+    scheduler.check([one.request for one in _list(50)])
+    scheduler.add(_list(50), retry_after_s=1)
+    assert len(scheduler.waiting) == 50
+
+
+def test_nothing_is_kept_of_requests_that_ended() -> None:
+    scheduler = _scheduler(staging=3)
+    scheduler.add(many := _list(3), retry_after_s=1)
+    scheduler.drop(many[2])
+    scheduler.admit()
+    for group in many[:2]:
+        _finish(scheduler, group)
+    assert list(scheduler._turns) == []
+    assert not scheduler.busy

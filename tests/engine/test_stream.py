@@ -106,10 +106,18 @@ async def test_it_ends_when_the_last_of_several_requests_has_ended() -> None:
         await anext(stream)
 
 
-async def test_an_error_of_one_request_ends_the_others() -> None:
+async def test_an_error_of_one_request_does_not_end_the_others() -> None:
     stream = TokenStream(lambda: None, Bell(), [Timeline(), Timeline()])
     stream.mailbox.close(NotReadyError("first"))
-    assert (stream.mailbox.closed, stream.mailbox.cancelled) == (True, True)
+    assert (stream.mailbox.closed, stream.mailbox.cancelled) == (False, False)
+    stream.mailbox.post(_update("a"))
+    stream.mailbox.close()
+    assert await stream.rest() == [_update("a")]
+
+
+async def test_where_every_request_fails_the_first_error_is_raised() -> None:
+    stream = TokenStream(lambda: None, Bell(), [Timeline(), Timeline()])
+    stream.mailbox.close(NotReadyError("first"))
     stream.mailbox.close(GenerationFailedError("second"))
     with pytest.raises(NotReadyError):
         await anext(stream)

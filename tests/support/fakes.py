@@ -29,6 +29,7 @@ class ByteTokenizer(ByteCodec):
     """What the HTTP layer needs of a tokenizer besides."""
 
     vocabulary = VOCABULARY
+    longest = 1
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())

@@ -1,0 +1,98 @@
+"""Long computations on the event loop, in slices, so that everybody else has their turn in between."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+# Far below what a reader of a stream notices; a slice is passed on after a few steps of a computation.
+SLICE_S = 0.005
+PIECE_BYTES = 1 << 16
+# Values that are encoded at once: simple ones, and objects of them. Either takes a millisecond or so.
+MANY, FEW = 2048, 64
+
+
+class Slices:
+    """Counts the time of the slice that runs."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    async def turn(self) -> None:
+        """Let others have their turn if this slice is used up; to be called within any long loop."""
+        if time.perf_counter() - self._began > SLICE_S:
+            await asyncio.sleep(0)
+            self._began = time.perf_counter()
+
+
+class PiecesResponse(Response):
+    """A JSON response whose body is given and sent in pieces; it has a length like any other."""
+
+    media_type = "application/json"
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(headers={"content-length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send the response."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def json_response(content: dict[str, Any]) -> Response:
+    """Return the response of an object; the bytes are those of `JSONResponse`, built in slices."""
+    pieces, part, size = list[bytes](), list[str](), 0
+    slices = Slices()
+    for text in _parts(content):
+        part.append(text)
+        size += len(text)
+        if size >= PIECE_BYTES:
+            pieces.append("".join(part).encode())
+            part, size = [], 0
+        await slices.turn()
+    last = "".join(part).encode()
+    return PiecesResponse([*pieces, last]) if pieces else Response(last, media_type="application/json")
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """Yield the JSON text of a value in parts, none of which takes long."""
+    if isinstance(value, dict) and not _is_flat(value):
+        before = "{"
+        for key, one in value.items():
+            yield f"{before}{_dumps(key)}:"
+            yield from _parts(one)
+            before = ","
+        yield "}"
+    elif isinstance(value, list) and value:
+        before = "["
+        first = next((one for one in value if one is not None), None)
+        together = 1 if not _is_flat(first) else FEW if isinstance(first, dict) else MANY
+        for start in range(0, len(value), together):
+            yield before
+            if together == 1:
+                yield from _parts(value[start])
+            else:
+                yield _dumps(value[start : start + together])[1:-1]
+            before = ","
+        yield "]"
+    else:
+        yield _dumps(value)
+
+
+def _is_flat(value: Any) -> bool:
+    """Return whether a value holds no others but a few simple ones."""
+    if isinstance(value, dict):
+        return len(value) <= FEW and not any(isinstance(one, dict | list) for one in value.values())
+    return not isinstance(value, list)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
