@@ -126,7 +126,7 @@ BAD = [
     ({"seed": "x"}, "seed", "valid integer"),
     ({"stop": [1]}, "stop", "valid string"),
     ({"stop": ""}, "stop", "at least 1 character"),
-    ({"num_return_sequences": 200}, "n", "more than the 16"),
+    ({"num_return_sequences": 200}, "num_return_sequences", "at most 16 choices"),
     ({"timeout_s": 500}, "timeout_s", "at most 200"),
     ({"tempreture": 1}, "tempreture", "unknown field"),
 ]
