@@ -29,6 +29,8 @@ def test_a_relative_model_folder_is_relative_to_the_project() -> None:
     ("key", "value", "allowed"),
     [
         ("MAX_RUNNING", "0", "a whole number from 1 to 256"),
+        ("MAX_RUNNING", "1_6", "a whole number from 1 to 256"),
+        ("MAX_RUNNING", "١٦", "a whole number from 1 to 256"),
         ("MAX_RUNNING", "2.5", "a whole number from 1 to 256"),
         ("TIMEOUT_S", "230", "a number from 0.1 to 225"),
         ("TIMEOUT_S", "nan", "a number from 0.1 to 225"),

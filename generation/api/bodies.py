@@ -8,12 +8,26 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from generation.errors import InvalidBodyError, InvalidRequestError, UnknownFieldError
 
+
+def at_most(most: int) -> BeforeValidator:
+    """Return a validator that refuses what is too large before its values are looked at, one finding for each."""
+
+    def check(given: object) -> object:
+        if isinstance(given, list | dict) and len(given) > most:
+            raise PydanticCustomError("too_long", f"must have at most {most} entries")
+        return given
+
+    return BeforeValidator(check)
+
+
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 SHOWN = 64
+MOST_TOKENS = 1 << 17
 MOST_FIELDS = 128  # no body has so many
 SEED_LIMIT = 1 << 63
 
@@ -66,7 +80,7 @@ class GenerateBody(SamplingFields):
     do_sample: bool = Field(True, description="sample; false = always the likeliest token")
     temperature: float = Field(1.0, ge=0, le=100, description="below 1 bolder choices are rarer; 0 = no sampling")
     top_k: int = Field(50, ge=0, le=1 << 20, description="keep this many of the likeliest tokens; 0 = all")
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = Field(
+    stop: Stop | Annotated[list[Stop], at_most(16), Field(max_length=16)] | None = Field(
         None, description="strings that end a sequence; their text is left out"
     )
     return_full_text: bool = Field(True, description="whether the answer begins with the prompt")
@@ -82,8 +96,8 @@ class TokenizeBody(Body):
 class DetokenizeBody(Body):
     """Body of ``POST /api/detokenize``."""
 
-    tokens: Annotated[list[Annotated[int, Field(ge=0)]], FailFast()] = Field(
-        max_length=1 << 17, description="token ids", examples=[[0, 1]]
+    tokens: Annotated[list[Annotated[int, Field(ge=0)]], FailFast(), at_most(MOST_TOKENS)] = Field(
+        max_length=MOST_TOKENS, description="token ids", examples=[[0, 1]]
     )
 
 

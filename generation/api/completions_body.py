@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from generation.api.bodies import Body, SamplingFields
+from generation.api.bodies import Body, SamplingFields, at_most
 from generation.errors import InvalidRequestError
 
 MOST_PROMPTS = 2048
@@ -62,17 +62,6 @@ def _are_ids(values: list[Any]) -> bool:
     return all(type(one) is int for one in values)
 
 
-def _at_most(most: int) -> BeforeValidator:
-    """Return a validator that refuses what is too large before its values are looked at, one finding for each."""
-
-    def check(given: object) -> object:
-        if isinstance(given, list | dict) and len(given) > most:
-            raise PydanticCustomError("too_long", f"must have at most {most} entries")
-        return given
-
-    return BeforeValidator(check)
-
-
 def _nullable(schema: dict[str, Any]) -> None:
     """Say in the JSON schema that every field may be null."""
     for name, one in schema["properties"].items():
@@ -110,7 +99,7 @@ class CompletionBody(SamplingFields):
     top_k: int = Field(0, ge=-1, le=1 << 20, description="keep this many of the likeliest tokens; 0 or -1 = all")
     frequency_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this per use")
     presence_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this once used")
-    logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], _at_most(MOST_BIASES)] = Field(
+    logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], at_most(MOST_BIASES)] = Field(
         {}, max_length=MOST_BIASES, description="added to the score of the token with this id"
     )
     logprobs: int | None = Field(
@@ -127,7 +116,7 @@ class CompletionBody(SamplingFields):
     min_tokens: int = Field(0, ge=0, le=1 << 20, description="no end-of-text token before this many tokens")
     truncate_prompt_tokens: int | None = Field(None, ge=1, description="keep only this many tokens of a prompt's end")
     return_tokens_as_token_ids: bool = Field(False, description="name tokens token_id:<id> in logprobs")
-    guided_choice: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], _at_most(256)] | None = Field(
+    guided_choice: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], at_most(256)] | None = Field(
         None, min_length=1, max_length=256, description="the answer is one of these strings"
     )
     guided_regex: str | None = Field(

@@ -11,6 +11,7 @@ from typing import Self
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from generation.api.slices import one_at_a_time
 from generation.engine.engine import Engine
 from generation.engine.request import GenerationRequest, Item
 from generation.engine.stream import TokenStream
@@ -23,6 +24,7 @@ log = logging.getLogger("generation.requests")
 LIMIT_S = 230.0
 # A body arrives in so many seconds, or its connection is closed.
 BODY_S = 60.0
+LARGE_BYTES = 1 << 16
 CLIENT_LEFT = "client_left"
 
 
@@ -55,6 +57,8 @@ class Exchange:
                     parts.append(part)
         except TimeoutError:
             raise SlowRequestError(f"the body did not arrive within {BODY_S:g} s") from None
+        if size > LARGE_BYTES:
+            await one_at_a_time()  # to validate it takes milliseconds
         return b"".join(parts)
 
     def submit(self, engine: Engine, *requests: GenerationRequest) -> TokenStream:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -27,6 +28,15 @@ class Slices:
         if time.perf_counter() - self._began > SLICE_S:
             await asyncio.sleep(0)
             self._began = time.perf_counter()
+
+
+_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = WeakKeyDictionary()
+
+
+async def one_at_a_time() -> None:
+    """Return to one caller in each turn of the event loop: for work of milliseconds that cannot be cut into slices."""
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(0)
 
 
 class PiecesResponse(Response):

@@ -11,6 +11,7 @@ from generation.api.prompts import encode_text
 from generation.api.slices import MANY, Slices, json_response
 from generation.errors import InvalidRequestError, TooLargeError
 from generation.service import Service
+from generation.text.detokenizer import Detokenizer
 
 
 async def tokenize(service: Service, exchange: Exchange) -> Response:
@@ -47,4 +48,8 @@ async def detokenize(service: Service, exchange: Exchange) -> Response:
     if (most := max(body.tokens, default=0)) > limit:
         message = f"tokens.{body.tokens.index(most)}: {short(most)} is not a token id from 0 to {limit}"
         raise InvalidRequestError(message, param="tokens")
-    return JSONResponse({"prompt": loaded.tokenizer.decode(body.tokens)})
+    detokenizer, parts, slices = Detokenizer(loaded.tokenizer), list[str](), Slices()
+    for first in range(0, len(body.tokens), MANY):
+        parts.append(detokenizer.feed(body.tokens[first : first + MANY]))
+        await slices.turn()
+    return JSONResponse({"prompt": "".join(parts) + detokenizer.flush()})

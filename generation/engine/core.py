@@ -83,7 +83,7 @@ class EngineCore:
 
     def _expire(self, group: Group) -> None:
         """End a request at its deadline with what it has, or with an error if it has nothing."""
-        if not any(sequence.generated for sequence in group.sequences):
+        if not group.generated:
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
             self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
             return

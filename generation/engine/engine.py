@@ -12,7 +12,7 @@ from generation.engine.interface import LanguageModel
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest
 from generation.engine.scheduler import Limits, Scheduler
-from generation.engine.sequence import Sequence, TextCodec
+from generation.engine.sequence import TextCodec
 from generation.engine.speculation import Speculation
 from generation.engine.stream import TokenStream
 from generation.errors import ApiError, NotReadyError
@@ -86,9 +86,8 @@ class Engine:
         self._scheduler.check(requests)
         groups = []
         for request, timeline in zip(requests, stream.timelines, strict=True):
-            sequences = [Sequence(request, number, self._codec) for number in range(request.choices)]
             deadline = timeline.submitted + request.timeout_s
-            groups.append(Group(request, sequences, stream.mailbox, deadline, timeline, self.telemetry))
+            groups.append(Group(request, self._codec, stream.mailbox, deadline, timeline, self.telemetry))
         with self._condition:
             if self.failure is not None:
                 raise NotReadyError(_FAILED)

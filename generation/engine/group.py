@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from generation.engine.request import ERROR, TIMEOUT, GenerationRequest, Token
-from generation.engine.sequence import Sequence
+from generation.engine.request import ERROR, TIMEOUT, GenerationRequest, Token, Update
+from generation.engine.sequence import Sequence, TextCodec
 from generation.engine.stream import Mailbox
 from generation.errors import ApiError, DeadlineError
 from generation.observe.telemetry import CANCELLED, Telemetry
@@ -13,6 +13,8 @@ from generation.observe.timeline import Timeline
 @dataclass(slots=True, eq=False)
 class Group:
     """One prompt: its sequences, where it is being prefilled, and when it must end.
+
+    The sequences are made when they are first needed, so that a list of thousands is queued in no time.
 
     Attributes:
         deadline: in seconds of `time.monotonic`.
@@ -24,7 +26,7 @@ class Group:
     """
 
     request: GenerationRequest
-    sequences: list[Sequence]
+    codec: TextCodec
     mailbox: Mailbox
     deadline: float
     timeline: Timeline
@@ -35,13 +37,28 @@ class Group:
     guest: bool = False
     held: int = field(init=False)
     closed: bool = False
+    _sequences: list[Sequence] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.held = self.request.choices
 
+    @property
+    def sequences(self) -> list[Sequence]:
+        """Its sequences, one for each choice."""
+        if not self._sequences:
+            self._sequences = [Sequence(self.request, choice, self.codec) for choice in range(self.request.choices)]
+        return self._sequences
+
+    @property
+    def generated(self) -> int:
+        """Tokens that were generated so far."""
+        return sum(one.generated for one in self._sequences)
+
     def end(self, reason: str) -> None:
         """Report what each unfinished sequence has, with the reason of its end."""
-        for sequence in self.sequences:
+        for choice in range(0 if self._sequences else self.request.choices):
+            self.mailbox.post(Update(self.request.number * self.request.choices + choice, "", (), reason))
+        for sequence in self._sequences:
             if sequence.finish_reason is None:
                 self.mailbox.post(sequence.finish(reason))
 
@@ -54,9 +71,6 @@ class Group:
         if error is not None and self.mailbox.requests > 1:
             # Its reader may get the other prompts' answers, where it must find a place for this one.
             self.end(unfinished)
-            if any(one.generated for one in self.sequences):
-                error = None
-        self.telemetry.closed(
-            self.timeline, [(one.finish_reason or unfinished, one.generated) for one in self.sequences]
-        )
+        ends = [(one.finish_reason or unfinished, one.generated) for one in self._sequences]
+        self.telemetry.closed(self.timeline, ends or [(unfinished, 0)] * self.request.choices)
         self.mailbox.close(error)

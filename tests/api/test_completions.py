@@ -162,3 +162,11 @@ def test_without_the_key_the_client_says_that_it_is_missing(keyed: Served) -> No
         pytest.raises(openai.AuthenticationError),
     ):
         one.models.list()
+
+
+def test_a_character_whose_last_byte_is_generated_is_whole_where_the_prompt_is_echoed(client: httpx.Client) -> None:
+    *prompt, last = client.post("/tokenize", json={"prompt": "\u0416"}).json()["tokens"]
+    assert prompt, "a character of several tokens"
+    body = {"prompt": prompt, "logit_bias": {str(last): 100}, "max_tokens": 1, "temperature": 0, "echo": True}
+    (choice,) = client.post("/v1/completions", json=body).json()["choices"]
+    assert choice["text"] == "\u0416"

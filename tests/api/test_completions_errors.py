@@ -187,14 +187,18 @@ class _GatedModel(FakeModel):
 
 async def test_a_full_queue_is_a_rate_limit() -> None:
     gate = _GatedModel()
-    async with fake_api.client(fake_api.service(gate)) as client:
+    service = fake_api.service(gate)
+    async with fake_api.client(service) as client:
         first = asyncio.create_task(client.completions.create(model="fake", prompt=["a", "b", "c"], seed=0))
         assert await asyncio.to_thread(gate.stopped.wait, 10)
+        second = asyncio.create_task(client.completions.create(model="fake", prompt="d"))
+        while service.engine is None or service.engine.waiting < 2:  # noqa: ASYNC110 - single turns of the loop
+            await asyncio.sleep(0)
         with pytest.raises(openai.RateLimitError) as caught:
-            await client.completions.create(model="fake", prompt="d")
+            await client.completions.create(model="fake", prompt="e")
         gate.go.set()
-        await first
-        await client.completions.create(model="fake", prompt="d")
+        await asyncio.gather(first, second)
+        await client.completions.create(model="fake", prompt="e")
     assert (caught.value.code, caught.value.type, caught.value.param) == ("overloaded", "rate_limit_error", None)
     assert int(caught.value.response.headers["retry-after"]) >= 1
 

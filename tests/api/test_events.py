@@ -128,3 +128,10 @@ async def test_an_encoder_that_fails_ends_the_stream_with_an_error_event() -> No
     assert '"code":"internal_error"' in client.text
     assert "inner workings" not in client.text
     assert stream.mailbox.cancelled
+
+
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029", "\n", "\r"])
+def test_no_event_holds_what_a_client_may_take_for_the_end_of_a_line(end: str) -> None:
+    sent = event({"text": f"é{end}b"})
+    assert sent.splitlines() == [sent.rstrip("\n"), ""]
+    assert json.loads(sent.removeprefix("data: ")) == {"text": f"é{end}b"}

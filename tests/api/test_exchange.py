@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
+from generation.api import exchange as exchanges
 from generation.api.exchange import Exchange
+from generation.api.handler import answer
 from generation.engine.request import GenerationRequest, Update
 from generation.engine.stream import Bell, TokenStream
-from generation.errors import BodyTooLargeError
+from generation.errors import BodyTooLargeError, UnsupportedEncodingError
 from generation.observe.timeline import Timeline
 from tests.support.fakes import request
 from tests.support.http import Message, body_message, make_request
@@ -99,3 +102,26 @@ async def test_a_request_is_written_when_its_answer_has_ended_and_the_engine_has
         await asyncio.sleep(0)
     line = json.loads(caplog.records[0].getMessage())
     assert (line["status"], line["error"], line["generated_tokens"]) == (499, "client_left", 6)
+
+
+async def test_a_compressed_body_is_refused() -> None:
+    exchange = Exchange("test", make_request(body_message(b"\x1f\x8b"), headers={"content-encoding": "gzip"}))
+    with pytest.raises(UnsupportedEncodingError) as caught:
+        await exchange.body(9)
+    assert (caught.value.status, caught.value.message) == (415, "the body is encoded as 'gzip': send it as it is")
+
+
+async def test_a_body_that_is_said_to_be_as_it_is_is_read() -> None:
+    exchange = Exchange("test", make_request(body_message(b"ab"), headers={"content-encoding": "identity"}))
+    assert await exchange.body(9) == b"ab"
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanges, "BODY_S", 0.01)
+
+    async def operation(exchange: Exchange) -> Response:
+        return Response(await exchange.body(9))
+
+    response = await answer("test", make_request(body_message(b"a", more=True)), operation)
+    assert (response.status_code, response.headers["connection"]) == (408, "close")
+    assert json.loads(bytes(response.body))["error"]["code"] == "request_timeout"

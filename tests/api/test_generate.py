@@ -5,9 +5,14 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.datastructures import QueryParams
 
 from benchmarks.server import Served
+from generation.api import generate
 from generation.api.bodies import GenerateBody
+from generation.api.handler import answer
+from tests.support import fake_api
+from tests.support.http import make_request
 
 BODY = {"prompt": "Once upon a time", "max_new_tokens": 20, "seed": 1}
 
@@ -126,7 +131,7 @@ BAD = [
     ({"seed": "x"}, "seed", "valid integer"),
     ({"stop": [1]}, "stop", "valid string"),
     ({"stop": ""}, "stop", "at least 1 character"),
-    ({"num_return_sequences": 200}, "n", "more than the 16"),
+    ({"num_return_sequences": 200}, "num_return_sequences", "at most 16 choices"),
     ({"timeout_s": 500}, "timeout_s", "at most 200"),
     ({"tempreture": 1}, "tempreture", "unknown field"),
 ]
@@ -189,3 +194,26 @@ def test_the_log_has_one_line_a_request_and_no_prompt(served: Served, client: ht
     lines = served.log()
     assert [sum(name in line for line in lines) for name in ("log-good", "log-bad")] == [1, 1]
     assert not [line for line in lines if "secret" in line]
+
+
+def test_stop_strings_are_repeated_in_a_query(client: httpx.Client) -> None:
+    for stops in ("stop=e", "stop=e&stop=a"):
+        response = client.get(f"/generate/Once?seed=1&return_full_text=false&{stops}")
+        assert response.status_code == 200
+        assert "e" not in response.json()["generated_sequences"][0]
+
+
+def test_the_key_in_a_query_may_be_repeated_and_nothing_else(client: httpx.Client) -> None:
+    assert client.get("/generate/Once?max_new_tokens=1&code=a&code=b").status_code == 200
+    error = client.get("/generate/Once?max_new_tokens=1&max_new_tokens=1").json()["error"]
+    assert (error["param"], error["message"]) == ("max_new_tokens", "max_new_tokens is given more than once")
+
+
+async def test_the_names_of_a_query_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`getlist` walks through all of them."""
+    monkeypatch.setattr(QueryParams, "getlist", None)
+    request = make_request()
+    request.scope["query_string"] = b"&".join(b"%x" % number for number in range(10_000))
+    request.scope["path_params"] = {"prompt": "a"}
+    response = await answer("test", request, lambda exchange: generate.get(fake_api.service(), exchange))
+    assert json.loads(bytes(response.body))["error"]["param"] == "0"

@@ -8,12 +8,12 @@ from generation import __version__
 from generation.api import health
 from generation.config import Settings
 from generation.errors import NotReadyError
-from generation.service import Service
+from generation.service import Service, State
 
 
 async def _health(service: Service) -> dict[str, Any]:
     response = await health.health(service)
-    assert response.status_code == 200
+    assert response.status_code == (503 if service.state is State.FAILED else 200)
     content: dict[str, Any] = json.loads(bytes(response.body))
     return content
 

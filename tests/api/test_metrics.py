@@ -120,3 +120,16 @@ def test_where_the_system_does_not_say_there_is_no_memory(tmp_path: object) -> N
 
     assert metrics.resident_bytes(Path(str(tmp_path)) / "statm") is None
     assert (metrics.resident_bytes() or 0) > 1 << 20
+
+
+def test_what_has_not_happened_yet_is_zero() -> None:
+    lines = metrics.text(Service(Settings())).decode().splitlines()
+    for series in (
+        'rejected_requests_total{code="overloaded"}',
+        'finished_sequences_total{reason="timeout"}',
+        'requests_total{method="POST",route="completions",status="200"}',
+        'request_duration_seconds_count{route="completions"}',
+        "engine_restarts_total",
+        "event_loop_delay_seconds_count",
+    ):
+        assert any(line.startswith(f"generation_{series} ") for line in lines), series

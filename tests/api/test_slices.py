@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse
 
 from generation.api import slices
-from generation.api.slices import Slices, json_response
+from generation.api.slices import Slices, json_response, one_at_a_time
 from tests.support.http import Message
 
 _scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1, 1) | st.text(max_size=3)
@@ -61,3 +61,17 @@ async def test_others_have_their_turn_once_a_slice_is_used_up() -> None:
     within._began -= slices.SLICE_S * 2
     await within.turn()
     assert turns == ["other"]
+
+
+async def test_of_work_that_cannot_be_cut_each_turn_of_the_loop_has_one_piece() -> None:
+    turn, turns = 0, list[int]()
+
+    async def work() -> None:
+        await one_at_a_time()
+        turns.append(turn)
+
+    working = [asyncio.ensure_future(work()) for _ in range(5)]
+    while not all(one.done() for one in working):
+        await asyncio.sleep(0)
+        turn += 1
+    assert len(set(turns)) == 5

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from benchmarks.server import Served, serve
-from generation.cli.host import LocalHost, Server
+from generation.cli.host import LocalHost, Server, with_cors
+from generation.cli.main import main
 from generation.config import ROOT
 
 
@@ -68,6 +69,29 @@ async def test_methods_and_unknown_paths_are_refused_in_json(app: func.FunctionA
             response = await client.request(method, path)
             assert response.status_code == 404
         assert (await client.get("/nothing")).json()["error"]["code"] == "not_found"
+
+
+async def test_what_the_host_refuses_has_a_request_id(app: func.FunctionApp, tmp_path: Path) -> None:
+    async with _client(app, _host_json(tmp_path), "secret") as client:
+        for path, status in (("/nothing", 404), ("/api/unnamed", 401)):
+            assert len((await client.get(path)).headers["x-request-id"]) == 32
+            response = await client.get(path, headers={"x-request-id": "mine"})
+            assert (response.status_code, response.headers["x-request-id"]) == (status, "mine")
+
+
+async def test_pages_of_other_origins_may_call_where_the_setting_allows_it(
+    app: func.FunctionApp, tmp_path: Path
+) -> None:
+    host = LocalHost(app, _host_json(tmp_path), "secret")
+    asks = {"origin": "https://a.example", "access-control-request-method": "GET"}
+    for origins, allowed in (("", None), ("https://b.example, https://a.example", "https://a.example")):
+        transport = httpx.ASGITransport(with_cors(host, origins))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            plain = await client.get("/api/things/one", headers={"origin": "https://a.example"})
+            ahead = await client.options("/api/unnamed", headers=asks | {"access-control-request-headers": "x-a"})
+        assert plain.headers.get("access-control-allow-origin") == allowed
+        assert ahead.headers.get("access-control-allow-origin") == allowed
+        assert ahead.status_code == (404 if allowed is None else 200)
 
 
 async def test_the_prefix_comes_from_host_json(app: func.FunctionApp, tmp_path: Path) -> None:
@@ -134,6 +158,8 @@ def test_a_second_signal_waits_for_nothing() -> None:
             with pytest.raises(httpx.HTTPError):
                 list(lines)
         served.process.wait(30)
+        log = served.log()
+    assert not [line for line in log if "Traceback" in line or "Exception" in line]
 
 
 def test_ctrl_c_ends_a_running_stream_with_an_error_event() -> None:
@@ -162,6 +188,24 @@ def test_a_taken_port_is_a_clear_error() -> None:
     assert result.returncode == 2
     assert "cannot listen on 127.0.0.1" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--key", "", "must not be empty"),
+        ("--host", " ", "must not be empty"),
+        ("--port", "99999", "'99999' is no number from 0 to 65535"),
+        ("--port", "-1", "is no number from 0 to 65535"),
+        ("--port", "1_0", "is no number from 0 to 65535"),
+    ],
+)
+def test_a_bad_option_is_a_clear_error(option: str, value: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", f"{option}={value}"])
+    assert caught.value.code == 2
+    assert f"argument {option}: " in (said := capsys.readouterr().err)
+    assert says in said
 
 
 def test_a_bad_setting_is_a_clear_error() -> None:

@@ -160,3 +160,16 @@ def test_every_second_request_of_a_pipeline_is_answered(served: Served) -> None:
     one = b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = _talk(served, one + one.replace(b"Host: x", b"Host: x\r\nConnection: close"))
     assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_a_target_in_absolute_form_is_served(served: Served) -> None:
+    answer = _talk(
+        served, b"GET http://any.example/api/health HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n"
+    )
+    _fits(answer, 200)
+
+
+def test_a_body_with_two_lengths_closes_the_connection(served: Served) -> None:
+    head = b"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"
+    answer = _talk(served, head + b"\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+    assert b"connection: close" in answer.lower()

@@ -2,8 +2,9 @@ from typing import Any
 
 import numpy as np
 
-from generation.engine.request import Token, Update
+from generation.engine.request import GenerationRequest, Token, Update
 from generation.engine.sequence import Sequence, score
+from generation.sampling.params import SamplingParams
 from tests.support.fakes import END, ByteCodec, request
 
 
@@ -99,3 +100,18 @@ def test_scores_are_log_probabilities_and_agree_exactly() -> None:
     assert logprob == alternatives[1]
     assert np.isclose(logprob, np.log(np.exp(3) / np.exp([1, 3, 2, 3]).sum()))
     assert score(logits, 0, 0)[1] == {}
+
+
+def test_before_min_tokens_no_stop_string_counts() -> None:
+    asked = GenerationRequest((120,), 100, sampling=SamplingParams(min_tokens=3), stop=("b",))
+    updates = _feed(Sequence(asked, 0, ByteCodec()), b"abcdb")
+    assert "".join(update.text for update in updates) == "abcd"
+    assert (updates[-1].finish_reason, updates[-1].generated) == ("stop", 5)
+
+
+def test_an_echoed_prompt_and_its_text_share_a_character() -> None:
+    smile = "🙂".encode()
+    for echo, text in ((True, "🙂"), (False, "\ufffd")):
+        asked = GenerationRequest((65, 66, *smile[:3]), 1, echo=echo)
+        (update,) = _feed(Sequence(asked, 0, ByteCodec()), smile[3:])
+        assert update.text == text

@@ -19,6 +19,9 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
+LARGE = '{"source": "' + "x" * (1 << 20) + '"}'
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text(json.dumps(GOOD))
@@ -39,18 +42,46 @@ def test_a_missing_artifact_names_the_folder_and_the_ways_out(tmp_path: Path) ->
         read_config(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 4}', '{"format": 2}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"source": "' + "x" * (1 << 20) + '"}',
+        '{"format": 99}',
+        '{"format": 4}',
+        '{"format": 2}',
+    ],
+)
 def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(ArtifactError, match=r"config\.json"):
         read_config(folder)
 
 
-@pytest.mark.parametrize(("key", "value"), [("layers", "6"), ("context", -1), ("heads", True), ("files", [])])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("layers", "6"),
+        ("context", -1),
+        ("heads", True),
+        ("files", []),
+        ("layers", 6_000_000_000),
+        ("head_size", 1 << 30),
+        ("vocabulary", 10**300),
+        ("files", GOOD["files"] | {"model.onnx": 7}),
+        ("files", GOOD["files"] | {"more": None}),
+        ("files", GOOD["files"] | {"../secret": "0"}),
+        ("source", "x" * 4000),
+    ],
+)
 def test_a_wrong_value_is_named(folder: Path, key: str, value: object) -> None:
     (folder / "config.json").write_text(json.dumps(GOOD | {key: value}))
-    with pytest.raises(ArtifactError, match=f"'{key}'"):
+    with pytest.raises(ArtifactError, match=f"'{key}'") as caught:
         read_config(folder)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("content", [b"graph!", b"grap", b"grapi"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 
 from benchmarks.server import Served, serve
 from generation.observe import record as requestlog
@@ -116,3 +117,29 @@ def test_a_stream_that_is_left_says_so() -> None:
             next(response.iter_lines())
         (line,) = _lines(served, 1)
     assert line["error"] == "client_left"
+    assert line["generated_tokens"] > 0
+    assert line["finish_reasons"] == {"cancelled": 16}
+    assert line["decode_ms"] > 0
+
+
+def test_of_several_traceparents_none_is_taken() -> None:
+    headers = Headers(raw=[(b"traceparent", f"00-{TRACE}-{SPAN}-01".encode())] * 2)
+    assert RequestRecord("generate", "POST", headers).trace_id is None
+
+
+@pytest.mark.parametrize("route", ["health", "ready", "metrics"])
+def test_what_monitoring_calls_is_logged_at_debug_level(route: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, requestlog.log.name)
+    RequestRecord(route, "GET", {}).answered(200)
+    RequestRecord(route, "GET", {}).answered(503, "not_ready")
+    RequestRecord("generate", "GET", {}).answered(200)
+    assert [one.levelno for one in caplog.records] == [logging.DEBUG, logging.INFO, logging.INFO]
+
+
+def test_a_whole_answer_whose_client_left_is_no_success() -> None:
+    body = {"prompt": "Once", "max_new_tokens": 480, "ignore_eos": True, "num_return_sequences": 16}
+    with serve() as served:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{served.url}/generate", json=body, timeout=0.3)
+        (line,) = _lines(served, 1)
+    assert (line["status"], line["error"], line["finish_reasons"]) == (499, "client_left", {"cancelled": 16})

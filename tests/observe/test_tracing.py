@@ -133,3 +133,17 @@ def test_missing_packages_stop_start_up_with_what_to_install(monkeypatch: pytest
     monkeypatch.setitem(importlib.import_module("sys").modules, "opentelemetry.sdk.trace.export", None)
     with pytest.raises(SettingsError, match="pip install --group tracing"):
         tracing.configure("otlp", OTLP)
+
+
+def _refuse(*_: object) -> None:
+    raise ImportError("no", name="opentelemetry.exporter")
+
+
+def test_what_is_not_installed_is_skipped_with_a_warning_unless_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracing, "_exporter", _refuse)
+    tracing.configure("auto", OTLP)
+    assert "no traces are sent: traces go to otlp, and opentelemetry.exporter is not installed" in caplog.text
+    with pytest.raises(SettingsError, match="is not installed"):
+        tracing.configure("otlp", OTLP)

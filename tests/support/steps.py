@@ -10,7 +10,6 @@ from generation.engine.group import Group
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest
 from generation.engine.scheduler import Limits
-from generation.engine.sequence import Sequence
 from generation.engine.speculation import Drafter, Speculation
 from generation.engine.stream import Mailbox
 from generation.observe.telemetry import Telemetry
@@ -39,9 +38,8 @@ def add(core: EngineCore, asked: GenerationRequest, timeout_s: float = 1e6) -> M
 
 def make_group(asked: GenerationRequest, box: Mailbox, deadline: float, telemetry: Telemetry | None = None) -> Group:
     """Make what the engine makes of a request."""
-    sequences = [Sequence(asked, index, ByteCodec()) for index in range(asked.choices)]
     return Group(
-        asked, sequences, box, deadline, Timeline(time.monotonic(), len(asked.prompt)), telemetry or Telemetry()
+        asked, ByteCodec(), box, deadline, Timeline(time.monotonic(), len(asked.prompt)), telemetry or Telemetry()
     )
 
 

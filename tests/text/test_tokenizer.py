@@ -216,3 +216,19 @@ def test_end_of_text_must_be_special(tmp_path: Path) -> None:
     inner = tokenizers.Tokenizer.from_str(_small().to_str().replace('"special":true', '"special":false'))
     with pytest.raises(TokenizerError, match=r"tokenizer\.json.*special"):
         Tokenizer.load(_saved(inner, tmp_path))
+
+
+def test_the_longest_token_bounds_the_tokens_of_a_text_from_below() -> None:
+    tokenizer = Tokenizer(_small())
+    sizes = [len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocabulary)]
+    assert tokenizer.longest == max(*sizes, len(END_OF_TEXT))
+
+
+@pytest.mark.parametrize("change", ["normalizer", "token"])
+def test_where_text_is_taken_out_its_length_says_nothing(change: str) -> None:
+    inner = _small()
+    if change == "normalizer":
+        inner.normalizer = tokenizers.normalizers.Strip()
+    else:
+        inner.add_special_tokens([tokenizers.AddedToken("<pad>", rstrip=True)])
+    assert Tokenizer(inner).longest is None
