@@ -12,14 +12,14 @@ from generation.cli.batch.client import Client, ConnectionBrokenError, Reply
 from generation.cli.batch.level import Level, queue_s
 from generation.cli.batch.lines import Line
 from generation.cli.batch.runner import StoppedError
-from generation.errors import ApiError
+from generation.errors import ApiError, NotReadyError
 
 # Longer than the load balancer waits, so that it is the deployment that says how a request ended.
 TIMEOUT_S = 240.0
 # A line fails for good when it has failed so often, and lines after it were answered meanwhile.
 ATTEMPTS = 8
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
-LONGEST_RETRY_AFTER_S = 120.0
+SHORTEST_RETRY_AFTER_S, LONGEST_RETRY_AFTER_S = 0.1, 120.0
 KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
@@ -97,7 +97,7 @@ class RemoteBackend:
                     self._level.answered(sent, queue_s(reply.headers.get("server-timing", "")))
                     return Answer.response(reply.status, reply.headers.get("x-request-id"), reply.body)
             # A line that fails while no other is answered says nothing of the line.
-            if _counts(reply) and (_is_ours(reply) or self._answers > answers):
+            if _counts(reply) and (_error_code(reply) is not None or self._answers > answers):
                 failed += 1
             if failed == ATTEMPTS:
                 return _give_up(reply, why)
@@ -120,16 +120,17 @@ class RemoteBackend:
             raise StoppedError(f"{self._url} has answered nothing for {silent_s:.0f} s; the last was: {last}")
 
 
-def _is_ours(reply: Reply | None) -> bool:
-    """Whether a reply is the app's own: success, or an error in its shape. The platform's are pages."""
-    if reply is None:
-        return False
-    if reply.status == HTTPStatus.OK:
-        return True
+def _error_code(reply: Reply | None) -> str | None:
+    """Return the code of an error in the app's shape; None of any other reply. The platform's errors are pages."""
     try:
-        return isinstance(json.loads(reply.body)["error"], dict)
+        return str(json.loads(reply.body)["error"]["code"]) if reply is not None else None
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
+
+
+def _is_ours(reply: Reply) -> bool:
+    """Whether it is the app that replied."""
+    return reply.status == HTTPStatus.OK or _error_code(reply) is not None
 
 
 def _is_final(reply: Reply) -> bool:
@@ -142,7 +143,8 @@ def _is_final(reply: Reply) -> bool:
 
 def _counts(reply: Reply | None) -> bool:
     """Whether a failure may be the fault of the line: not where the deployment says that it is busy or not ready."""
-    return reply is None or (reply.status != HTTPStatus.TOO_MANY_REQUESTS and "retry-after" not in reply.headers)
+    busy = reply is not None and reply.status == HTTPStatus.TOO_MANY_REQUESTS
+    return not busy and _error_code(reply) != NotReadyError.code
 
 
 def _give_up(reply: Reply | None, why: str) -> Answer:
@@ -155,8 +157,8 @@ def _wait_s(reply: Reply | None, waits: int) -> float:
     """Return the seconds to wait before the next attempt: what the server says, or twice as long each time."""
     said = None if reply is None else retry_after_s(reply.headers)
     if said is not None:
-        return min(said, LONGEST_RETRY_AFTER_S)
-    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(waits, 16))
+        return min(max(said, SHORTEST_RETRY_AFTER_S), LONGEST_RETRY_AFTER_S)
+    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(waits, 16))
     return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret: so that not all come back at once
 
 
