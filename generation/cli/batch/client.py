@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ssl
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import h11
@@ -45,25 +44,34 @@ class _Connection:
             self._writer.write(self._protocol.send(part) or b"")
         await self._writer.drain()
         response, body = None, bytearray()
-        while True:
-            event: Any = self._protocol.next_event()  # an event or one of two classes
-            if isinstance(event, h11.EndOfMessage):
-                break
-            if event is h11.NEED_DATA:
-                self._protocol.receive_data(await self._reader.read(PIECE))
-            elif isinstance(event, h11.Response):
+        while not isinstance(event := await self._event(), h11.EndOfMessage):
+            if isinstance(event, h11.Response):
                 response = event
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > LARGEST_BODY:
                     raise ConnectionResetError(f"the response is larger than {LARGEST_BODY >> 20} MiB")
-            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-                raise ConnectionResetError("the connection ended before the response did")
         if response is None:
             raise ConnectionResetError("there is no response")
         self.used = True
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         return Reply(response.status_code, headers, bytes(body))
+
+    async def _event(self) -> h11.Event:
+        """Return the next part of the response."""
+        ended = False
+        while True:
+            try:
+                event = self._protocol.next_event()
+            except h11.RemoteProtocolError:
+                if not ended:
+                    raise
+                raise ConnectionResetError("the connection ended before the response did") from None
+            if isinstance(event, h11.Event):
+                return event
+            data = await self._reader.read(PIECE)
+            ended = not data
+            self._protocol.receive_data(data)
 
     def reuse(self) -> bool:
         """Get ready for the next request; False where the server closes the connection."""

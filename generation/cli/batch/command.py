@@ -127,8 +127,11 @@ async def _work(
 
     runner = Runner(backend, output, tally, ordered=ordered)
     with _signals(runner) as caught:
-        await backend.open()
-        await runner.run(source, index, Progress(sys.stderr, tally))
+        try:
+            await backend.open()
+            await runner.run(source, index, Progress(sys.stderr, tally))
+        finally:
+            backend.close()
     return SIGNALLED + caught[0] if caught else 0
 
 

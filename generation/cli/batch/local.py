@@ -48,6 +48,9 @@ class LocalBackend:
         """
         self._service.loaded()
 
+    def close(self) -> None:
+        """Do nothing: the service is its owner's."""
+
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:  # noqa: ARG002 - the interface
         """Answer a line.
 

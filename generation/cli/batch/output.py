@@ -70,13 +70,12 @@ def open_output(name: str, index: Index, *, ordered: bool, retry_failed: bool) -
 def _open(path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> BinaryIO:
     if path.suffix == ".gz":
         raise InvalidRequestError(f"{path}: the output is not compressed; choose a name without .gz")
-    with contextlib.ExitStack() as undo:
-        file = undo.enter_context(_locked(path))
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(_locked(path))
         _trim(file, path)
-        failed = _resume(file, path, index, ordered=ordered, retry_failed=retry_failed)
-        if failed:
-            file = undo.enter_context(_without_failed(file, path))
-        undo.pop_all()
+        if _resume(file, path, index, ordered=ordered, retry_failed=retry_failed):
+            return _without_failed(file, path)
+        opened.pop_all()
         return file
 
 

@@ -72,6 +72,10 @@ class RemoteBackend:
             raise StoppedError(f"{self._url}/health does not answer as this app does")
         self._heard = time.monotonic()
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:
         """Send a line until it is answered; None if `stop` is set while it waits to be sent again.
 
@@ -109,7 +113,7 @@ class RemoteBackend:
             waits += 1
 
     def _check_key(self, reply: Reply) -> None:
-        if reply.status in KEY_REFUSED and not _is_ours(reply):
+        if reply.status in KEY_REFUSED:
             message = f"{self._url} refuses the call with status {reply.status}: is the function key right?"
             raise StoppedError(message)
 

@@ -39,6 +39,9 @@ class Backend(Protocol):
             ApiError: no line can be answered.
         """
 
+    def close(self) -> None:
+        """Let go of what `open` and `answer` have opened."""
+
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:
         """Answer a line; None where `stop` was set before it could be sent.
 
