@@ -100,13 +100,14 @@ class RemoteBackend:
                     self._heard = time.monotonic()
                     self._level.answered(sent, queue_s(reply.headers.get("server-timing", "")))
                     return Answer.response(reply.status, reply.headers.get("x-request-id"), reply.body)
-            # A line that fails while no other is answered says nothing of the line.
-            if _counts(reply) and (_error_code(reply) is not None or self._answers > answers):
+            # A failure says something of the line if others were answered meanwhile, and else of the deployment.
+            others = self._answers > answers
+            if _is_busy(reply) or not others:
+                self._level.congested(sent)
+            if not _is_busy(reply) and (others or _error_code(reply) is not None):
                 failed += 1
             if failed == ATTEMPTS:
                 return _give_up(reply, why)
-            if reply is None or reply.status != HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._level.congested(sent)
             self._check_patience(reply, why)
             if await _is_set_within(stop, _wait_s(reply, waits)):
                 return None
@@ -145,10 +146,10 @@ def _is_final(reply: Reply) -> bool:
     return not again and _is_ours(reply)
 
 
-def _counts(reply: Reply | None) -> bool:
-    """Whether a failure may be the fault of the line: not where the deployment says that it is busy or not ready."""
-    busy = reply is not None and reply.status == HTTPStatus.TOO_MANY_REQUESTS
-    return not busy and _error_code(reply) != NotReadyError.code
+def _is_busy(reply: Reply | None) -> bool:
+    """Whether the deployment says that it is busy or not ready."""
+    refused = reply is not None and reply.status == HTTPStatus.TOO_MANY_REQUESTS
+    return refused or _error_code(reply) == NotReadyError.code
 
 
 def _give_up(reply: Reply | None, why: str) -> Answer:

@@ -46,7 +46,10 @@ async def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> Non
         (None, "ended before the response"),
         (b"HTTP/1.1 200 X\r\ncontent-length: 9\r\nconnection: close\r\n\r\nhalf", "ended before the response"),
         (b"garbage\r\n\r\nconnection: close", "illegal"),
-        (b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nab", "ended before the response"),
+        (
+            b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nab",
+            "ended before the response",
+        ),
     ],
 )
 async def test_a_response_that_breaks_off_is_no_response(said: bytes | None, words: str) -> None:

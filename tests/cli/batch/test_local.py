@@ -149,9 +149,7 @@ async def test_a_full_queue_is_waited_for() -> None:
     assert engine.telemetry.rejections["overloaded"] > 0
 
 
-async def test_an_engine_that_has_failed_ends_the_run(
-    service: _Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_engine_that_has_failed_ends_the_run(service: _Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Service, "state", State.FAILED)
     backend = _backend(service)
     with pytest.raises(StoppedError, match="the model cannot answer any more"):

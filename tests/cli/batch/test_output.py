@@ -71,9 +71,7 @@ def test_a_line_without_its_end_is_incomplete(tmp_path: Path, index: Index) -> N
     assert path.read_bytes() == b"new\n"
 
 
-def test_a_long_incomplete_line_is_removed(
-    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_incomplete_line_is_removed(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generation.cli.batch.output.CHUNK", 7)
     test_an_incomplete_line_is_removed_wherever_it_was_cut(tmp_path, index, 39)
 
@@ -139,9 +137,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, index: Index, 
         _open(tmp_path / name, index)
 
 
-def test_a_dash_is_standard_output(
-    index: Index, capsysbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_a_dash_is_standard_output(index: Index, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     with open_output("-", index, ordered=False, retry_failed=False) as output:
         output.write(b"new\n")
         output.sync()

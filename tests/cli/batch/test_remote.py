@@ -186,5 +186,3 @@ def test_a_date_to_wait_for_is_understood() -> None:
     found = retry_after_s({"retry-after": formatdate(time.time() + 100, usegmt=True)})
     assert found is not None
     assert 90 < found <= 100
-
-

@@ -88,4 +88,6 @@ def test_progress_is_written_over_itself_on_a_terminal_and_a_line_elsewhere(cloc
     assert Progress(log, tally).every_s == LOGGED_EVERY_S == 10
     assert Progress(terminal, tally).every_s < 1
     assert log.getvalue() == (tally.progress() + "\n") * 2
-    assert terminal.getvalue() == f"\r{tally.progress()}"[:80] + "\x1b[K" + f"\r{tally.progress()}"[:80] + "\x1b[K\r\x1b[K"
+    assert (
+        terminal.getvalue() == f"\r{tally.progress()}"[:80] + "\x1b[K" + f"\r{tally.progress()}"[:80] + "\x1b[K\r\x1b[K"
+    )
