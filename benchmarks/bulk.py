@@ -51,7 +51,6 @@ class Bench:
         os.environ["MODEL_DIR"] = str(folder.resolve())
         sys.path.insert(0, str(ROOT))
         from function_app import app, service
-
         from generation.cli.host import endpoints
 
         self._endpoints, self._service = endpoints(app, ROOT / "host.json"), service

@@ -28,13 +28,13 @@ def test_lines_are_found_by_key_with_number_and_place(tmp_path: Path) -> None:
 
 def test_an_id_that_is_used_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "in", [request("a"), request("b"), b'{"custom_id": "a"}'])
-    with Index() as index, pytest.raises(InvalidRequestError, match="'a' is on the lines 1 and 3$"):
+    with Index() as index, pytest.raises(InvalidRequestError, match=r"'a' is on the lines 1 and 3$"):
         _fill(index, path)
 
 
 def test_of_many_duplicates_only_some_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "in", [request("a")] * 9)
-    with Index() as index, pytest.raises(InvalidRequestError, match="lines 1 and 4, and 5 more$"):
+    with Index() as index, pytest.raises(InvalidRequestError, match=r"lines 1 and 4, and 5 more$"):
         _fill(index, path)
 
 

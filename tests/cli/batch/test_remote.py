@@ -1,7 +1,6 @@
 """What is sent again and what is not, and when a run against a deployment ends."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Callable

@@ -12,6 +12,8 @@ BAD = Answer.response(400, None, b'{"error": {"code": "invalid_value"}}')
 
 
 class Clock:
+    """A clock that stands still."""
+
     now = 100.0
 
     def __call__(self) -> float:
