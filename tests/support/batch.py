@@ -17,7 +17,8 @@ def request(custom_id: str, url: str = "/v1/completions", **body: Any) -> bytes:
 
 
 def write(path: Path, lines: Iterable[bytes]) -> Path:
-    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    with path.open("wb") as file:
+        file.writelines(line + b"\n" for line in lines)
     return path
 
 
