@@ -35,17 +35,25 @@ def handler(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
 
     handle.__name__, handle.__qualname__ = operation.__name__, operation.__qualname__
     handle.__doc__, handle.__module__ = operation.__doc__, operation.__module__
+    setattr(handle, "operation", operation)  # noqa: B010 - mypy takes no new attribute on a function
     return handle
 
 
-async def answer(name: str, request: Request, operation: Operation) -> Response:
-    """Run `operation`; return its response, or the response for its error."""
+async def answer(name: str, request: Request, operation: Operation, *, limited: bool = True) -> Response:
+    """Run `operation`; return its response, or the response for its error.
+
+    Args:
+        name: of the operation, in the log and in the metrics.
+        request: what is to be answered.
+        operation: what answers it.
+        limited: whether it must end within `LIMIT_S` seconds, as behind the load balancer.
+    """
     delay.watch(asyncio.get_running_loop())
     exchange = Exchange(name, request)
     record = exchange.record
     error_code = None
     try:
-        response = await _within_limit(operation(exchange))
+        response = await _within_limit(operation(exchange), LIMIT_S if limited else None)
         if not isinstance(response, AnyResponse):
             raise TypeError(f"{name} returned {type(response).__name__} instead of a response")  # noqa: TRY301
     except ApiError as error:
@@ -72,8 +80,8 @@ async def answer(name: str, request: Request, operation: Operation) -> Response:
     return response
 
 
-async def _within_limit(operation: Awaitable[AnyResponse]) -> AnyResponse:
-    limit = asyncio.timeout(LIMIT_S)
+async def _within_limit(operation: Awaitable[AnyResponse], limit_s: float | None) -> AnyResponse:
+    limit = asyncio.timeout(limit_s)
     try:
         async with limit:
             return await operation

@@ -1,14 +1,14 @@
 """What a load has shown: a line of progress while it runs, a summary as JSON and as a table when it is done."""
 
 import math
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from generation.cli.progress import StatusLine, bar
+
 QUANTILES = (50, 90, 99)
-BAR = 24
 
 
 @dataclass(slots=True)
@@ -95,22 +95,17 @@ class Progress:
     """A progress line that overwrites itself; silent where the output is no terminal."""
 
     def __init__(self, out: TextIO, requests: int, duration_s: float) -> None:
-        self._out, self._requests, self._duration_s = out, requests, duration_s
-        self._watched = out.isatty()
+        self._line = StatusLine(out)
+        self._requests, self._duration_s = requests, duration_s
 
     def show(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Show how far the load is: by its count or by its time, whichever ends it."""
-        if not self._watched:
+        if not self._line.watched:
             return
         errors = sum(one.error is not None for one in list(outcomes))
-        part = min(1.0, max(len(outcomes) / self._requests, seconds / self._duration_s))
-        bar = "#" * int(part * BAR)
-        line = f"[{bar:-<{BAR}}] {len(outcomes)}/{self._requests} requests, {seconds:.0f} s, {errors} errors"
-        self._out.write("\r" + line[: shutil.get_terminal_size().columns - 1])
-        self._out.flush()
+        done = bar(max(len(outcomes) / self._requests, seconds / self._duration_s))
+        self._line.show(f"{done} {len(outcomes)}/{self._requests} requests, {seconds:.0f} s, {errors} errors")
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._watched:
-            self._out.write("\r\x1b[K")
-            self._out.flush()
+        self._line.clear()

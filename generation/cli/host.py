@@ -50,10 +50,15 @@ class Endpoint:
     handler: Handler
 
 
+def route_prefix(host_json: Path) -> str:
+    """Return the prefix of every route, without slashes around it."""
+    configuration = json.loads(host_json.read_text(encoding="utf-8"))
+    return str(configuration.get("extensions", {}).get("http", {}).get("routePrefix", "api")).strip("/")
+
+
 def endpoints(app: Any, host_json: Path) -> list[Endpoint]:
     """Read the HTTP functions of a `func.FunctionApp`, in the order in which the host matches them."""
-    configuration = json.loads(host_json.read_text(encoding="utf-8"))
-    prefix = configuration.get("extensions", {}).get("http", {}).get("routePrefix", "api")
+    prefix = route_prefix(host_json)
     found = []
     for function in sorted(app.get_functions(), key=lambda one: str(one.get_function_name())):
         trigger = function.get_trigger()

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from generation import __version__
 from generation.cli import bench, export, generate, serve, tokenize
+from generation.cli.batch import command as batch
 from generation.config import SettingsError
 from generation.errors import ApiError, InvalidRequestError
 
 PROGRAM = "distilgpt2-functions"  # where a wheel is installed: pyproject.toml
 OK, FAILURE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = (generate, tokenize, serve, bench, export)
+COMMANDS = (generate, tokenize, serve, batch, bench, export)
 EXAMPLES = """\
 examples:
   python -m generation generate "Once upon a time"
@@ -24,10 +25,12 @@ examples:
         the tokens of a text
   python -m generation serve --port 8080
         the HTTP API, and a page to try it at /api/playground
+  python -m generation batch requests.jsonl answers.jsonl
+        a file of requests, in this process; with --url by a deployment
   python -m generation export --help
         how to make a model; needs packages of its own, which it names
 
-exit status: 0 done, 1 failed, 2 a wrong call, setting or model, 130 stopped by Ctrl-C.
+exit status: 0 done, 1 failed, 2 a wrong call, setting or model, 3 lines of a batch failed, 130 stopped by Ctrl-C.
 Settings, such as MODEL_DIR and THREADS, are environment variables; the table is in README.md.
 """
 

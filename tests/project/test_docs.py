@@ -25,7 +25,7 @@ from scripts.lint_az import commands
 from tests.support.api_doc import PATH, exchanges, shape
 from tests.support.docs import BASE, BLOCKS, PAGES, PYTHON, SHOWN, Block, Clone, inline
 
-PYTHON_CALL = re.compile(r"python -m (?P<module>[\w.]+)(?P<arguments>[^\n`#|]*)")
+PYTHON_CALL = re.compile(r"python -m (?P<module>[\w.]+)(?P<arguments>[^\n`#|>]*?)(?= \d?>|[\n`#|>]|$)")
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b[A-Z]{2,}(?==)")
 # Variables of others, of which our code has no need to know the name.
 OTHERS_VARIABLES = {

@@ -1,11 +1,14 @@
 """The examples run, against a server that asks for a key and without one."""
 
+import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -72,8 +75,32 @@ def test_every_request_of_the_http_file_is_answered(client: httpx.Client) -> Non
         assert response.status_code == 200, one
 
 
+def test_perplexity_is_that_of_the_log_probabilities(client: httpx.Client, tmp_path: Path) -> None:
+    script = [sys.executable, str(FOLDER / "perplexity.py")]
+    corpus, scored = tmp_path / "corpus", tmp_path / "scored"
+    corpus.write_text("Once upon a time there was a dog.\n\n{}[]#!\n" + "word " * 600, encoding="utf-8")
+    requests = [json.loads(line) for line in subprocess.check_output([*script, "lines", str(corpus)]).splitlines()]
+    perplexities = []
+    with scored.open("w", encoding="utf-8") as file:
+        for one in requests:
+            response = client.post(one["url"], json=one["body"])
+            answer = {"status_code": response.status_code, "body": response.json()}
+            file.write(json.dumps({"custom_id": one["custom_id"], "response": answer, "error": None}) + "\n")
+            if response.status_code == 200:
+                (choice,) = response.json()["choices"]
+                tokens = choice["logprobs"]["token_logprobs"][1:]
+                perplexities.append(math.exp(-sum(tokens) / len(tokens)))
+    assert [one["custom_id"] for one in requests] == ["1", "3", "4"]
+    said = subprocess.run([*script, "scores", str(scored)], capture_output=True, text=True, check=True)
+    assert "document 4 was not scored: the prompt has" in said.stderr
+    assert said.stdout.startswith("2 documents, ")
+    assert perplexities[0] < 20 < perplexities[1]
+    kept = subprocess.check_output([*script, "filter", str(scored), str(corpus), "--most", str(perplexities[0] + 0.1)])
+    assert kept == b"Once upon a time there was a dog.\n"
+
+
 def test_every_example_is_listed_and_run() -> None:
     files = {path.name for path in FOLDER.iterdir()} - {"README.md"}
-    assert files == {*PROGRAMS, "test.http"}
+    assert files == {*PROGRAMS, "test.http", "perplexity.py"}
     listed = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"]({name})" in listed for name in files)

@@ -1,0 +1,232 @@
+"""A batch file in this process, in pairs with the engine alone, and its memory over a file of any length.
+
+    python -m benchmarks.bulk throughput MODEL_DIR --pairs 5
+    python -m benchmarks.bulk memory MODEL_DIR --lines 1000000
+
+``throughput`` runs the same prompts twice: submitted to the engine with nothing around it, and as the lines of a file
+through everything that ``python -m generation batch`` does. Both run in one process, on one engine, in turns; the order
+changes from pair to pair, so that a machine that is not idle disturbs both alike. The figure is the median of the
+ratios, of tokens a second and of tokens for each second of processor time: on a busy machine only the latter is of use.
+``memory`` runs the command on a file of short lines and samples its resident memory.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks.turn import watch_others
+from generation.config import ROOT
+
+
+def write_lines(path: Path, bodies: Iterator[dict[str, Any]]) -> None:
+    """Write an input of completions."""
+    with path.open("w", encoding="utf-8") as file:
+        for number, body in enumerate(bodies):
+            line = {"custom_id": f"line-{number}", "method": "POST", "url": "/v1/completions", "body": body}
+            file.write(json.dumps(line) + "\n")
+
+
+class Speed(NamedTuple):
+    """New tokens for each second, and for each second of this process's processor time."""
+
+    tokens: float
+    processor: float
+
+
+class Clock:
+    """Measures from when it is made."""
+
+    def __init__(self) -> None:
+        self._began, self._processor = time.perf_counter(), time.process_time()
+
+    def speed(self, tokens: int) -> Speed:
+        """Return the speed of so many tokens."""
+        return Speed(tokens / (time.perf_counter() - self._began), tokens / (time.process_time() - self._processor))
+
+
+class Bench:
+    """One loaded engine, and the two ways to give it work.
+
+    Args:
+        folder: of the model.
+        prompt_tokens: of every prompt.
+        new_tokens: of every answer.
+        count: prompts in one measurement.
+    """
+
+    def __init__(self, folder: Path, prompt_tokens: int, new_tokens: int, count: int) -> None:
+        os.environ["MODEL_DIR"] = str(folder.resolve())
+        sys.path.insert(0, str(ROOT))
+        from function_app import app, service
+        from generation.cli.host import endpoints
+
+        self._endpoints, self._service = endpoints(app, ROOT / "host.json"), service
+        self._service.wait()
+        self._loaded = self._service.loaded()
+        self._shape = prompt_tokens, new_tokens, count
+
+    def prompts(self, seed: int) -> list[list[int]]:
+        """Return random prompts; other seeds share no beginning, which could be cached."""
+        length, _, count = self._shape
+        choose = random.Random(seed)  # noqa: S311 - not for secrets
+        last = self._loaded.config.vocabulary - 1
+        return [[choose.randrange(last) for _ in range(length)] for _ in range(count)]
+
+    def engine_alone(self, seed: int) -> Speed:
+        """Return the speed of the engine, whose queue is never empty."""
+        from generation.engine.request import GenerationRequest
+        from generation.sampling.params import SamplingParams
+
+        _, new, count = self._shape
+        sampling = SamplingParams(do_sample=False, ignore_eos=True)
+        requests = [GenerationRequest(tuple(prompt), new, sampling=sampling) for prompt in self.prompts(seed)]
+
+        async def every() -> None:
+            waiting = iter(requests)
+
+            async def one_after_the_other() -> None:
+                for request in waiting:
+                    await self._loaded.engine.submit(request).rest()
+
+            await asyncio.gather(*(one_after_the_other() for _ in range(2 * self._service.settings.max_running)))
+
+        clock = Clock()
+        asyncio.run(every())
+        return clock.speed(count * new)
+
+    def batch(self, seed: int) -> Speed:
+        """Return the speed of a batch file, from its first byte to its last answer."""
+        from generation.cli.batch.index import Index
+        from generation.cli.batch.lines import open_source
+        from generation.cli.batch.local import LocalBackend
+        from generation.cli.batch.output import open_output
+        from generation.cli.batch.runner import Runner
+        from generation.cli.batch.tally import Progress, Tally
+
+        _, new, count = self._shape
+        body = {"max_tokens": new, "temperature": 0, "ignore_eos": True}
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "in.jsonl"
+            write_lines(path, (body | {"prompt": prompt} for prompt in self.prompts(seed)))
+            backend = LocalBackend(self._endpoints, self._service, "/api")
+            clock = Clock()
+            with open_source(str(path)) as source, Index() as index:
+                index.fill(source)
+                with open_output(f"{scratch}/out", index, ordered=False, retry_failed=False) as output:
+                    tally = Tally(index.lines, 0)
+                    runner = Runner(backend, output, tally, ordered=False)
+                    asyncio.run(runner.run(source, index, Progress(StringIO(), tally)))
+            speed = clock.speed(count * new)
+        if tally.failed or tally.new_tokens != count * new:
+            raise RuntimeError(f"not every line was answered: {tally.summary()}")
+        return speed
+
+    def close(self) -> None:
+        """Stop the engine."""
+        self._service.stop()
+
+
+def throughput(options: argparse.Namespace) -> int:
+    """Print each pair, and the median of the ratios; the status is 1 where it is below the bound."""
+    bench = Bench(options.model, options.prompt_tokens, options.new_tokens, options.count)
+    ratios, processor = [], []
+    print("| pair | engine alone, tokens/s | batch, tokens/s | ratio | ratio by processor time | other processes |")
+    print("|---|---|---|---|---|---|")
+    try:
+        bench.engine_alone(0)
+        for pair in range(1, options.pairs + 1):
+            with watch_others() as share:
+                if pair % 2:
+                    alone, batch = bench.engine_alone(pair), bench.batch(-pair)
+                else:
+                    batch, alone = bench.batch(-pair), bench.engine_alone(pair)
+            ratios.append(batch.tokens / alone.tokens)
+            processor.append(batch.processor / alone.processor)
+            cells = f"{alone.tokens:.0f} | {batch.tokens:.0f} | {ratios[-1]:.3f} | {processor[-1]:.3f}"
+            print(f"| {pair} | {cells} | {share.others:.0%} |", flush=True)
+    finally:
+        bench.close()
+    print(f"\nThe median ratio is {median(ratios):.3f}, by processor time {median(processor):.3f}.")
+    return 0 if median(ratios) >= options.bound else 1
+
+
+@contextmanager
+def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command, and end it with the block."""
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def resident_mib(process: int) -> float:
+    """Return the memory of a process that is its own: not the files that it maps, such as the weights."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+def memory(options: argparse.Namespace) -> int:
+    """Print the memory at every tenth of the lines; the status is 1 where it grew by more than the bound."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch) / "in.jsonl", Path(scratch) / "out.jsonl"
+        body = {"prompt": "Once", "max_tokens": 1, "temperature": 0}
+        write_lines(source, (body for _ in range(options.lines)))
+        command = [sys.executable, "-m", "generation", "batch", str(source), str(target)]
+        samples: list[tuple[int, float]] = []
+        with running(command, MODEL_DIR=str(options.model.resolve())) as process:
+            size = 0
+            while process.poll() is None:
+                time.sleep(0.2)
+                written = target.stat().st_size if target.exists() else 0
+                if written > size and process.poll() is None:
+                    # Every line has about the same length, so that bytes count lines.
+                    size = written + options.lines * 5
+                    samples.append((written, resident_mib(process.pid)))
+            lines = sum(1 for _ in target.open("rb"))
+            total = target.stat().st_size
+    print("| lines answered | resident memory of its own, MiB |\n|---|---|")
+    for written, mib in samples:
+        print(f"| {written * lines // total} | {mib:.1f} |")
+    warm = [mib for written, mib in samples if written * 10 >= total]
+    growth = warm[-1] - warm[0]
+    print(f"\n{lines} of {options.lines} lines; from the first tenth to the end it grew by {growth:.1f} MiB.")
+    return 0 if lines == options.lines and growth <= options.bound else 1
+
+
+def main() -> int:
+    """Run it; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(required=True, metavar="what")
+    one = kinds.add_parser("throughput")
+    one.add_argument("--pairs", type=int, default=5, help="default: %(default)s")
+    one.add_argument("--count", type=int, default=128, help="prompts in a measurement (default: %(default)s)")
+    one.add_argument("--prompt-tokens", type=int, default=16, help="default: %(default)s")
+    one.add_argument("--new-tokens", type=int, default=64, help="default: %(default)s")
+    one.add_argument("--bound", type=float, default=0.95, help="least median ratio (default: %(default)s)")
+    one.set_defaults(run=throughput)
+    two = kinds.add_parser("memory")
+    two.add_argument("--lines", type=int, default=1_000_000, help="default: %(default)s")
+    two.add_argument("--bound", type=float, default=16.0, help="MiB it may grow by (default: %(default)s)")
+    two.set_defaults(run=memory)
+    for kind in (one, two):
+        kind.add_argument("model", type=Path, help="folder of the model")
+    options = parser.parse_args()
+    return int(options.run(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

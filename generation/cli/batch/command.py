@@ -1,0 +1,194 @@
+"""``batch``: a file of requests, answered in this process or by a deployment."""
+
+import argparse
+import asyncio
+import logging
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from generation.cli.inputs import add_model, settings
+from generation.config import ROOT
+from generation.errors import ApiError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from generation.cli.batch.index import Index
+    from generation.cli.batch.lines import Source
+    from generation.cli.batch.output import Output
+    from generation.cli.batch.runner import Backend, Runner
+    from generation.cli.batch.tally import Tally
+
+KEY_VARIABLE = "BATCH_KEY"
+LINES_FAILED = 3
+MOST_REMOTE, PATIENCE_S = 256, 600
+SIGNALLED = 128
+EPILOG = f"""\
+A line of the input is OpenAI's: {{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {{...}}}}.
+Killed at any moment, the same command goes on where it was. Ctrl-C finishes the lines that run; twice, it does not.
+
+exit status: 0 every line is answered, {LINES_FAILED} the run is complete and lines have failed, 1 it had to
+end early, 2 a wrong call or input, 130 stopped by Ctrl-C, 143 by SIGTERM. docs/bulk.md has recipes.
+"""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "batch",
+        help="answer a file of requests, here or by a deployment",
+        description="Answer a file of requests in OpenAI's batch format, in this process or by a deployment.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("input", metavar="INPUT", help="a line of JSON for each request, plain or gzip; - reads standard input")
+    add("output", metavar="OUTPUT", help="file to which answers are appended; - writes to standard output")
+    add_model(parser)
+    add("--url", help="address of a deployment, with its route prefix, such as https://APP.azurewebsites.net/api")
+    add("--key", help=f"function key; better in the environment, as {KEY_VARIABLE}")
+    many = f"lines at once at most (default: twice MAX_RUNNING; with --url {MOST_REMOTE})"
+    add("--concurrency", type=_count, metavar="N", help=many)
+    patience = f"with --url: end after so many seconds without an answer (default: {PATIENCE_S})"
+    add("--patience", type=_count, metavar="S", help=patience)
+    add("--ordered", action="store_true", help="write answers in the order of the input, not as they come")
+    add("--retry-failed", action="store_true", help="try the lines again that failed in an earlier run")
+    parser.set_defaults(command=_run)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 1000000")
+    return value
+
+
+_count.__name__ = "number"  # argparse names it in its message
+
+
+def _run(options: argparse.Namespace) -> int:
+    from generation.cli.batch.index import Index
+    from generation.cli.batch.lines import open_source
+    from generation.cli.batch.output import open_output
+    from generation.cli.batch.tally import Tally
+
+    _check(options)
+    with open_source(options.input) as source, Index() as index:
+        index.fill(source)
+        ways = {"ordered": options.ordered, "retry_failed": options.retry_failed}
+        with open_output(options.output, index, **ways) as output:
+            tally = Tally(index.lines, index.done, index.failed)
+            status = 0
+            if index.done < index.lines:
+                status = _answer_all(options, source, index, output, tally)
+            print(tally.summary(), file=sys.stderr)
+    if tally.done < tally.total:
+        print(f"To go on: {_again(options)}", file=sys.stderr)
+        return status or 1
+    return status or (LINES_FAILED if tally.failed else 0)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    if options.url is not None:
+        parts = urlsplit(options.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise InvalidRequestError(f"--url={options.url!r} is no http:// or https:// address")
+        if options.model is not None:
+            raise InvalidRequestError("--model is the model of this process: not together with --url")
+    if options.ordered and options.retry_failed:
+        raise InvalidRequestError("--retry-failed appends what failed at the end: not together with --ordered")
+    if options.input != "-" and os.path.realpath(options.input) == os.path.realpath(options.output):
+        raise InvalidRequestError("INPUT and OUTPUT are the same file")
+
+
+def _answer_all(options: argparse.Namespace, source: "Source", index: "Index", output: "Output", tally: "Tally") -> int:
+    """Answer what is not answered; return the exit status. An error is said here, and what was written stays."""
+    try:
+        with _backend(options) as backend:
+            return asyncio.run(_work(backend, source, index, output, tally, ordered=options.ordered))
+    except ApiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return SIGNALLED + signal.SIGINT
+
+
+async def _work(
+    backend: "Backend", source: "Source", index: "Index", output: "Output", tally: "Tally", *, ordered: bool
+) -> int:
+    from generation.cli.batch.runner import Runner
+    from generation.cli.batch.tally import Progress
+
+    runner = Runner(backend, output, tally, ordered=ordered)
+    with _signals(runner) as caught:
+        try:
+            await backend.open()
+            await runner.run(source, index, Progress(sys.stderr, tally))
+        finally:
+            backend.close()
+    return SIGNALLED + caught[0] if caught else 0
+
+
+@contextmanager
+def _signals(runner: "Runner") -> Iterator[list[int]]:
+    """Have the first SIGINT or SIGTERM stop the runner, and the next one end it; yield those that came."""
+    caught: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        print("\nThe lines that run are finished first; Ctrl-C again does not wait.", file=sys.stderr, flush=True)
+        runner.stop()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+        loop.call_soon_threadsafe(stop)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
+
+
+@contextmanager
+def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
+    """Make what answers the lines."""
+    if options.url is not None:
+        from generation.cli.batch.remote import RemoteBackend
+
+        key = options.key or os.environ.get(KEY_VARIABLE)
+        yield RemoteBackend(options.url, key, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S)
+        return
+    os.environ["MODEL_DIR"] = str(settings(options.model).model_dir)
+    if not sys.flags.dev_mode:
+        logging.getLogger("generation").addHandler(logging.NullHandler())  # what goes wrong is in the lines
+    from generation.cli.batch.local import LocalBackend
+    from generation.cli.host import endpoints, route_prefix
+
+    sys.path.insert(0, str(ROOT))
+    from function_app import app, service
+
+    host_json = ROOT / "host.json"
+    try:
+        service.wait()
+        yield LocalBackend(endpoints(app, host_json), service, f"/{route_prefix(host_json)}", options.concurrency)
+    finally:
+        service.stop()
+
+
+def _again(options: argparse.Namespace) -> str:
+    """Return the command that goes on; without a key, and without what an earlier run has done."""
+    words = ["python", "-m", "generation", "batch", options.input, options.output]
+    for name in ("model", "url", "concurrency", "patience"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    return shlex.join([*words, "--ordered"] if options.ordered else words)

@@ -1,0 +1,54 @@
+"""How many lines are on their way to a deployment: more while it keeps up, fewer when it says that it does not.
+
+As TCP finds the speed of a path (RFC 5681): one more for every answer until the first sign of congestion, from then on
+one more for every round of answers. Each sign of congestion lowers the level by a part, once for all the requests that
+were on their way together.
+"""
+
+import re
+
+FIRST = 4
+KEPT = 0.7
+# Seconds in an instance's queue above which more requests at once would only wait longer. Below it they give the
+# platform a reason to start another instance.
+QUEUE_S = 5.0
+_QUEUE = re.compile(r"(?:^|,)\s*queue;dur=([0-9.]+)")
+
+
+class Level:
+    """The number of requests at once, from 1 to `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._level = float(min(FIRST, most))
+        self._probing = True
+        self.round = 0
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be on their way at this moment."""
+        return int(self._level)
+
+    def answered(self, sent: int, queue_s: float) -> None:
+        """Take note of an answer that waited for `queue_s` seconds; `sent` is the `round` it was sent in."""
+        if queue_s > 2 * QUEUE_S:
+            self.congested(sent)
+        elif queue_s <= QUEUE_S:
+            self._level = min(float(self._most), self._level + (1.0 if self._probing else 1.0 / self._level))
+
+    def congested(self, sent: int) -> None:
+        """Take note that a request was refused or lost; `sent` is the `round` it was sent in."""
+        if sent < self.round:  # the level has been lowered since
+            return
+        self.round += 1
+        self._probing = False
+        self._level = max(1.0, self._level * KEPT)
+
+
+def queue_s(server_timing: str) -> float:
+    """Return the seconds that a request waited in the queue, by its ``Server-Timing``; 0 where it does not say."""
+    found = _QUEUE.search(server_timing)
+    try:
+        return float(found[1]) / 1000 if found else 0.0
+    except ValueError:
+        return 0.0

@@ -1,0 +1,106 @@
+"""Lines answered in this process, by the same operations as over HTTP, on the full batch."""
+
+import asyncio
+import json
+import math
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from generation.api.handler import answer
+from generation.cli.batch.answer import Answer
+from generation.cli.batch.lines import Line
+from generation.cli.batch.runner import StoppedError
+from generation.cli.host import Endpoint
+from generation.errors import OverloadedError
+from generation.service import Service, State
+
+POLL_S = 0.01
+
+
+class LocalBackend:
+    """Answers lines by the functions of ``function_app.py``, without a server and without its time limits.
+
+    Args:
+        endpoints: the functions, in the order in which the host matches them.
+        service: what they ask; its model is loaded.
+        prefix: path of all routes, which a line may leave out.
+        limit: lines on their way at most; None keeps the batch full and a second one waiting.
+    """
+
+    note = ""
+
+    def __init__(self, endpoints: Sequence[Endpoint], service: Service, prefix: str, limit: int | None = None) -> None:
+        self._endpoints, self._service, self._prefix = endpoints, service, prefix
+        self._rows = service.settings.max_running
+        self.limit = limit or 2 * self._rows
+        self._refused = asyncio.Lock()
+        service.settings = replace(service.settings, timeout_s=math.inf)
+
+    async def open(self) -> None:
+        """Look whether the model is there.
+
+        Raises:
+            NotReadyError: it could not be loaded.
+        """
+        self._service.loaded()
+
+    def close(self) -> None:
+        """Do nothing: the service is its owner's."""
+
+    async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:  # noqa: ARG002 - the interface
+        """Answer a line.
+
+        Raises:
+            StoppedError: the engine has failed.
+        """
+        response = await self._respond(line)
+        if response.status_code == OverloadedError.status:
+            # One at a time, so that those who were refused do not all translate their prompts again and again.
+            async with self._refused:
+                waiting = self._rows
+                while response.status_code == OverloadedError.status:
+                    await self._queue_of(waiting)
+                    response = await self._respond(line)
+                    waiting //= 2  # what finds the queue empty is taken, however large it is
+        if self._service.state is not State.READY:
+            raise StoppedError(f"the model cannot answer any more: {self._service.reason or self._service.state}")
+        return Answer.response(response.status_code, response.headers.get("x-request-id"), bytes(response.body))
+
+    async def _queue_of(self, most: int) -> None:
+        """Wait until at most so many requests wait."""
+        engine = self._service.loaded().engine
+        while engine.waiting > most:  # noqa: ASYNC110 - the engine has no event for this
+            await asyncio.sleep(POLL_S)
+
+    async def _respond(self, line: Line) -> Response:
+        path = line.url if line.url.startswith(f"{self._prefix}/") else self._prefix + line.url
+        for one in self._endpoints:
+            match = one.pattern.fullmatch(path)
+            if match is not None and "POST" in one.methods:
+                request = _request(path, match.groupdict(), json.dumps(line.body).encode())
+                operation: Callable[..., Any] = getattr(one.handler, "operation")  # noqa: B009 - of no type's
+                response: Response = await answer(one.name, request, operation, limited=False)
+                return response
+        message = f"there is no POST {path}"
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": "not_found"}
+        return JSONResponse({"error": error}, 404)
+
+
+def _request(path: str, parameters: dict[str, str | None], content: bytes) -> Request:
+    """Return a request as a host would pass it on, of a client that waits for its answer."""
+    parts = [content]
+
+    async def receive() -> MutableMapping[str, Any]:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        return await asyncio.Future()  # a disconnect, which never comes
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [],
+        "path_params": {name: value for name, value in parameters.items() if value},
+    }  # fmt: skip
+    return Request(scope, receive)

@@ -1,0 +1,157 @@
+"""The output: a file to which whole lines are appended, and which is read again after a run that was cut short.
+
+A line that `write` has returned from survives the process, however it ends. At most the last line is then incomplete;
+it is removed, and its work is done again.
+"""
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from generation.cli.batch.answer import ID, Written, read_written
+from generation.cli.batch.index import Index
+from generation.errors import InvalidRequestError
+
+START = f'{{"id":"{ID}'.encode()
+CHUNK = 1 << 20
+
+
+class Output:
+    """Appends lines to a file, or to standard output."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self._file = file
+
+    def write(self, text: bytes) -> None:
+        """Append one line, past every buffer of this process.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        self._file.write(text)
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Have what was written survive the machine, too; nothing where the output is no file."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+
+
+@contextmanager
+def open_output(name: str, index: Index, *, ordered: bool, retry_failed: bool) -> Iterator[Output]:
+    """Open the output, and mark in `index` what it answers already; ``-`` is standard output.
+
+    Args:
+        name: path of the file.
+        index: the lines of the input.
+        ordered: whether the lines are in the order of the input.
+        retry_failed: whether lines that failed are removed, to be tried again.
+
+    Raises:
+        InvalidRequestError: it cannot be written, another process writes it, or it belongs to another input.
+    """
+    if name == "-":
+        yield Output(sys.stdout.buffer, "standard output")
+        return
+    try:
+        file = _open(Path(name), index, ordered=ordered, retry_failed=retry_failed)
+    except OSError as error:
+        raise InvalidRequestError(f"{name} cannot be written: {error.strerror or error}") from None
+    with file:
+        yield Output(file, name)
+
+
+def _open(path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> BinaryIO:
+    if path.suffix == ".gz":
+        raise InvalidRequestError(f"{path}: the output is not compressed; choose a name without .gz")
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(_locked(path))
+        _trim(file, path)
+        if _resume(file, path, index, ordered=ordered, retry_failed=retry_failed):
+            return _without_failed(file, path)
+        opened.pop_all()
+        return file
+
+
+def _locked(path: Path) -> BinaryIO:
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the lock goes with the process, however it ends
+    except BlockingIOError:
+        file.close()
+        raise InvalidRequestError(f"{path} is being written by another run") from None
+    return file
+
+
+def _trim(file: BinaryIO, path: Path) -> None:
+    """Remove an incomplete line from the end.
+
+    Raises:
+        InvalidRequestError: it is not the beginning of a line of ours.
+    """
+    start = file.seek(0, os.SEEK_END)
+    tail = b""
+    while start and b"\n" not in tail:
+        size = min(CHUNK, start)
+        start = file.seek(start - size)
+        tail = file.read(size) + tail
+    kept = tail.rfind(b"\n") + 1
+    rest = tail[kept:]
+    if not rest.startswith(START) and not START.startswith(rest):
+        raise _foreign(path, "its last line")
+    if rest:
+        file.truncate(start + kept)
+
+
+def _resume(file: BinaryIO, path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> int:
+    """Mark what the output answers; return how many of its lines failed, where those are to be tried again."""
+    failed = 0
+    file.seek(0)
+    for number, text in enumerate(file, 1):
+        written = read_written(text)
+        if written is None:
+            raise _foreign(path, f"line {number}")
+        if retry_failed and written.failed:
+            failed += 1
+        elif _mark(written, path, index) != number and ordered:
+            raise InvalidRequestError(f"{path} is in another order than the input: go on without --ordered")
+    return failed
+
+
+def _mark(written: Written, path: Path, index: Index) -> int:
+    """Mark a line as answered; return its place in the input."""
+    entry = index.find(written.key)
+    shown = "a line without a custom_id" if written.custom_id is None else f"custom_id {written.custom_id!r}"
+    if entry is None:
+        raise InvalidRequestError(f"{path} answers {shown}, which the input does not have: choose another output")
+    if entry.fingerprint != written.fingerprint:
+        raise InvalidRequestError(f"{path} answers {shown}, whose line has changed since: choose another output")
+    if entry.done:
+        raise InvalidRequestError(f"{path} answers {shown} twice: choose another output")
+    index.mark(written.key, failed=written.failed)
+    return entry.place
+
+
+def _without_failed(file: BinaryIO, path: Path) -> BinaryIO:
+    """Replace the output by one without the lines that failed; it is never incomplete under its own name."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as kept:
+        file.seek(0)
+        for text in file:
+            written = read_written(text)
+            if written is not None and not written.failed:
+                kept.write(text)
+        kept.flush()
+        os.fsync(kept.fileno())
+    partial.replace(path)
+    return _locked(path)
+
+
+def _foreign(path: Path, place: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{path} exists, and {place} is not of this command: choose another output")

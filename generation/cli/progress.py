@@ -1,0 +1,31 @@
+"""A line on a terminal that is written over itself."""
+
+import shutil
+from typing import TextIO
+
+BAR = 24
+
+
+def bar(part: float) -> str:
+    """Return a bar for a part from 0 to 1."""
+    return f"[{'#' * int(min(1.0, max(0.0, part)) * BAR):-<{BAR}}]"
+
+
+class StatusLine:
+    """The line; where nobody watches, `watched` is False and nothing is written."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.watched = out.isatty()
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the one before, cut to the width of the terminal."""
+        if self.watched:
+            self._out.write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
+            self._out.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self.watched:
+            self._out.write("\r\x1b[K")
+            self._out.flush()
