@@ -93,12 +93,11 @@ class EngineCore:
     def shut_down(self, error: ApiError) -> None:
         """End every request in `error`, but for whole answers to several prompts: they keep the text that exists."""
         for group in self.scheduler.groups():
-            kept = False
-            if group.mailbox.requests > 1:
+            kept = group.mailbox.requests > 1 and group.generated > 0
+            if kept:
                 group.end(TIMEOUT)
-                kept = any(sequence.generated for sequence in group.sequences)
-                if not group.mailbox.patient:
-                    group.mailbox.error = error
+            if not group.mailbox.patient:
+                group.mailbox.error = error
             group.close(None if kept else error)
         self.bell.ring()
 
