@@ -54,9 +54,9 @@ def walk(
     guiding, choosing, freely = list[float](), list[float](), list[float]()
     for seed in range(walks):
         guide = maker()
-        guided, free = (Sampler(SamplingParams(seed=seed, top_k=0), 0, (0,), tokenizer.end_of_text) for _ in range(2))
+        guided, free = (Sampler(SamplingParams(seed=seed, top_k=0), 0, (0,), tokenizer.ends_of_text) for _ in range(2))
         token = -1
-        while token != tokenizer.end_of_text and limit * (seed + 1) > len(guiding):
+        while token not in tokenizer.ends_of_text and limit * (seed + 1) > len(guiding):
             logits = random.normal(size=tokenizer.vocabulary).astype(np.float32) * 3
             times = [clock()]
             free.choose(logits)
@@ -65,7 +65,7 @@ def walk(
             times.append(clock())
             token = guided.choose(logits, allowed)
             times.append(clock())
-            if token != tokenizer.end_of_text:
+            if token not in tokenizer.ends_of_text:
                 guide.advance(token)
             times.append(clock())
             freely.append((times[1] - times[0]) / 1000)

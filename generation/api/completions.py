@@ -16,10 +16,10 @@ from generation.api.bodies import parse_json
 from generation.api.completions_body import CompletionBody
 from generation.api.http import EventStream, collect, event, read_body
 from generation.api.logprobs import Report
-from generation.api.prompts import check_context, encode, timeout
+from generation.api.prompts import check_context, check_ids, encode, timeout
 from generation.config import Settings
 from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, Item, PromptScores, Update
-from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
+from generation.errors import ModelNotFoundError, TooLargeError
 from generation.observe.record import note_prompts
 from generation.sampling.guide import make_guide
 from generation.sampling.params import SamplingParams
@@ -58,13 +58,10 @@ def check_model(name: str | None, loaded: Loaded) -> None:
 
 async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]]:
     """Return the token ids of every prompt."""
-    last = loaded.config.vocabulary - 1
     result = []
     for one in body.prompt:
         ids = await encode(loaded.tokenizer, one) if isinstance(one, str) else one
-        for token in (min(ids), max(ids)):
-            if not 0 <= token <= last:
-                raise InvalidRequestError(f"prompt: {token} is not a token id from 0 to {last}", param="prompt")
+        check_ids(loaded.tokenizer, ids, "prompt", "prompt")
         result.append(ids if body.truncate_prompt_tokens is None else ids[-body.truncate_prompt_tokens :])
         await asyncio.sleep(0)  # there may be thousands: let others have their turn
     return result
@@ -82,7 +79,7 @@ async def _engine_requests(
         top_k=max(body.top_k, 0),
         frequency_penalty=body.frequency_penalty,
         presence_penalty=body.presence_penalty,
-        logit_bias=body.bias(loaded.config.vocabulary),
+        logit_bias=body.bias(loaded.tokenizer.vocabulary),
         min_tokens=body.min_tokens,
         **body.sampling(),
     )

@@ -5,8 +5,7 @@ from starlette.responses import JSONResponse, Response
 
 from generation.api.bodies import DetokenizeBody, TokenizeBody, parse_json
 from generation.api.http import read_body
-from generation.api.prompts import encode_text
-from generation.errors import InvalidRequestError
+from generation.api.prompts import check_ids, encode_text
 from generation.service import Service
 from generation.text.tokenizer import Tokenizer
 
@@ -29,8 +28,5 @@ async def detokenize(service: Service, request: Request) -> Response:
     """Answer ``POST /api/detokenize``."""
     body = parse_json(DetokenizeBody, await read_body(request, service.settings.max_body_kb * 1024))
     loaded = service.loaded()
-    for place, token in enumerate(body.tokens):
-        if token >= loaded.config.vocabulary:
-            limit = loaded.config.vocabulary - 1
-            raise InvalidRequestError(f"tokens.{place}: {token} is not a token id from 0 to {limit}", param="tokens")
+    check_ids(loaded.tokenizer, body.tokens, "tokens", "tokens.{}")
     return JSONResponse({"prompt": loaded.tokenizer.decode(body.tokens)})

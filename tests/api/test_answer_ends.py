@@ -17,7 +17,7 @@ from generation.api.http import EventStream, answer
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
 from generation.engine.stream import Bell, TokenStream
-from generation.model.artifact import read_config
+from generation.model.artifact import load_tokenizer, read_config
 from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer
 from tests.api.test_http import Message
@@ -81,7 +81,7 @@ def _after(turns: int, do: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.load(Settings().model_dir / "tokenizer.json")
+    return load_tokenizer(Settings().model_dir, read_config(Settings().model_dir))
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ import pytest
 from generation.api.prompts import LONG_TEXT, encode_text
 from generation.config import Settings
 from generation.errors import InvalidRequestError
+from generation.model.artifact import load_tokenizer, read_config
 from generation.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.load(Settings().model_dir / "tokenizer.json")
+    return load_tokenizer(Settings().model_dir, read_config(Settings().model_dir))
 
 
 @pytest.mark.parametrize("text", ["the cat", "the cat " * LONG_TEXT])

@@ -16,6 +16,7 @@ from openai import OpenAI
 
 from generation.config import ROOT, Settings
 from generation.errors import InvalidRequestError
+from generation.model.artifact import load_tokenizer, read_config
 from generation.sampling import guide as module
 from generation.sampling.guide import GrammarGuide, make_guide
 from generation.text.tokenizer import Tokenizer
@@ -26,7 +27,7 @@ PROMPT = "Once upon a time there was a"
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.load(Settings.from_environment().model_dir / "tokenizer.json")
+    return load_tokenizer(Settings.from_environment().model_dir, read_config(Settings.from_environment().model_dir))
 
 
 async def _maker(tokenizer: Tokenizer, **asked: Any) -> Callable[[], GrammarGuide]:
@@ -41,7 +42,7 @@ def _walk(guide: GrammarGuide, tokenizer: Tokenizer, seed: int, limit: int = 200
     tokens: list[int] = []
     while len(tokens) < limit:
         token = int(random.choice(np.flatnonzero(guide.allowed())))
-        if token == tokenizer.end_of_text:
+        if token in tokenizer.ends_of_text:
             break
         guide.advance(token)
         tokens.append(token)
@@ -169,9 +170,9 @@ async def test_an_expression_that_grows_too_large_ends_in_an_error(tokenizer: To
 
 async def test_end_of_text_is_allowed_where_the_answer_may_end(tokenizer: Tokenizer) -> None:
     guide = (await _maker(tokenizer, regex="a?"))()
-    assert guide.allowed()[tokenizer.end_of_text]
+    assert guide.allowed()[tokenizer.ends_of_text[0]]
     guide.advance(tokenizer.encode("a")[0])
-    assert np.flatnonzero(guide.allowed()).tolist() == [tokenizer.end_of_text]
+    assert np.flatnonzero(guide.allowed()).tolist() == [tokenizer.ends_of_text[0]]
 
 
 async def test_guides_of_one_request_do_not_disturb_each_other(tokenizer: Tokenizer) -> None:

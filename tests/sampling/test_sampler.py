@@ -31,7 +31,7 @@ def _logits(seed: int, size: int = 5000) -> Floats:
 
 
 def _sampler(index: int = 0, prompt: tuple[int, ...] = (1, 2), **params: Any) -> Sampler:
-    return Sampler(SamplingParams(**({"seed": 5} | params)), index, prompt, END)
+    return Sampler(SamplingParams(**({"seed": 5} | params)), index, prompt, [END])
 
 
 def _tokens(sampler: Sampler, count: int = 20) -> list[int]:
@@ -173,7 +173,7 @@ def test_the_rules_apply_in_the_order_of_transformers() -> None:
 def test_sampling_everything_follows_the_distribution() -> None:
     """Chi-square over 8 tokens, 4000 draws: above 24.3 by chance once in a thousand seeds; this seed is fixed."""
     logits = np.array([0.0, 1, 2, 0.5, -1, 1.5, 0.2, 0.9], np.float32)
-    sampler = Sampler(SamplingParams(seed=3, top_k=0), 0, (), END)
+    sampler = Sampler(SamplingParams(seed=3, top_k=0), 0, (), [END])
     counts = np.bincount([sampler.choose(logits) for _ in range(4000)], minlength=8)
     expected = np.exp(log_softmax(logits)) * 4000
     assert ((counts - expected) ** 2 / expected).sum() < 24.3
