@@ -1,16 +1,18 @@
 """One layer at a time, against the same arithmetic in numpy."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from generation.export.four_bits import Int4Products
 from generation.export.nodes import GraphWriter
-from generation.export.products import LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
+from generation.export.products import LOGIT_SCALES, Activation, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import quantize_blocks, quantize_channels
 
 # Two blocks of int4 weights.
@@ -21,6 +23,14 @@ LAYER = Linear("layer", RANDOM.standard_normal((WIDTH, 24)).astype(np.float32), 
 # Wide enough for several blocks, inner and outer.
 WIDE = Linear("wide", RANDOM.standard_normal((WIDTH, 200)).astype(np.float32), np.ones(200, np.float32))
 ROWS = RANDOM.standard_normal((6, WIDTH)).astype(np.float32)
+
+TORCH: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu_tanh": torch.nn.GELU(approximate="tanh"),
+    "gelu": torch.nn.GELU(),
+    "relu": torch.relu,
+    "silu": torch.nn.functional.silu,
+    "tanh": torch.tanh,
+}
 
 Maker = Callable[[GraphWriter, NDArray[np.float32]], Products]
 
@@ -150,3 +160,23 @@ def test_an_int8_row_of_zeros_gives_the_bias() -> None:
     rows[2] = 0
 
     assert np.array_equal(run(int8, LAYER, rows)[2], LAYER.bias)
+
+
+@pytest.mark.parametrize("products", [Float32Products, Int8Products])
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_an_activation_is_the_one_of_torch_in_any_company(
+    products: type[Float32Products | Int8Products], activation: Activation
+) -> None:
+    class Activated:
+        """`run` asks for the linear layer."""
+
+        def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+            self.linear = products(writer, table, table, activation).activated
+
+    plain = run(lambda writer, table: products(writer, table, table, activation), WIDE, ROWS)
+    found = run(Activated, WIDE, ROWS)  # type: ignore[arg-type]
+
+    assert np.allclose(found, TORCH[activation](torch.from_numpy(plain)).numpy(), atol=1e-5)
+    for row in range(len(ROWS)):
+        alone = run(Activated, WIDE, ROWS[row : row + 1])  # type: ignore[arg-type]
+        assert np.allclose(found[row], alone[0], rtol=0, atol=1e-4 if products is Float32Products else 0)
