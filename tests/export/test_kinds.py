@@ -1,6 +1,7 @@
 """Checkpoints of the kinds that people have: exported, served, and compared with `transformers` on the same folder."""
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def kinds(names: Any) -> list[Any]:
 @pytest.mark.parametrize("kind", kinds(SERVED))
 def test_it_serves_what_transformers_computes(kind: str, tmp_path: Path) -> None:
     SERVED[kind](tmp_path / "checkpoint")
-    export(str(tmp_path / "checkpoint"), tmp_path / "artifact", "fp32")
+    with pytest.MonkeyPatch.context() as patch:
+        # A folder is exported without a network.
+        patch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects"))
+        export(str(tmp_path / "checkpoint"), tmp_path / "artifact", "fp32")
     tokenizer, model = _theirs(tmp_path / "checkpoint")
     service = Service(Settings(model_dir=tmp_path / "artifact", cache_mb=256)).start()
     try:
@@ -89,7 +93,9 @@ def _theirs(folder: Path) -> tuple[Any, GPT2LMHeadModel]:
     if (folder / "adapter_config.json").is_file():
         found = hub.find(str(folder))
         return AutoTokenizer.from_pretrained(found.path), AutoModelForCausalLM.from_pretrained(folder).eval()
-    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
     model, said = loaded
     known = model.eval() if not said["missing_keys"] else load(hub.find(str(folder))).model
     return AutoTokenizer.from_pretrained(folder), known
