@@ -3,7 +3,8 @@ PYTHON ?= python3
 PORT ?= 7071
 PRECISION ?= int8
 MODEL ?= distilbert/distilgpt2
-OUT ?= models/distilgpt2
+# By default models/<name of MODEL>.
+OUT ?=
 SOAK_MINUTES ?= 30
 MODULE ?= stopping
 # Further arguments for pip where torch is installed, such as the index of its CPU builds.
@@ -26,7 +27,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak coverage mutants audit lint format model demo bench bench-peers lock clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak coverage mutants audit lint format model model-plan demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -74,8 +75,11 @@ format: .venv-dev/installed
 	$(DEV) -m ruff check --fix .
 	$(DEV) -m ruff format .
 
-model: .venv-dev/installed
-	$(DEV) -m generation.export "$(MODEL)" "$(OUT)" --precision $(PRECISION)
+model: model-plan .venv-dev/installed
+	$(DEV) -m generation.export "$(MODEL)" $(if $(OUT),"$(OUT)") --precision $(PRECISION)
+
+model-plan:
+	@scripts/model-plan.sh "$(MODEL)" "$(OUT)" .venv-dev/installed
 
 # The bundled model: train the checkpoint with `$(DEV) -m generation.export.train TEXT models/demo/checkpoint`, then this.
 demo: .venv-dev/installed

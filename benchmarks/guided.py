@@ -17,6 +17,7 @@ import numpy as np
 from generation.sampling.guide import make_guide
 from generation.sampling.params import SamplingParams
 from generation.sampling.sampler import Sampler
+from generation.text import loading
 from generation.text.tokenizer import Tokenizer
 
 GUIDES: list[tuple[str, list[str] | None, str | None]] = [
@@ -54,9 +55,9 @@ def walk(
     guiding, choosing, freely = list[float](), list[float](), list[float]()
     for seed in range(walks):
         guide = maker()
-        guided, free = (Sampler(SamplingParams(seed=seed, top_k=0), 0, (0,), tokenizer.end_of_text) for _ in range(2))
+        guided, free = (Sampler(SamplingParams(seed=seed, top_k=0), 0, (0,), tokenizer.ends_of_text) for _ in range(2))
         token = -1
-        while token != tokenizer.end_of_text and limit * (seed + 1) > len(guiding):
+        while token not in tokenizer.ends_of_text and limit * (seed + 1) > len(guiding):
             logits = random.normal(size=tokenizer.vocabulary).astype(np.float32) * 3
             times = [clock()]
             free.choose(logits)
@@ -65,7 +66,7 @@ def walk(
             times.append(clock())
             token = guided.choose(logits, allowed)
             times.append(clock())
-            if token != tokenizer.end_of_text:
+            if token not in tokenizer.ends_of_text:
                 guide.advance(token)
             times.append(clock())
             freely.append((times[1] - times[0]) / 1000)
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=40, help="tokens of an answer at most (default: %(default)s)")
     options = parser.parse_args()
     for path in options.tokenizers:
-        tokenizer = Tokenizer.load(path)
+        tokenizer = loading.load(path)
         first = compile_ms(tokenizer, ["a"], None)
         print(f"\nVocabulary of {tokenizer.vocabulary}; the first guided request took {first:.0f} ms.\n")
         print("| guide | made in, ms | guiding: median, us | mean, us | choosing, us | without a guide, us |")

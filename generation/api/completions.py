@@ -11,21 +11,20 @@ from typing import Any
 
 from starlette.responses import Response
 
-from generation.api.bodies import parse_json, short
+from generation.api.bodies import parse_json
 from generation.api.completions_body import CompletionBody
 from generation.api.cost import Cost, least_tokens
 from generation.api.events import EventStream, event
 from generation.api.exchange import Exchange
 from generation.api.logprobs import Report
-from generation.api.prompts import check_context, check_length, encode, timeout
+from generation.api.prompts import check_context, check_ids, check_length, encode, timeout
 from generation.api.slices import Slices, json_response
 from generation.config import Settings
 from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, Item, PromptScores, Update
-from generation.errors import InvalidRequestError, ModelNotFoundError
+from generation.errors import ModelNotFoundError
 from generation.sampling.guide import make_guide
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
-from generation.text.detokenizer import Detokenizer
 
 
 async def post(service: Service, exchange: Exchange) -> Response:
@@ -78,13 +77,10 @@ def check_model(name: str | None, loaded: Loaded) -> None:
 
 async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]]:
     """Return the token ids of every prompt."""
-    last = loaded.config.vocabulary - 1
     result = []
     for one in body.prompt:
         ids = await encode(loaded.tokenizer, one) if isinstance(one, str) else one
-        for token in (min(ids), max(ids)):
-            if not 0 <= token <= last:
-                raise InvalidRequestError(f"prompt: {short(token)} is not a token id from 0 to {last}", param="prompt")
+        check_ids(loaded.tokenizer, ids, "prompt", "prompt")
         result.append(ids if body.truncate_prompt_tokens is None else ids[-body.truncate_prompt_tokens :])
         await asyncio.sleep(0)  # there may be thousands: let others have their turn
     return result
@@ -98,7 +94,7 @@ async def _engine_requests(
         top_k=max(body.top_k, 0),
         frequency_penalty=body.frequency_penalty,
         presence_penalty=body.presence_penalty,
-        logit_bias=body.bias(loaded.config.vocabulary),
+        logit_bias=body.bias(loaded.tokenizer.vocabulary),
         min_tokens=body.min_tokens,
         **body.sampling(),
     )
@@ -129,7 +125,7 @@ class CompletionResponse:
         self._body = body
         self._tokenizer = loaded.tokenizer
         # A character of which the prompt has only the first bytes comes with the text.
-        self._echoed = [Detokenizer(loaded.tokenizer).feed(ids) if body.echo else "" for ids in prompts]
+        self._echoed = [loaded.tokenizer.echo(ids) if body.echo else "" for ids in prompts]
         self._scores: dict[int, PromptScores] = {}
         self._reports: dict[int, Report] = {}
         self._begun: set[int] = set()

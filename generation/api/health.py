@@ -24,7 +24,7 @@ async def health(service: Service) -> Response:
             "name": config.name,
             "precision": config.precision,
             "context": config.context,
-            "vocabulary": config.vocabulary,
+            "vocabulary": config.tokens,
             "source_revision": config.source.get("revision"),
         }
     content: dict[str, Any] = {
@@ -46,7 +46,7 @@ async def warm_up(service: Service) -> None:
     await asyncio.to_thread(service.wait, WARM_UP_S)
     with contextlib.suppress(ApiError):  # a model that cannot be served is what `ready` and `health` report
         loaded = service.loaded()
-        first = GenerationRequest((loaded.tokenizer.end_of_text,), 1, timeout_s=FIRST_TOKEN_S)
+        first = GenerationRequest((loaded.tokenizer.begin_of_text or 0,), 1, timeout_s=FIRST_TOKEN_S)
         async for _ in loaded.engine.submit(first):
             pass
 

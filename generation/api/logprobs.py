@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from generation.engine.request import Token
-from generation.text.detokenizer import Detokenizer
 from generation.text.tokenizer import Tokenizer
 
 # JSON knows no infinity; this is what OpenAI's and vLLM's servers send for a token that cannot be.
@@ -23,7 +22,7 @@ class Report:
 
     def add_prompt(self, tokens: Iterable[Token]) -> None:
         """Add the tokens of an echoed prompt."""
-        detokenizer, offset = Detokenizer(self._tokenizer), 0
+        detokenizer, offset = self._tokenizer.detokenizer(), 0
         for token in tokens:
             self._add(token, offset)
             offset += len(detokenizer.push(token.id))

@@ -1,8 +1,10 @@
 """From what a body asks for to what the engine takes; shared by the contracts."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from generation.api.bodies import short
 from generation.config import Settings
 from generation.errors import ContextLengthError, InvalidRequestError
 from generation.text.tokenizer import Tokenizer, TokenizerError
@@ -28,12 +30,33 @@ async def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 async def encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
-    """Turn a prompt into token ids; an empty one becomes the end-of-text token, with which every document begins.
+    """Turn a prompt into token ids; one without any becomes the model's beginning-of-text token.
 
     Raises:
-        InvalidRequestError: the text cannot be encoded.
+        InvalidRequestError: the text cannot be encoded, or has no tokens and the model no beginning.
     """
-    return tuple(await encode_text(tokenizer, text)) or (tokenizer.end_of_text,)
+    ids = tuple(await encode_text(tokenizer, text))
+    if ids:
+        return ids
+    if tokenizer.begin_of_text is None:
+        message = "prompt: must not be empty: this model has no beginning-of-text token to start from"
+        raise InvalidRequestError(message, param="prompt")
+    return (tokenizer.begin_of_text,)
+
+
+def check_ids(tokenizer: Tokenizer, ids: Sequence[int], param: str, where: str) -> None:
+    """Refuse ids that are not tokens; `where` is their place in the body.
+
+    Raises:
+        InvalidRequestError: with the first one.
+    """
+    last = tokenizer.vocabulary - 1
+    if ids and 0 <= min(ids) and max(ids) <= last and tokenizer.holes.isdisjoint(ids):
+        return
+    for place, token in enumerate(ids):
+        if not tokenizer.has(token):
+            there = where.format(place)
+            raise InvalidRequestError(f"{there}: {short(token)} is not a token id from 0 to {last}", param=param)
 
 
 def check_length(text: str, longest: int | None, context: int) -> None:

@@ -4,14 +4,13 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from generation.api.bodies import DetokenizeBody, TokenizeBody, parse_json, short
+from generation.api.bodies import DetokenizeBody, TokenizeBody, parse_json
 from generation.api.cost import least_tokens
 from generation.api.exchange import Exchange
-from generation.api.prompts import encode_text
+from generation.api.prompts import check_ids, encode_text
 from generation.api.slices import MANY, Slices, json_response
-from generation.errors import InvalidRequestError, TooLargeError
+from generation.errors import TooLargeError
 from generation.service import Service
-from generation.text.detokenizer import Detokenizer
 
 
 async def tokenize(service: Service, exchange: Exchange) -> Response:
@@ -44,12 +43,9 @@ async def detokenize(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/detokenize``."""
     body = parse_json(DetokenizeBody, await exchange.body(service.settings.max_body_kb * 1024))
     loaded = service.loaded()
-    limit = loaded.config.vocabulary - 1
-    if (most := max(body.tokens, default=0)) > limit:
-        message = f"tokens.{body.tokens.index(most)}: {short(most)} is not a token id from 0 to {limit}"
-        raise InvalidRequestError(message, param="tokens")
-    detokenizer, parts, slices = Detokenizer(loaded.tokenizer), list[str](), Slices()
+    check_ids(loaded.tokenizer, body.tokens, "tokens", "tokens.{}")
+    detokenizer, parts, slices = loaded.tokenizer.detokenizer(), list[str](), Slices()
     for first in range(0, len(body.tokens), MANY):
-        parts.append(detokenizer.feed(body.tokens[first : first + MANY]))
+        parts += map(detokenizer.push, body.tokens[first : first + MANY])
         await slices.turn()
     return JSONResponse({"prompt": "".join(parts) + detokenizer.flush()})

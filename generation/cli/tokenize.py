@@ -22,13 +22,13 @@ def register(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from generation.model.artifact import ArtifactError, read_config
-    from generation.text.tokenizer import Tokenizer, TokenizerError
+    from generation.model.artifact import ArtifactError, load_tokenizer, read_config
+    from generation.text.tokenizer import TokenizerError
 
     folder = settings(options.model).model_dir
     try:
         config = read_config(folder)
-        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        tokenizer = load_tokenizer(folder, config)
         ids = tokenizer.encode(read_text(options.text))
     except (ArtifactError, TokenizerError) as error:
         raise InvalidRequestError(str(error)) from None

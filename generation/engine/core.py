@@ -12,7 +12,7 @@ from generation.engine.pace import Pace
 from generation.engine.prefix import PrefixCache, chunk_keys
 from generation.engine.request import LENGTH, TIMEOUT, PromptScores, Token
 from generation.engine.scheduler import Limits, Scheduler
-from generation.engine.sequence import Sequence, score
+from generation.engine.sequence import Sequence
 from generation.engine.speculation import Drafter, Speculation
 from generation.engine.stream import Bell
 from generation.errors import ApiError, DeadlineError, GenerationFailedError
@@ -143,7 +143,7 @@ class EngineCore:
         if request.score_prompt:
             following = request.prompt[chunk.start + 1 : chunk.start + 1 + len(chunk.ids)]
             for token, row in zip(following, logits, strict=False):
-                group.prompt_scores.append(Token(token, 0, *score(row, token, request.logprobs or 0)))
+                group.prompt_scores.append(Token(token, 0, *group.sequences[0].score(row, token)))
         if group.prefilled == len(request.prompt):
             self._keep_prefix(group)
             self._begin(group, logits[-1])

@@ -3,7 +3,8 @@
 It holds no tensors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation.engine.request import LENGTH, STOP, GenerationRequest, Token, Update
-from generation.sampling.rules import log_softmax, top_k_ids
+from generation.sampling.rules import MINUS_INFINITY, log_softmax, top_k_ids
 from generation.sampling.sampler import Sampler
 from generation.text.detokenizer import Detokenizer
 from generation.text.stopping import StopMatcher
@@ -20,24 +21,32 @@ if TYPE_CHECKING:
     from generation.engine.speculation import Drafter
 
 
-CHARACTER_BYTES = 4
-
-
 class TextCodec(Protocol):
     """What a sequence needs of a tokenizer."""
 
-    end_of_text: int
+    vocabulary: int
+    holes: frozenset[int]
+    ends_of_text: tuple[int, ...]
 
-    def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for."""
+    def detokenizer(self, prompt: SequenceOf[int], *, echoed: bool) -> Detokenizer:
+        """Return what turns the tokens that follow `prompt`, whose text is `echoed` or not, into text."""
 
 
-def score(logits: NDArray[np.float32], token: int, alternatives: int) -> tuple[float, dict[int, float]]:
+def score(
+    logits: NDArray[np.float32],
+    token: int,
+    alternatives: int,
+    vocabulary: int | None = None,
+    holes: Collection[int] = (),
+) -> tuple[float, dict[int, float]]:
     """Return the log-probability of `token` and of the likeliest tokens, before any sampling rule.
 
-    Both come from one array: evaluation harnesses compare them for exact equality.
+    Both come from one array: evaluation harnesses compare them for exact equality. All logits share the probability, as
+    in `transformers`, also those from `vocabulary` on and of `holes`, which are no tokens and never reported.
     """
-    logprobs = log_softmax(logits)
+    logprobs = log_softmax(logits)[:vocabulary]
+    if holes:
+        logprobs[list(holes)] = MINUS_INFINITY
     ids = top_k_ids(logprobs, alternatives)
     return float(logprobs[token]), {int(i): float(logprobs[i]) for i in ids}
 
@@ -56,34 +65,39 @@ class Sequence:
         self._counted, self._counted_at = 0, 0.0  # tokens, and when
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
-        self._end_of_text = codec.end_of_text
-        self._sampler = Sampler(request.sampling, choice, request.prompt, codec.end_of_text)
-        self._detokenizer = Detokenizer(codec)
-        if request.echo:
-            # No character has more than four bytes, so no more tokens of the prompt can belong to an unfinished one.
-            self._detokenizer.feed(request.prompt[-CHARACTER_BYTES:])
+        self._codec = codec
+        self._sampler = Sampler(request.sampling, choice, request.prompt, codec.ends_of_text, codec.holes)
+        self._detokenizer = codec.detokenizer(request.prompt, echoed=request.echo)
         self._matcher = StopMatcher(request.stop)
         self._decoded = 0  # characters that left the detokenizer
         self._released = 0  # characters that were reported
         self._held: list[Token] = []
 
     def take(self, logits: NDArray[np.float32]) -> Update | None:
-        """Choose the next token from its logits, [vocabulary]; return what can be reported now, if anything."""
+        """Choose the next token from its logits; return what can be reported now, if anything.
+
+        There may be more logits than tokens: the vocabularies of some models are padded.
+        """
+        known = logits[: self._codec.vocabulary]
         if self.guide is None:
-            token = self._sampler.choose(logits)
+            token = self._sampler.choose(known)
         else:
-            token = self._sampler.choose(logits, self.guide.allowed())
+            token = self._sampler.choose(known, self.guide.allowed())
             self.guide.advance(token)
         if self.request.logprobs is None:
             return self.accept(token, None, {})
-        return self.accept(token, *score(logits, token, self.request.logprobs))
+        return self.accept(token, *self.score(logits, token))
+
+    def score(self, logits: NDArray[np.float32], token: int) -> tuple[float, dict[int, float]]:
+        """Return the log-probability of `token` and of the likeliest tokens, as many as the request asks for."""
+        return score(logits, token, self.request.logprobs or 0, self._codec.vocabulary, self._codec.holes)
 
     def accept(self, token: int, logprob: float | None, alternatives: Mapping[int, float]) -> Update | None:
         """Take the next token; return what can be reported now, if anything."""
         self.generated += 1
         self.last_token = token
         self._held.append(Token(token, self._decoded, logprob, alternatives))
-        if token == self._end_of_text and not self.request.sampling.ignore_eos:
+        if token in self._codec.ends_of_text and not self.request.sampling.ignore_eos:
             return self.finish(STOP)
         text, matched = self._push(self._detokenizer.push(token))
         if matched:

@@ -14,8 +14,8 @@ Turn a GPT-2 checkpoint into an artifact that the server can run, and prove it r
 
 The checkpoint is loaded, exported, written as a graph made for serving, and measured
 against PyTorch. The output folder (model.onnx, model.onnx.data, tokenizer.json, config.json,
-report.json) appears whole or not at all. The model can be DistilGPT2, GPT-2 of any size, or your own
-fine-tuned version, as long as its weights are safetensors.
+report.json) is written atomically. The model can be DistilGPT2, GPT-2 of any size, your own
+fine-tuned version, or a LoRA adapter of one, which is merged: docs/models.md.
 """
 EXAMPLES = """\
 examples:
@@ -34,7 +34,7 @@ then serve it:
 def main(arguments: list[str] | None = None) -> int:
     """Run the export; return the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    output = options.output or Path("models") / Path(options.model).resolve().name
+    output = options.output or Path("models") / Path(options.adapter or options.model).resolve().name
     started = time.monotonic()
 
     def progress(stage: str) -> None:
@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
             cache=options.cache,
             revision=options.revision,
             name=options.name,
+            adapter=options.adapter,
             allow_loss=options.allow_loss,
+            allow_unread=options.allow_unread,
             progress=progress,
         )
     except ImportError as error:
@@ -115,11 +117,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="R",
         help="commit, tag or branch on the hub (default: a pinned commit for DistilGPT2, main for others)",
     )
+    parser.add_argument(
+        "--adapter",
+        metavar="A",
+        help="a folder or hub id with a LoRA adapter to merge (default: none, or MODEL itself where it is one)",
+    )
     parser.add_argument("--name", help="name to serve the model by (default: its hub id, or the name of its folder)")
     parser.add_argument(
         "--allow-loss",
         action="store_true",
         help="keep an artifact that costs more perplexity than its precision may (int8 3 %%, int4 10 %%)",
+    )
+    parser.add_argument(
+        "--allow-unread",
+        action="store_true",
+        help="leave out weights that the model does not use, such as the head of a classifier",
     )
     parser.add_argument("--json", action="store_true", help="print report.json instead of its figures in words")
     return parser

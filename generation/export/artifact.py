@@ -37,7 +37,8 @@ TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-o
 def staging(output: Path) -> Iterator[Path]:
     """Check that `output` can take an artifact and give a folder to write it in; remove what is left of it at the end.
 
-    A killed process leaves the staging folder behind: hidden, named ``.<output>.partial-<process>``, safe to remove.
+    A killed process leaves its staging folder behind: hidden, named ``.<output>.partial-<process>``. The next export to
+    the same output removes it.
 
     Raises:
         ExportError: the output is a file, holds something else or half an artifact, or cannot be written.
@@ -46,6 +47,9 @@ def staging(output: Path) -> Iterator[Path]:
     _check(output)
     home = output if output.is_dir() else output.parent
     folder = home / f".{output.name}.partial-{os.getpid()}"
+    for left in home.glob(f".{output.name}.partial-*"):
+        if not _runs(left.name.rpartition("-")[2]):
+            shutil.rmtree(left, ignore_errors=True)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -57,6 +61,17 @@ def staging(output: Path) -> Iterator[Path]:
         raise ExportError(f"cannot write the artifact in {home}: {error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(process: str) -> bool:
+    """Return whether there is a process of this number."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _check(output: Path) -> None:
@@ -83,7 +98,7 @@ def _check(output: Path) -> None:
 
 def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cache: CacheType) -> None:
     """Write config.json for the model and the tokenizer in `folder`: what the run time needs, and where it is from."""
-    shape = checkpoint.shape
+    shape, tokens = checkpoint.shape, checkpoint.tokens
     config = {
         "format": FORMAT,
         "model_type": "gpt2",
@@ -91,8 +106,11 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
         "heads": shape.heads,
         "head_size": shape.head_size,
         "vocabulary": shape.vocabulary,
+        "tokens": tokens.tokens,
+        "holes": list(tokens.holes),
         "context": shape.context,
-        "end_of_text": checkpoint.end_of_text,
+        "ends_of_text": list(tokens.ends_of_text),
+        "begin_of_text": tokens.begin_of_text,
         "precision": precision,
         "cache": cache,
         "files": {name: _sha256(folder / name) for name in CHECKED_FILES},

@@ -14,3 +14,7 @@ DEFAULT_CACHES: dict[Precision, CacheType] = {"fp32": "float32", "int8": "int8",
 DEFAULT_MODEL = "distilbert/distilgpt2"
 # A branch moves; a commit does not. Other models are taken from their main branch, and the commit found is recorded.
 PINNED_REVISIONS = {DEFAULT_MODEL: "2290a62682d06624634c1f46a6ad5be0f47f38aa"}
+# The sha256 of the weights at that commit.
+PINNED_FILES = {
+    DEFAULT_MODEL: {"model.safetensors": "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"}
+}

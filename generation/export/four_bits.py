@@ -1,6 +1,6 @@
 """Products with weights of 4 bits: a scale for each block of weights, activations in 8 bits a block.
 
-The embedding table is stored once, for lookup and for the language model head. onnxruntime's kernels compute rows in
+An embedding table that is also the language model head is stored once. onnxruntime's kernels compute rows in
 pairs, and round an odd one, without a partner, differently. An answer must not depend on its company, so whoever runs
 the graph gives it an even number of tokens and of logits.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from generation.export.moments import Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
-from generation.export.products import EMBEDDING, HEAD, Linear, WholeProducts
+from generation.export.products import EMBEDDING, HEAD, Activation, Linear, WholeProducts
 from generation.export.quantize import Blocks, quantize_blocks
 
 # Tells the operator to multiply in 8 bits.
@@ -20,12 +20,23 @@ INT8_ACCURACY = 4
 class Int4Products(WholeProducts):
     """Weights are unsigned nibbles around 8."""
 
-    def __init__(self, writer: GraphWriter, table: NDArray[np.float32], block: int, moments: Moments) -> None:
-        super().__init__(writer)
+    def __init__(
+        self,
+        writer: GraphWriter,
+        table: NDArray[np.float32],
+        head: NDArray[np.float32],
+        activation: Activation,
+        *,
+        block: int,
+        moments: Moments,
+    ) -> None:
+        super().__init__(writer, activation)
         self._vocabulary, self._width = table.shape
         self._block, self._moments = block, moments
-        blocks = self._rounded(table, HEAD)
+        blocks = self._rounded(head, HEAD)
         self._head = self._stored(f"{HEAD}.weight", blocks)
+        if head is not table:  # the moments are those of what the head multiplies
+            blocks = self._rounded(table, EMBEDDING)
         # The lookup knows blocks by their size, and wants a row of nibbles in one piece.
         whole = Blocks(blocks.values.reshape(len(table), -1), blocks.scales)
         self._table = self._stored(EMBEDDING, whole)
@@ -57,7 +68,7 @@ class Int4Products(WholeProducts):
         return self._product([value, *weight, "", "", bias], *layer.weight.shape)
 
     def logits(self, value: str, output: str) -> None:
-        """The table again."""
+        """The head."""
         self._product([value, *self._head], self._width, self._vocabulary, output)
 
     def _product(self, inputs: list[str], width: int, outputs: int, name: str | None = None) -> str:

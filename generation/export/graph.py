@@ -20,7 +20,16 @@ from generation.export.errors import ExportError
 from generation.export.four_bits import Int4Products
 from generation.export.moments import Moments
 from generation.export.nodes import GraphWriter
-from generation.export.products import EMBEDDING, LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
+from generation.export.products import (
+    EMBEDDING,
+    HEAD,
+    LOGIT_SCALES,
+    Activation,
+    Float32Products,
+    Int8Products,
+    Linear,
+    Products,
+)
 from generation.export.quantize import block_size
 
 Parameters = Mapping[str, NDArray[np.float32]]
@@ -37,6 +46,7 @@ class Shape:
     vocabulary: int
     context: int
     epsilon: float = 1e-5
+    activation: Activation = "gelu_tanh"
     scale_by_head_size: bool = True
     scale_by_layer: bool = False
 
@@ -58,8 +68,9 @@ def build(
 
     Inputs: ``input_ids``, ``position_ids`` int64 [N]; ``logit_positions`` int64 [W], places among the N tokens; those
     of `Attention`. Outputs: ``logits`` float32 [W, V], in int8 still to be multiplied by ``logit_scales`` float32
-    [W, 1]; the caches, to be bound to the buffers of their pasts. With an int8 cache the parameters must be those that
-    `cache_range.fold` returns. In int4, N and W must be even, and weights are rounded better where there are `moments`.
+    [W, 1]; the caches, to be bound to the buffers of their pasts. A head of its own is the parameter
+    ``lm_head.weight``. With an int8 cache the parameters must be those that `cache_range.fold` returns. In int4, N and
+    W must be even, and weights are rounded better where there are `moments`.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape, or the shape is none for the precision.
@@ -67,9 +78,12 @@ def build(
     """
     writer = GraphWriter()
     source = _Source(parameters)
-    table = source.array(EMBEDDING, shape.vocabulary, shape.width)
+    table = head = source.array(EMBEDDING, shape.vocabulary, shape.width)
+    if f"{HEAD}.weight" in parameters:
+        head = source.array(f"{HEAD}.weight", shape.vocabulary, shape.width)
     attention = Attention(writer, shape.heads, shape.head_size, shape.context, cache)
-    _Assembly(writer, _products(writer, table, shape, precision, moments), attention, source, shape).write()
+    products = _products(writer, table, head, shape=shape, precision=precision, moments=moments)
+    _Assembly(writer, products, attention, source, shape).write()
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("position_ids", TensorProto.INT64, ["N"]),
@@ -83,13 +97,20 @@ def build(
 
 
 def _products(
-    writer: GraphWriter, table: NDArray[np.float32], shape: Shape, precision: Precision, moments: Moments | None
+    writer: GraphWriter,
+    table: NDArray[np.float32],
+    head: NDArray[np.float32],
+    *,
+    shape: Shape,
+    precision: Precision,
+    moments: Moments | None,
 ) -> Products:
     if precision == "fp32":
-        return Float32Products(writer, table)
+        return Float32Products(writer, table, head, shape.activation)
     if precision == "int8":
-        return Int8Products(writer, table)
-    return Int4Products(writer, table, block_size(shape.width, shape.inner), moments or {})
+        return Int8Products(writer, table, head, shape.activation)
+    block = block_size(shape.width, shape.inner)
+    return Int4Products(writer, table, head, shape.activation, block=block, moments=moments or {})
 
 
 class _Source:
@@ -132,7 +153,7 @@ class _Assembly:
                 attended, hidden = self.products.keep("logit_positions", attended, hidden)
             hidden = self.products.residual(self.source.linear(f"{block}.attn.c_proj", width, width), attended, hidden)
             normed = self._norm(f"{block}.ln_2", hidden)
-            active = self.products.gelu(self.source.linear(f"{block}.mlp.c_fc", width, inner), normed)
+            active = self.products.activated(self.source.linear(f"{block}.mlp.c_fc", width, inner), normed)
             hidden = self.products.residual(self.source.linear(f"{block}.mlp.c_proj", inner, width), active, hidden)
         self.products.logits(self._norm("transformer.ln_f", hidden), "logits")
 

@@ -1,44 +1,76 @@
 """Where a checkpoint comes from: a local folder, or the Hugging Face hub at a known commit."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-from generation.export.defaults import PINNED_REVISIONS
+from generation.export.adapter import CONFIG as ADAPTER_CONFIG
+from generation.export.adapter import base_of
+from generation.export.download import download
 from generation.export.errors import ExportError
+from generation.export.weights import find_files
 
-WANTED_FILES = [
-    "config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-]
-WAYS_OUT = (
-    "Two ways out: give a local folder with config.json, tokenizer.json and model.safetensors in place of the name "
-    "(copied from a machine that has a network), or do without an export and serve the bundled model, models/demo."
-)
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A checkpoint on this machine. `revision` is the hub's commit, None for a local folder."""
+    """A checkpoint on this machine.
+
+    `revision` is the hub's commit, None for a local folder; `adapter` is the folder of an adapter to merge, if any.
+    """
 
     path: Path
     name: str
     revision: str | None
+    adapter: Path | None = None
 
 
-def find(model: str, revision: str | None = None) -> Folder:
+def find(
+    model: str, revision: str | None = None, *, adapter: str | None = None, progress: Progress = lambda _: None
+) -> Folder:
     """Return the folder that `model` names, downloading it where it is the id of a model on the hub.
+
+    Where `model` is an adapter, the result is the model that it was trained on, with the adapter. An `adapter`, a
+    folder or a hub id, can be given apart.
 
     Raises:
         ExportError: there is no such folder or model, or the hub cannot be reached.
 
     """
+    found = _find(model, revision, progress)
+    if adapter is not None:
+        other = _find(adapter, None, progress)
+        if not (other.path / ADAPTER_CONFIG).is_file():
+            raise ExportError(f"{adapter} is not an adapter: it has no {ADAPTER_CONFIG}")
+        return replace(found, name=other.name, adapter=other.path)
+    if not (found.path / ADAPTER_CONFIG).is_file():
+        return found
+    return _base(found, progress)
+
+
+def _base(adapter: Folder, progress: Progress) -> Folder:
+    base, revision = base_of(adapter.path)
+    if _has_weights(adapter.path) and (adapter.path / "config.json").is_file():
+        if not Path(base).is_dir() or Path(base).resolve() != adapter.path.resolve():
+            raise ExportError(
+                f"{adapter.name} holds whole weights and an adapter of {base}, and it is not clear which is meant: "
+                f"remove {ADAPTER_CONFIG} if the adapter is merged, or give its base as MODEL and the adapter with "
+                "--adapter"
+            )
+        return replace(adapter, adapter=adapter.path)
+    progress(f"getting {base}, the model that the adapter was trained on")
+    return replace(_find(base, revision, progress), name=adapter.name, adapter=adapter.path)
+
+
+def _has_weights(path: Path) -> bool:
+    try:
+        return bool(find_files(path))
+    except ExportError:
+        return False
+
+
+def _find(model: str, revision: str | None, progress: Progress) -> Folder:
     path = Path(model).expanduser()
     if path.is_dir():
         if revision is not None:
@@ -48,22 +80,5 @@ def find(model: str, revision: str | None = None) -> Folder:
         raise ExportError(f"{model} is a file; a checkpoint is a folder (config.json, tokenizer.json, *.safetensors)")
     if path.is_absolute() or model.startswith(".") or model.count("/") > 1 or "\\" in model:
         raise ExportError(f"there is no folder {model}")
-    return _download(model, revision or PINNED_REVISIONS.get(model))
-
-
-def _download(model: str, revision: str | None) -> Folder:
-    which = f"{model} at revision {revision}" if revision else model
-    try:
-        path = Path(snapshot_download(model, revision=revision, allow_patterns=WANTED_FILES))
-    except RepositoryNotFoundError as error:
-        raise ExportError(f"the hub has no public model {model}, and there is no folder of that name") from error
-    except RevisionNotFoundError as error:
-        raise ExportError(f"the hub's model {model} has no revision {revision}") from error
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ExportError(
-            f"the model {which} could not be had from the hub, and there is no folder of that name. {WAYS_OUT} "
-            f"(What the hub client said: {reason})"
-        ) from error
-    # The hub's cache keeps each commit in a folder of its own, named by the commit.
-    return Folder(path, model, path.name)
+    found = download(model, revision, progress)
+    return Folder(found, model, found.name)

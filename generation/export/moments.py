@@ -24,13 +24,16 @@ TEXTS, TOKENS = 32, 256
 _SEED = 0
 
 
-def write_texts(model: GPT2LMHeadModel, end_of_text: int) -> torch.Tensor:
-    """Let the checkpoint write, from its whole distribution: ids [TEXTS, TOKENS], or as many as its context takes.
+def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
+    """Let the checkpoint write after the token `begin`, from its whole distribution.
+
+    Returns:
+        Ids, [TEXTS, TOKENS], or as many tokens as the context takes.
 
     Raises:
         ExportError: what it computes is not finite.
     """
-    start = torch.full((TEXTS, 1), end_of_text)
+    start = torch.full((TEXTS, 1), begin)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         try:
@@ -45,7 +48,7 @@ def write_texts(model: GPT2LMHeadModel, end_of_text: int) -> torch.Tensor:
                 max_length=min(TOKENS, model.config.n_positions),
                 # After an end of text it goes on with another. Nothing is padded, but silence about it brings warnings.
                 eos_token_id=None,
-                pad_token_id=(end_of_text + 1) % model.config.vocab_size,
+                pad_token_id=(begin + 1) % model.config.vocab_size,
             )
         except RuntimeError as error:
             raise ExportError(f"the checkpoint cannot write, its weights may be damaged: {error}") from error

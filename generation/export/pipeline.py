@@ -18,7 +18,7 @@ from generation.export.defaults import (
 )
 from generation.export.errors import ExportError
 from generation.export.graph import Parameters, build
-from generation.export.products import EMBEDDING
+from generation.export.products import EMBEDDING, HEAD
 from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
 from generation.export.verify import Report, judge, verify
@@ -35,14 +35,17 @@ def export(
     cache: CacheType | None = None,
     revision: str | None = None,
     name: str | None = None,
+    adapter: str | None = None,
     allow_loss: bool = False,
+    allow_unread: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Export the checkpoint `model`, a folder or a hub id, to the artifact folder `output`, and prove it right.
 
-    The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. `cache` is the type
-    of keys and values in the batch; by default int8 where weights are not exact either. `progress` is told each stage
-    as it begins.
+    The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. An `adapter`, a
+    folder or a hub id, is merged. With `allow_unread`, weights that the model does not use are no error. `cache` is the
+    type of keys and values in the batch; by default int8 where weights are not exact either. `progress` is told each
+    stage as it begins.
 
     Raises:
         ExportError: anything the user can mend; the output is then as it was before.
@@ -56,12 +59,15 @@ def export(
     output = Path(output).expanduser().resolve()
     with artifact.staging(output) as folder:
         progress(f"getting {model}")
-        found = hub.find(model, revision)
-        checkpoint = load(found if name is None else replace(found, name=name))
+        found = hub.find(model, revision, adapter=adapter, progress=progress)
+        progress("loading the checkpoint")
+        checkpoint = load(found if name is None else replace(found, name=name), allow_unread=allow_unread)
+        for note in checkpoint.notes:
+            progress(f"note: {note}")
         with TemporaryDirectory(dir=folder) as scratch:
             progress("exporting the portable reference graph")
             reference = export_reference(checkpoint.model, Path(scratch))
-            parameters: Parameters = read_parameters(reference)
+            parameters = _parameters(checkpoint, reference)
             ids: list[int] = checkpoint.tokenizer.encode(CALIBRATION_TEXT.read_text(encoding="utf-8")).ids
             if cache == "int8":
                 parameters = fold(parameters, cache_range.measure(checkpoint.model, ids))
@@ -84,11 +90,19 @@ def export(
     return report
 
 
+def _parameters(checkpoint: Checkpoint, reference: Path) -> Parameters:
+    """Return the parameters of the reference, and the head where it is not the embedding table."""
+    parameters = read_parameters(reference)
+    if not checkpoint.tied:
+        parameters[f"{HEAD}.weight"] = checkpoint.model.lm_head.weight.detach().numpy()
+    return parameters
+
+
 def _moments(checkpoint: Checkpoint, parameters: Parameters, ids: list[int], progress: Progress) -> moments.Moments:
     shape = checkpoint.shape
     block_size(shape.width, shape.inner)  # if there is none, it is better said before a minute of work
     progress("letting the checkpoint write, to see what its layers take")
     context = shape.context
     texts = [ids[start : start + context] for start in range(0, len(ids), context)]
-    texts += moments.write_texts(checkpoint.model, checkpoint.end_of_text).tolist()
+    texts += moments.write_texts(checkpoint.model, checkpoint.tokens.begin_of_text or 0).tolist()
     return moments.measure(checkpoint.model, parameters, texts)

@@ -6,7 +6,7 @@ in the batch; weights have a scale per output channel; sums are integers, so the
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,30 @@ from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.quantize import LARGEST, quantize_channels
 
 EMBEDDING = "transformer.wte.weight"
-# The language model head. Its weight is the embedding table, under a name of its own: the runtime brings the weights of
-# a product into another layout and forgets the original, but would keep all of one that is also looked up in. In the
-# file (see external.py) both are the same bytes.
+# The language model head. Where its weight is the embedding table, it still has a name of its own: the runtime brings
+# the weights of a product into another layout and forgets the original, but would keep all of one that is also looked
+# up in. In the file (see external.py) both are the same bytes.
 HEAD = "lm_head"
 # In int8 the logits come without the scales of their rows, and those beside them: see `Int8Products.logits`.
 LOGIT_SCALES = "logit_scales"
+
+
+Activation = Literal["gelu_tanh", "gelu", "relu", "silu", "tanh"]
+# The operator of each activation, and those that add a bias first.
+OPERATORS: dict[Activation, tuple[str, str, dict[str, float]]] = {
+    "gelu_tanh": ("FastGelu", MICROSOFT, {}),
+    "gelu": ("Gelu", MICROSOFT, {}),
+    "relu": ("Relu", "", {}),
+    "silu": ("QuickGelu", MICROSOFT, {"alpha": 1.0}),
+    "tanh": ("Tanh", "", {}),
+}
+WITH_BIAS: dict[Activation, str] = {"gelu_tanh": "FastGelu", "gelu": "BiasGelu"}
+
+
+def activate(writer: GraphWriter, activation: Activation, value: str) -> str:
+    """Write an activation; return the name of its result."""
+    kind, domain, attributes = OPERATORS[activation]
+    return writer.node(kind, [value], domain=domain, **attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +60,8 @@ class Products(Protocol):
     def linear(self, layer: Linear, value: str) -> str:
         """Return value times weight, plus bias."""
 
-    def gelu(self, layer: Linear, value: str) -> str:
-        """Return the tanh approximation of GELU of the linear layer."""
+    def activated(self, layer: Linear, value: str) -> str:
+        """Return the activation of the linear layer."""
 
     def residual(self, layer: Linear, value: str, hidden: str) -> str:
         """Return `hidden` plus the linear layer."""
@@ -52,22 +70,23 @@ class Products(Protocol):
         """Keep only the rows at `positions`; every value given to a later call must have been kept."""
 
     def logits(self, value: str, output: str) -> None:
-        """Write products with every row of the embedding table to the tensor `output`; in int8, `LOGIT_SCALES` too."""
+        """Write products with every row of the head to the tensor `output`; in int8, `LOGIT_SCALES` too."""
 
 
 class WholeProducts(ABC):
     """What goes around a linear layer that is one operator, with its bias in it."""
 
-    def __init__(self, writer: GraphWriter) -> None:
+    def __init__(self, writer: GraphWriter, activation: Activation) -> None:
         self._writer = writer
+        self._activation = activation
 
     @abstractmethod
     def linear(self, layer: Linear, value: str) -> str:
         """Return value times weight, plus bias."""
 
-    def gelu(self, layer: Linear, value: str) -> str:
-        """GELU of the layer."""
-        return self._writer.node("FastGelu", [self.linear(layer, value)], domain=MICROSOFT)
+    def activated(self, layer: Linear, value: str) -> str:
+        """Apply the activation to the layer."""
+        return activate(self._writer, self._activation, self.linear(layer, value))
 
     def residual(self, layer: Linear, value: str, hidden: str) -> str:
         """Add to the layer."""
@@ -81,10 +100,12 @@ class WholeProducts(ABC):
 class Float32Products(WholeProducts):
     """Weights as they are."""
 
-    def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
-        super().__init__(writer)
+    def __init__(
+        self, writer: GraphWriter, table: NDArray[np.float32], head: NDArray[np.float32], activation: Activation
+    ) -> None:
+        super().__init__(writer, activation)
         self._table = writer.constant(EMBEDDING, table)
-        self._head = writer.constant(f"{HEAD}.weight", table)
+        self._head = writer.constant(f"{HEAD}.weight", head)
 
     def embed(self, ids: str) -> str:
         """Gather."""
@@ -96,7 +117,7 @@ class Float32Products(WholeProducts):
         return self._writer.node("Gemm", [value, weight, self._writer.constant(f"{layer.name}.bias", layer.bias)])
 
     def logits(self, value: str, output: str) -> None:
-        """One Gemm with the transposed table."""
+        """One Gemm with the transposed head."""
         self._writer.nodes("Gemm", [value, self._head], [output], transB=1)
 
 
@@ -106,8 +127,11 @@ class Int8Products:
     Unsigned because x86 multiplies u8 by s8: a product of two signed tensors takes a path many times slower.
     """
 
-    def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+    def __init__(
+        self, writer: GraphWriter, table: NDArray[np.float32], head: NDArray[np.float32], activation: Activation
+    ) -> None:
         self._writer = writer
+        self._activation = activation
         self._step = writer.constant("int8.step", np.array(1 / LARGEST, np.float32))
         self._one = writer.constant("int8.one", np.array(1, np.float32))
         self._middle = writer.constant("int8.middle", np.array(128, np.uint8))
@@ -115,10 +139,13 @@ class Int8Products:
         self._width = table.shape[1]
         channels = quantize_channels(table, axis=0)
         self._table = writer.constant(EMBEDDING, channels.values)
+        self._table_scales = self._head_scales = writer.constant(f"{EMBEDDING}.scale", channels.scales)
+        if head is not table:
+            channels = quantize_channels(head, axis=0)
+            self._head_scales = writer.constant(f"{HEAD}.scale", channels.scales)
         self._head = writer.constant(f"{HEAD}.weight", channels.values)
-        self._table_scales = writer.constant(f"{EMBEDDING}.scale", channels.scales)
         # QGemm wants a zero point per channel where it gets a scale per channel.
-        self._table_zeros = writer.constant(f"{EMBEDDING}.zero", np.zeros(len(table), np.int8))
+        self._head_zeros = writer.constant(f"{EMBEDDING}.zero", np.zeros(len(head), np.int8))
         # A zero point per row, [N, 1].
         rows = writer.node("Concat", [writer.node("Shape", ["input_ids"]), self._axis], axis=0)
         middle = helper.make_tensor("middle", TensorProto.UINT8, [1], [128])
@@ -134,9 +161,12 @@ class Int8Products:
         """Add the bias to the scaled product."""
         return self._writer.node("Add", [self._product(layer, value), self._bias(layer)])
 
-    def gelu(self, layer: Linear, value: str) -> str:
-        """The bias goes into the GELU."""
-        return self._writer.node("FastGelu", [self._product(layer, value), self._bias(layer)], domain=MICROSOFT)
+    def activated(self, layer: Linear, value: str) -> str:
+        """The bias goes into the activation where that takes one."""
+        if self._activation in WITH_BIAS:
+            inputs = [self._product(layer, value), self._bias(layer)]
+            return self._writer.node(WITH_BIAS[self._activation], inputs, domain=MICROSOFT)
+        return activate(self._writer, self._activation, self.linear(layer, value))
 
     def residual(self, layer: Linear, value: str, hidden: str) -> str:
         """Three terms in one sum."""
@@ -148,13 +178,13 @@ class Int8Products:
         return [self._writer.node("Gather", [value, positions]) for value in values]
 
     def logits(self, value: str, output: str) -> None:
-        """The int8 table again, transposed.
+        """The int8 head, transposed.
 
         Whoever runs the graph multiplies the logits by the scales of their rows, [W, 1]. It can do that in place; here
         it would take megabytes for the logits before and after.
         """
         rows, scales = self._quantized(value, self._width)
-        inputs = [rows, self._one, self._middle, self._head, self._table_scales, self._table_zeros]
+        inputs = [rows, self._one, self._middle, self._head, self._head_scales, self._head_zeros]
         self._writer.nodes("QGemm", inputs, [output], domain=MICROSOFT, transB=1)
         self._writer.nodes("Identity", [scales], [LOGIT_SCALES])
 

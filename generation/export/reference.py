@@ -3,10 +3,6 @@
 The serving graph takes its parameters from this file by their names, and relies on nothing else in it.
 """
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from optimum.exporters.onnx import onnx_export_from_model
 from transformers import GPT2LMHeadModel
 
 from generation.export.graph import Shape
+from generation.export.tokens import quiet
 
 TASK = "text-generation-with-past"
 PARAMETER_PREFIX = "transformer."
@@ -26,7 +23,9 @@ PARAMETER_PREFIX = "transformer."
 
 def export_reference(model: GPT2LMHeadModel, folder: Path) -> Path:
     """Export to `folder` and return the path of the graph."""
-    with _quiet():
+    # From there the exporter copies tokenizers, and it looks on the hub for a folder that is not there.
+    model.config._name_or_path = str(folder)  # noqa: SLF001
+    with quiet():
         onnx_export_from_model(model, folder, task=TASK, do_validation=False)
     return folder / "model.onnx"
 
@@ -62,16 +61,3 @@ def reference_logits(path: Path, shape: Shape, ids: list[int]) -> NDArray[np.flo
         feeds |= {f"past_key_values.{layer}.{part}": empty for part in ("key", "value")}
     logits: NDArray[np.float32] = session.run(["logits"], feeds)[0][0]
     return logits
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks on its own methods from the user: dozens of lines, none to act upon."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        previous = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(previous)

@@ -85,8 +85,8 @@ def fine_tune(
     torch.manual_seed(recipe.seed)
     checkpoint = load(found)
     config, shape = checkpoint.model.config, checkpoint.shape
-    if checkpoint.tokenizer.id_to_token(checkpoint.end_of_text) is None:
-        raise ExportError(f"the tokenizer of {model} lacks its end-of-text token, {checkpoint.end_of_text}")
+    if not checkpoint.tokens.ends_of_text:
+        raise ExportError(f"{model} has no end-of-text token, by which documents are kept apart")
     if recipe.context > shape.context:
         raise ExportError(f"--context {recipe.context} is more than the checkpoint's {shape.context}")
     recipe = replace(
@@ -100,7 +100,7 @@ def fine_tune(
     result = fit(
         checkpoint.model,
         checkpoint.tokenizer,
-        checkpoint.end_of_text,
+        checkpoint.tokens.ends_of_text[0],
         text,
         output,
         recipe=recipe,

@@ -21,6 +21,7 @@ from generation.export.reference import reference_logits
 from generation.model.machine import cpu_limit
 from generation.model.model import Model
 from generation.model.opening import open_artifact
+from generation.text.tokenizer import Tokenizer, TokenizerError
 
 EVALUATION_TEXT = Path(__file__).with_name("evaluation.txt")
 LOGIT_TOLERANCE = 1e-3
@@ -29,6 +30,8 @@ PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int4": 0.10}
 GREEDY_STEPS = 64
 # Tokens: the least there is, two usual sizes, and one that takes more than one chunk of prefill.
 PROMPT_LENGTHS = (1, 16, 60, 200)
+# Tokens to measure with at least.
+LEAST_TOKENS = 256
 # Rows of the batch, and tokens of a chunk of prefill: the server's defaults.
 ROWS, CHUNK = 16, 128
 
@@ -85,14 +88,15 @@ def verify(checkpoint: Checkpoint, reference: Path, folder: Path) -> Report:
 
     Raises:
         ArtifactError: the server would refuse the artifact.
-        ExportError: the model's context is too short to measure anything (under 4 tokens).
+        ExportError: its tokenizer is not the checkpoint's, or at some position it computes no finite numbers.
 
     """
     shape = checkpoint.shape
-    if shape.context < 4:  # noqa: PLR2004
-        raise ExportError(f"a context of {shape.context} tokens is too short to verify anything")
-    ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
-    model = open_model(folder)
+    ids = evaluation_ids(checkpoint)
+    opened = open_artifact(folder, cpu_limit())
+    _compare_tokenizers(checkpoint, opened.tokenizer)
+    model = opened.model(batch=ROWS, staging=1, chunk=CHUNK)
+    _check_every_position(model, ids)
     greedy, decode_difference = _greedy(checkpoint, model, ids)
     cost, prefill_difference = perplexity(checkpoint, model, ids)
     sample = ids[: min(256, shape.context)]
@@ -148,6 +152,34 @@ def _better(report: Report) -> str:
         if report.cache == "int8"
         else "fp32"
     )
+
+
+def evaluation_ids(checkpoint: Checkpoint) -> list[int]:
+    """Return the evaluation text in tokens; where a tokenizer makes few of it, random ones follow."""
+    ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
+    known = np.setdiff1d(np.arange(checkpoint.tokens.tokens), checkpoint.tokens.holes)
+    lacking = max(0, LEAST_TOKENS - len(ids))
+    more: list[int] = np.random.default_rng(0).choice(known, lacking).tolist()
+    return ids + more
+
+
+def _compare_tokenizers(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
+    text = EVALUATION_TEXT.read_text(encoding="utf-8")
+    try:
+        found = tokenizer.encode(text)
+    except TokenizerError:  # it lacks a token for some byte of the text
+        return
+    if found != checkpoint.tokenizer.encode(text).ids:
+        raise ExportError("the tokenizer of the artifact splits the evaluation text otherwise than the checkpoint's")
+
+
+def _check_every_position(model: Model, ids: list[int]) -> None:
+    whole = np.resize(ids, model.context).tolist()
+    for start in tqdm(range(0, model.context, CHUNK), desc="positions", leave=False, disable=None):
+        finite = np.isfinite(model.prefill([Chunk(ROWS, whole[start : start + CHUNK], start, 0)])).all(axis=1)
+        if not finite.all():
+            place = start + int(finite.argmin())
+            raise ExportError(f"the model computes NaN or infinity at position {place} of {model.context}")
 
 
 @torch.inference_mode()

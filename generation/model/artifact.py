@@ -4,9 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any
 
-FORMAT = 4
+if TYPE_CHECKING:
+    from generation.text.tokenizer import Tokenizer
+
+FORMAT = 5
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 # What config.json may say, so that reading an artifact takes bounded time and memory, whatever is in it.
 LONGEST_CONFIG = 1 << 20
@@ -21,14 +24,25 @@ class ArtifactError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactConfig:
-    """What ``config.json`` says of the model. Sizes are counts; `context` is in tokens."""
+    """What ``config.json`` says of the model. Sizes are counts; `context` is in tokens.
+
+    Attributes:
+        vocabulary: rows of the embedding table and of the logits. Those from `tokens` on are padding.
+        tokens: token ids are below this number.
+        holes: ids below `tokens` that the tokenizer does not know; usually none.
+        ends_of_text: tokens that end a text; none for a model that never ends one.
+        begin_of_text: the token that text starts from where there is no prompt, or None.
+    """
 
     layers: int
     heads: int
     head_size: int
     vocabulary: int
+    tokens: int
+    holes: list[int]
     context: int
-    end_of_text: int
+    ends_of_text: list[int]
+    begin_of_text: int | None
     precision: str
     cache: str
     files: dict[str, str]
@@ -40,7 +54,9 @@ class ArtifactConfig:
         return str(self.source.get("model", "unknown")).rstrip("/").rsplit("/", 1)[-1]
 
 
-_KINDS: dict[str, Any] = {one.name: get_origin(one.type) or one.type for one in fields(ArtifactConfig)}
+_COUNTS = ("layers", "heads", "head_size", "vocabulary", "tokens", "context")
+_IDS = ("holes", "ends_of_text")
+_OTHERS: dict[str, type] = {"precision": str, "cache": str, "files": dict, "source": dict}
 
 
 def read_config(folder: Path) -> ArtifactConfig:
@@ -64,15 +80,13 @@ def read_config(folder: Path) -> ArtifactConfig:
 
 
 def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the fields of the configuration, each of its type and within bounds."""
+    """Return the fields of the configuration, each valid and within bounds."""
     values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
-    for one in fields(ArtifactConfig):
-        value, kind = values[one.name], _KINDS[one.name]
-        wrong = not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0))
-        if wrong:
-            raise ArtifactError(f"{path}: {one.name!r} is {repr(value)[:64]}, not a valid {kind.__name__}; {ADVICE}")
-        if kind is int and value > MOST.get(one.name, LARGEST):
-            raise ArtifactError(f"{path}: {one.name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")
+    for name, value in values.items():
+        if name in _COUNTS and isinstance(value, int) and value > MOST.get(name, LARGEST):
+            raise ArtifactError(f"{path}: {name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")
+        if not _is_valid(name, value, values):
+            raise ArtifactError(f"{path}: {name!r} is {repr(value)[:64]}, which is not valid; {ADVICE}")
     for name, checksum in values["files"].items():
         if not isinstance(checksum, str) or Path(name).name != name:
             raise ArtifactError(f"{path}: 'files' has {name[:64]!r}, which is no file of the folder; {ADVICE}")
@@ -80,6 +94,45 @@ def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
         if not isinstance(values["files"].get(name), str):
             raise ArtifactError(f"{path} has no checksum of {name}; {ADVICE}")
     return values
+
+
+def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
+    def is_count(one: object) -> bool:
+        return isinstance(one, int) and not isinstance(one, bool) and one >= 0
+
+    def is_token(one: object) -> bool:
+        return is_count(one) and is_count(values["tokens"]) and one < values["tokens"]
+
+    if name == "tokens":
+        return is_count(value) and is_count(values["vocabulary"]) and value <= values["vocabulary"]
+    if name in _COUNTS:
+        return is_count(value)
+    if name in _IDS:
+        return isinstance(value, list) and all(map(is_token, value))
+    if name == "begin_of_text":
+        return value is None or is_token(value)
+    return isinstance(value, _OTHERS[name])
+
+
+def load_tokenizer(folder: Path, config: ArtifactConfig) -> "Tokenizer":
+    """Load ``tokenizer.json`` with what ``config.json`` says of the tokens.
+
+    Raises:
+        ArtifactError: it cannot be read, or has another number of tokens than the model.
+    """
+    from generation.text.loading import load
+    from generation.text.tokenizer import TokenizerError
+
+    try:
+        return load(
+            folder / "tokenizer.json",
+            vocabulary=config.tokens,
+            holes=config.holes,
+            ends_of_text=config.ends_of_text,
+            begin_of_text=config.begin_of_text,
+        )
+    except TokenizerError as error:
+        raise ArtifactError(f"{error}; {ADVICE}") from error
 
 
 def verify_files(folder: Path, config: ArtifactConfig) -> None:

@@ -10,11 +10,18 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError, read_config, verify_files
+from generation.model.artifact import (
+    ADVICE,
+    ArtifactConfig,
+    ArtifactError,
+    load_tokenizer,
+    read_config,
+    verify_files,
+)
 from generation.model.embedding import EmbeddingTable
 from generation.model.model import Model
 from generation.model.session import check_graph, open_session
-from generation.text.tokenizer import Tokenizer, TokenizerError
+from generation.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,6 @@ def open_artifact(folder: Path, threads: int) -> OpenArtifact:
     """
     config = read_config(folder)
     tokenizer, table, session = _read(folder, config, threads)
-    if tokenizer.vocabulary != config.vocabulary or tokenizer.end_of_text != config.end_of_text:
-        raise ArtifactError(f"{folder}: tokenizer.json and model.onnx belong to different models; {ADVICE}")
     check_graph(session, config)
     return OpenArtifact(config, tokenizer, session, table)
 
@@ -68,14 +73,14 @@ def _read(folder: Path, config: ArtifactConfig, threads: int) -> tuple[Tokenizer
     """
     with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(verify_files, folder, config)
-        reading = pool.submit(Tokenizer.load, folder / "tokenizer.json")
+        reading = pool.submit(load_tokenizer, folder, config)
         try:
             table = EmbeddingTable(folder / "model.onnx.data", config)
             session = open_session(folder / "model.onnx", threads, table)
             tokenizer = reading.result()
-        except (ArtifactError, TokenizerError) as error:
+        except ArtifactError:
             # A damaged file explains the failure better than the library that met it.
             checking.result()
-            raise ArtifactError(str(error)) from error
+            raise
         checking.result()
     return tokenizer, table, session

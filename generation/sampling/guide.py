@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation.errors import InvalidRequestError
-from generation.text.tokenizer import END_OF_TEXT, Tokenizer
+from generation.text.tokenizer import Tokenizer
 
 # What an automaton may cost, so that no expression holds up the others in the batch: with these limits, which no
 # expression for a text of some hundred characters comes near, the worst that was found took 12 ms for one token.
@@ -30,7 +30,9 @@ class GrammarGuide:
     def __init__(self, matcher: Any, tokenizer: Tokenizer, param: str) -> None:
         self._matcher = matcher
         self._vocabulary = tokenizer.vocabulary
-        self._end_of_text = tokenizer.end_of_text
+        self._ends_of_text = list(tokenizer.ends_of_text)
+        # To the library the name of a special token is text like any other.
+        self._without_text = _without_text(tokenizer)
         self._param = param
 
     def allowed(self) -> NDArray[np.bool_]:
@@ -42,8 +44,9 @@ class GrammarGuide:
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._check()
         mask = np.unpackbits(bits, count=self._vocabulary, bitorder="little").view(np.bool_)
-        # To the library the name of the special token is text like any other.
-        mask[self._end_of_text] &= self._matcher.is_accepting()
+        ended = mask[self._ends_of_text[0]] and self._matcher.is_accepting()
+        mask[self._without_text] = False
+        mask[self._ends_of_text] = ended
         if not mask.any():
             raise InvalidRequestError(f"{self._param}: no token can come next", param=self._param)
         return mask
@@ -54,7 +57,8 @@ class GrammarGuide:
         Raises:
             InvalidRequestError: the automaton has grown too large.
         """
-        self._matcher.consume_token(token)
+        # The library knows one end-of-text token.
+        self._matcher.consume_token(self._ends_of_text[0] if token in self._ends_of_text else token)
         self._check()
 
     def _check(self) -> None:
@@ -68,10 +72,15 @@ async def make_guide(
     """Return a maker of guides, one for each sequence; None if nothing is asked for.
 
     Raises:
-        InvalidRequestError: the regular expression is wrong, too large, or nothing matches it.
+        InvalidRequestError: the regular expression is wrong, too large, or nothing matches it; or the model's
+            tokenizer is not byte-level, or has no end-of-text token.
     """
     if choices is None and regex is None:
         return None
+    if not tokenizer.byte_level or not tokenizer.ends_of_text:
+        param = "guided_choice" if regex is None else "guided_regex"
+        lacks = "an end-of-text token" if tokenizer.byte_level else "a byte-level tokenizer"
+        raise InvalidRequestError(f"{param}: not supported by this model, which lacks {lacks}", param=param)
     return await asyncio.to_thread(_compile, tokenizer, choices, regex)
 
 
@@ -83,7 +92,7 @@ def _compile(tokenizer: Tokenizer, choices: Sequence[str] | None, regex: str | N
         if (len(regex) - len(regex.rstrip("\\"))) % 2:  # the library would drop it
             raise InvalidRequestError("guided_regex: ends in a lone backslash", param=param)
     else:
-        param, grammar = "guided_choice", _choice_grammar(choices or ())
+        param, grammar = "guided_choice", _choice_grammar(choices or (), tokenizer)
     with _building:
         vocabulary = _vocabulary(tokenizer)
     limits = LLParserLimits(
@@ -98,15 +107,15 @@ def _compile(tokenizer: Tokenizer, choices: Sequence[str] | None, regex: str | N
     return lambda: GrammarGuide(first.deep_copy(), tokenizer, param)
 
 
-def _choice_grammar(choices: Sequence[str]) -> str:
+def _choice_grammar(choices: Sequence[str], tokenizer: Tokenizer) -> str:
     """Return the grammar, in Lark's notation, whose strings are written as in JSON."""
     from llguidance import LLMatcher
 
+    names = {tokenizer.piece(token) for token in _without_text(tokenizer) if tokenizer.has(token)}
     for choice in choices:
-        if END_OF_TEXT in choice:
-            raise InvalidRequestError(
-                f"guided_choice: {END_OF_TEXT} cannot be part of an answer", param="guided_choice"
-            )
+        for name in names:
+            if name in choice:
+                raise InvalidRequestError(f"guided_choice: {name} cannot be part of an answer", param="guided_choice")
     return str(LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, choices))))
 
 
@@ -116,13 +125,27 @@ class _Vocabulary:
     bos_token_id = None
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.eos_token_id = tokenizer.end_of_text
-        self.special_token_ids = [tokenizer.end_of_text]
-        self.tokens = [tokenizer.token_bytes(token) or END_OF_TEXT.encode() for token in range(tokenizer.vocabulary)]
+        self.eos_token_id = tokenizer.ends_of_text[0]
+        self.special_token_ids = [self.eos_token_id]
+        self.tokens = [_bytes(tokenizer, token) for token in range(tokenizer.vocabulary)]
         self._encode = tokenizer.encode
 
     def __call__(self, text: str) -> list[int]:
         return self._encode(text)
+
+
+def _bytes(tokenizer: Tokenizer, token: int) -> bytes:
+    """Return what a token stands for: for a special one its name, for an id that is no token what no text has."""
+    if not tokenizer.has(token):
+        return b"\xff"
+    return tokenizer.token_bytes(token) or tokenizer.piece(token).encode()
+
+
+@lru_cache(maxsize=1)
+def _without_text(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids that no text is made of: special tokens, and those that are no tokens."""
+    ids = range(tokenizer.vocabulary)
+    return [token for token in ids if not tokenizer.has(token) or not tokenizer.token_bytes(token)]
 
 
 @lru_cache(maxsize=1)

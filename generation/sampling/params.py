@@ -20,7 +20,7 @@ class SamplingParams:
         presence_penalty: subtracted from a token's logit if it was generated.
         logit_bias: added to the logits of these tokens.
         seed: from 0 to 2**64 - 1; None draws fresh entropy.
-        min_tokens: end-of-text cannot be chosen before this many tokens.
+        min_tokens: no end-of-text token can be chosen before this many tokens.
         ignore_eos: continue past end-of-text; read by the sequence, not by the sampler.
     """
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,18 @@ class NoTokenError(ValueError):
 class Sampler:
     """Chooses the tokens of one sequence. The same seed, index and logits give the same tokens."""
 
-    def __init__(self, params: SamplingParams, index: int, prompt: Sequence[int], end_of_text: int) -> None:
+    def __init__(
+        self,
+        params: SamplingParams,
+        index: int,
+        prompt: Sequence[int],
+        ends_of_text: Collection[int],
+        holes: Collection[int] = (),
+    ) -> None:
+        """Sample for choice `index`; the `holes` in the vocabulary are ids that are no tokens."""
         self._params = params
-        self._end_of_text = end_of_text
+        self._ends_of_text = list(ends_of_text)
+        self._holes = list(holes)
         self._greedy = not params.do_sample or params.temperature == 0
         self._seen = set(prompt)
         self._counts: Counter[int] = Counter()
@@ -71,7 +80,10 @@ class Sampler:
             logits = apply_logit_bias(logits, params.logit_bias)
         if self._generated < params.min_tokens:
             logits = logits.copy()
-            logits[self._end_of_text] = MINUS_INFINITY
+            logits[self._ends_of_text] = MINUS_INFINITY
+        if self._holes:
+            logits = logits.copy()
+            logits[self._holes] = MINUS_INFINITY
         return logits
 
     def _pick(self, values: Floats) -> int:

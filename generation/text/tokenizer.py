@@ -1,76 +1,74 @@
-"""Text to token ids and back, for byte-level BPE tokenizers of the GPT-2 kind."""
+"""Text to token ids and back: what all kinds of tokenizers share. `loading` picks the kind."""
 
 import os
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
+from typing import ClassVar
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import pre_tokenizers
+
+from generation.text.detokenizer import Detokenizer
 
 # The library would start threads of its own, which compete with those that compute.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-END_OF_TEXT = "<|endoftext|>"
 
 
 class TokenizerError(ValueError):
     """The tokenizer file cannot be used, or a text cannot be encoded."""
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """Return the character that stands for each byte in a byte-level vocabulary, as GPT-2's ``bytes_to_unicode`` does.
+class Tokenizer(ABC):
+    """Encodes and decodes.
 
-    Printable Latin-1 stands for itself; every other byte takes the next free character from U+0100 on.
+    Attributes:
+        vocabulary: token ids are below this number.
+        holes: ids below `vocabulary` that are not tokens; usually none.
+        ends_of_text: tokens that end a text; usually one.
+        begin_of_text: the token that an empty prompt becomes; None where the model has none.
+        byte_level: whether every token stands for fixed bytes, wherever it is.
     """
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
+    byte_level: ClassVar[bool]
 
-class Tokenizer:
-    """Encodes and decodes; ids are integers below `vocabulary`. Decoding works on bytes, so that it is exact."""
-
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        *,
+        vocabulary: int | None = None,
+        holes: Collection[int] = (),
+        ends_of_text: Sequence[int] = (),
+        begin_of_text: int | None = None,
+    ) -> None:
         self._inner = inner
         # A tokenizer file may ask for either, and a prompt is never shortened or filled up.
         inner.no_truncation()
         inner.no_padding()
-        self._alphabet = _byte_alphabet()
-        if not (isinstance(inner.model, models.BPE) and isinstance(inner.decoder, decoders.ByteLevel)):
-            raise TokenizerError("it is not a byte-level BPE tokenizer")
-        missing = [byte for character, byte in self._alphabet.items() if inner.token_to_id(character) is None]
-        if missing:  # text that holds them would be dropped without a word
-            raise TokenizerError(f"it is not byte-level: it has no token for byte {missing[0]:#04x}")
-        added = inner.get_added_tokens_decoder()
-        end = inner.token_to_id(END_OF_TEXT)
-        if end not in added or not added[end].special:
-            raise TokenizerError(f"it has no special token {END_OF_TEXT}")
-        self.end_of_text: int = end
-        self.vocabulary: int = inner.get_vocab_size()
-        # Filled as tokens come: for GPT-2's 50,257 the whole table takes more than half as long as reading the file.
-        self._bytes = {i: b"" if token.special else token.content.encode() for i, token in added.items()}
+        size = inner.get_vocab_size()
+        self.vocabulary = size if vocabulary is None else vocabulary
+        self.holes = frozenset(holes)
+        if size != self.vocabulary - len(self.holes):
+            raise TokenizerError(f"it has {size} tokens, not {self.vocabulary - len(self.holes)}")
+        self.ends_of_text = tuple(ends_of_text)
+        self.begin_of_text = begin_of_text
+        self._added = inner.get_added_tokens_decoder()
 
-    @classmethod
-    def load(cls, path: Path) -> "Tokenizer":
-        """Load ``tokenizer.json``.
+    def has(self, token: int) -> bool:
+        """Return whether an id is a token."""
+        return 0 <= token < self.vocabulary and token not in self.holes
 
-        Raises:
-            TokenizerError: the file cannot be read, or is not a byte-level BPE tokenizer.
-        """
-        try:
-            return cls(tokenizers.Tokenizer.from_file(str(path)))
-        except TokenizerError as error:
-            raise TokenizerError(f"{path} cannot be used: {error}") from None
-        except Exception as error:
-            # The library raises bare exceptions.
-            raise TokenizerError(f"{path} cannot be read as a tokenizer: {error}") from error
+    def special(self, token: int) -> bool:
+        """Return whether a token is special: it marks a place, such as the end of a text, and has no text."""
+        return token in self._added and bool(self._added[token].special)
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of `text`; a literal ``<|endoftext|>`` becomes the special token. Nothing is cut off.
+        """Return the token ids of `text`, as `transformers` does: with the tokens that the file adds at either end.
+
+        The name of a special token, such as ``<|endoftext|>``, becomes that token. Nothing is cut off.
 
         Raises:
-            TokenizerError: the text holds a lone surrogate, which no encoding has.
+            TokenizerError: the text holds a lone surrogate, or something that the tokenizer has no token for.
         """
         try:
             # As a batch of one it releases the interpreter's lock, and without offsets it takes a tenth of the time.
@@ -90,35 +88,35 @@ class Tokenizer:
             return None
         return max(map(len, self._inner.get_vocab()))
 
+    @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, special tokens nothing.
+        """Return the text of `ids`; special tokens have none.
 
         Raises:
             IndexError: an id is not a token.
         """
-        return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
 
+    @abstractmethod
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none for a special token.
+        """Return the bytes that a token adds to a text, none for a special token.
 
         Raises:
             IndexError: it is not a token.
         """
-        data = self._bytes.get(token)
-        if data is None:
-            text = self._inner.id_to_token(token) if 0 <= token < self.vocabulary else None
-            if text is None:
-                raise IndexError(f"{token} is not a token id from 0 to {self.vocabulary - 1}")
-            data = self._bytes[token] = self._to_bytes(text)
-        return data
 
-    def _to_bytes(self, text: str) -> bytes:
-        try:
-            return bytes(map(self._alphabet.__getitem__, text))
-        except KeyError:  # not written in the byte alphabet: its own text, as the library's decoder has it
-            return text.encode()
+    @abstractmethod
+    def echo(self, prompt: Sequence[int]) -> str:
+        """Return the text of a prompt that is put before the text which continues it."""
+
+    @abstractmethod
+    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> Detokenizer:
+        """Return what turns the tokens that follow `prompt` into text, one at a time."""
 
     def piece(self, token: int) -> str:
         """Return a token as text to show; a special token by its name."""
         data = self.token_bytes(token)
         return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
+
+    def _check(self, token: int) -> None:
+        if not self.has(token):
+            raise IndexError(f"{token} is not a token id from 0 to {self.vocabulary - 1}")

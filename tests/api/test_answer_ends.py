@@ -20,7 +20,7 @@ from generation.api.handler import answer
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
 from generation.engine.stream import Bell, TokenStream
-from generation.model.artifact import read_config
+from generation.model.artifact import load_tokenizer, read_config
 from generation.observe.timeline import Timeline
 from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer
@@ -86,7 +86,7 @@ def _after(turns: int, do: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.load(Settings().model_dir / "tokenizer.json")
+    return load_tokenizer(Settings().model_dir, read_config(Settings().model_dir))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ async def _ask(**body: Any) -> Completion:
 
 def _oracle(params: SamplingParams, max_tokens: int, choice: int = 0) -> tuple[list[int], list[float], str]:
     """Return tokens, their log-probabilities and the finish reason, from nothing but the sampler and the logits."""
-    sampler = Sampler(params, choice, tuple(PROMPT.encode()), END)
+    sampler = Sampler(params, choice, tuple(PROMPT.encode()), [END])
     history, chosen, logprobs = list(PROMPT.encode()), list[int](), list[float]()
     while len(chosen) < max_tokens:
         logits = logits_after(history)

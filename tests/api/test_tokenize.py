@@ -6,14 +6,14 @@ import httpx
 import pytest
 
 from generation.config import Settings
-from generation.text.tokenizer import Tokenizer
+from generation.text import loading
 
 TEXTS = ["Once upon a time", "naïve 🙂 日本語", " \n\t", "", "<|endoftext|>", "a" * 5000]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:20]))
 def test_tokens_are_those_of_the_tokenizer(client: httpx.Client, text: str) -> None:
-    tokenizer = Tokenizer.load(Settings.from_environment().model_dir / "tokenizer.json")
+    tokenizer = loading.load(Settings.from_environment().model_dir / "tokenizer.json")
     answer = client.post("/tokenize", json={"prompt": text}).json()
     ids = tokenizer.encode(text)
     assert answer == {

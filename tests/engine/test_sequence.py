@@ -1,11 +1,13 @@
 from typing import Any
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 from generation.engine.request import GenerationRequest, Token, Update
 from generation.engine.sequence import Sequence, score
 from generation.sampling.params import SamplingParams
-from tests.support.fakes import END, ByteCodec, request
+from tests.support.fakes import END, VOCABULARY, ByteCodec, request
 
 
 def _feed(sequence: Sequence, data: bytes) -> list[Update]:
@@ -115,3 +117,38 @@ def test_an_echoed_prompt_and_its_text_share_a_character() -> None:
         asked = GenerationRequest((65, 66, *smile[:3]), 1, echo=echo)
         (update,) = _feed(Sequence(asked, 0, ByteCodec()), smile[3:])
         assert update.text == text
+
+
+class _PaddedCodec(ByteCodec):
+    """Two ends of text, an id that is no token, and logits for more ids than there are tokens."""
+
+    vocabulary = 100
+    holes = frozenset({50})
+    ends_of_text: tuple[int, ...] = (7, 9)
+
+
+def _likeliest(*ids: int) -> NDArray[np.float32]:
+    logits = np.zeros(VOCABULARY, np.float32)
+    for place, token in enumerate(ids):
+        logits[token] = 20 - place
+    return logits
+
+
+@pytest.mark.parametrize("end", [7, 9])
+def test_any_end_of_text_stops(end: int) -> None:
+    sequence = Sequence(request(do_sample=False), 0, _PaddedCodec())
+    sequence.take(_likeliest(97))
+    update = sequence.take(_likeliest(end))
+    assert update is not None
+    assert (update.finish_reason, sequence.generated) == ("stop", 2)
+
+
+def test_ids_that_are_no_tokens_are_neither_chosen_nor_reported() -> None:
+    sequence = Sequence(request(do_sample=False, logprobs=3), 0, _PaddedCodec())
+    logits = _likeliest(120, 50, 65, 66, 67, 68)
+    update = sequence.take(logits)
+    assert update is not None
+    (token,) = update.tokens
+    assert (token.id, list(token.alternatives)) == (65, [65, 66, 67])
+    # The probability is shared by all logits, as in transformers.
+    assert token.logprob == pytest.approx(float(logits[65] - np.log(np.exp(logits.astype(np.float64)).sum())), abs=1e-5)

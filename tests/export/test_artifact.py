@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_a_failure_leaves_the_old_artifact(tmp_path: Path) -> None:
 
     assert contents(tmp_path / "out") == {"old"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+
+
+def test_what_a_killed_export_left_is_removed_and_what_runs_stays(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, runs = (tmp_path / f".out.partial-{process}" for process in (ended.pid, os.getppid()))
+    for folder in (left, runs):
+        folder.mkdir()
+        (folder / "model.onnx").touch()
+    put(tmp_path / "out", "new")
+
+    assert not left.exists()
+    assert runs.exists()
+    assert contents(tmp_path / "out") == {"new"}
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:

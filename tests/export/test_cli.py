@@ -52,6 +52,12 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["someone/model"], "someone/model", "models/model", {}),
         (["someone/model", "here", "--revision", "v1"], "someone/model", "here", {"revision": "v1"}),
         (["m", "o", "--allow-loss"], "m", "o", {"allow_loss": True}),
+        (
+            ["m", "--adapter", "x/lora", "--allow-unread"],
+            "m",
+            "models/lora",
+            {"adapter": "x/lora", "allow_unread": True},
+        ),
     ],
     ids=str,
 )
@@ -88,5 +94,5 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert ended.value.code == 0
     assert "examples:" in said
-    assert "safetensors" in said
+    assert "LoRA adapter" in said
     assert "int8 3 %, int4 10 %" in said

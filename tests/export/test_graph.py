@@ -39,6 +39,8 @@ def logits_of(checkpoint: Checkpoint, ids: list[int]) -> NDArray[np.float32]:
 
 def graph_of(checkpoint: Checkpoint, precision: Precision) -> onnx.ModelProto:
     parameters = parameters_of(checkpoint)
+    if not checkpoint.tied:
+        parameters["lm_head.weight"] = checkpoint.model.lm_head.weight.detach().numpy()
     if precision != "fp32":
         parameters = dict(fold(parameters, cache_range.measure(checkpoint.model, IDS)))
     seen = moments.measure(checkpoint.model, parameters, [IDS]) if precision == "int4" else None
@@ -148,6 +150,11 @@ def test_the_last_position_of_the_context_can_be_used(models: dict[Precision, Mo
         {"scale_attn_by_inverse_layer_idx": True},
         {"reorder_and_upcast_attn": True},
         {"activation_function": "gelu_pytorch_tanh"},
+        {"activation_function": "gelu"},
+        {"activation_function": "relu"},
+        {"activation_function": "silu"},
+        {"activation_function": "tanh"},
+        {"tie_word_embeddings": False},
         {"layer_norm_epsilon": 0.1},
         {"n_layer": 1},
     ],
@@ -158,6 +165,17 @@ def test_a_variant_equals_pytorch(tmp_path: Path, changes: dict[str, object]) ->
     found = logits_of_prefill(opened(checkpoint, "fp32", tmp_path), IDS[:60])
 
     assert np.abs(found - logits_of(checkpoint, IDS[:60])).max() < 1e-4
+
+
+@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int4", 0.4)])
+@pytest.mark.parametrize("changes", [{"activation_function": "gelu"}, {"tie_word_embeddings": False}], ids=str)
+def test_a_quantized_variant_is_near_pytorch(
+    tmp_path: Path, changes: dict[str, object], precision: Precision, part_of_spread: float
+) -> None:
+    checkpoint = load(Folder(write_checkpoint(tmp_path / "variant", **changes), "variant", None))
+    expected, found = logits_of(checkpoint, IDS), logits_of_prefill(opened(checkpoint, precision, tmp_path), IDS)
+
+    assert 0 < np.abs(found - expected).mean() < part_of_spread * expected.std()
 
 
 def test_a_missing_parameter_is_named(checkpoint: Checkpoint) -> None:

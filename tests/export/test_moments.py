@@ -12,6 +12,7 @@ from generation.export.errors import ExportError
 from generation.export.moments import measure, write_texts
 from generation.export.products import HEAD
 from tests.export.test_graph import IDS, parameters_of
+from tests.support.checkpoints import VOCABULARY
 
 FIRST = "transformer.h.0.attn.c_attn"
 
@@ -51,14 +52,14 @@ def test_a_checkpoint_writes_the_same_texts_again_and_leaves_randomness_alone(
 ) -> None:
     monkeypatch.setattr(moments, "TOKENS", 32)
     torch.manual_seed(1)
-    texts = write_texts(checkpoint.model, checkpoint.end_of_text)
+    texts = write_texts(checkpoint.model, VOCABULARY - 1)
     after = torch.rand(1)
     torch.manual_seed(1)
 
     assert torch.equal(after, torch.rand(1))
     assert texts.shape == (moments.TEXTS, 32)
     assert len({tuple(text) for text in texts.tolist()}) == moments.TEXTS
-    assert torch.equal(texts, write_texts(checkpoint.model, checkpoint.end_of_text))
+    assert torch.equal(texts, write_texts(checkpoint.model, VOCABULARY - 1))
 
 
 def test_a_checkpoint_that_cannot_write_is_refused(checkpoint: Checkpoint) -> None:
@@ -67,4 +68,4 @@ def test_a_checkpoint_that_cannot_write_is_refused(checkpoint: Checkpoint) -> No
         model.get_parameter("transformer.h.0.mlp.c_fc.bias")[0] = torch.nan
 
     with pytest.raises(ExportError, match="cannot write, its weights may be damaged"):
-        write_texts(model, checkpoint.end_of_text)
+        write_texts(model, VOCABULARY - 1)

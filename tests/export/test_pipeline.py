@@ -48,8 +48,11 @@ def test_the_configuration_is_the_contract(
         "heads": 4,
         "head_size": 32,
         "vocabulary": VOCABULARY,
+        "tokens": VOCABULARY,
+        "holes": [],
         "context": CONTEXT,
-        "end_of_text": VOCABULARY - 1,
+        "ends_of_text": [VOCABULARY - 1],
+        "begin_of_text": VOCABULARY - 1,
         "precision": precision,
         "cache": DEFAULT_CACHES[precision],
         "files": {name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in CHECKED_FILES},
@@ -86,7 +89,7 @@ def test_each_stage_is_announced(exported: tuple[Precision, Path, Report, list[s
     calibrating = ["letting"] if precision == "int4" else []
     always = ["writing", "verifying", "putting"]
 
-    assert [stage.split()[0] for stage in stages] == ["getting", "exporting", *calibrating, *always]
+    assert [stage.split()[0] for stage in stages] == ["getting", "loading", "exporting", *calibrating, *always]
 
 
 def test_an_artifact_that_fails_verification_does_not_appear(

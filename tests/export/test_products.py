@@ -1,16 +1,18 @@
 """One layer at a time, against the same arithmetic in numpy."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from generation.export.four_bits import Int4Products
 from generation.export.nodes import GraphWriter
-from generation.export.products import LOGIT_SCALES, Float32Products, Int8Products, Linear, Products
+from generation.export.products import LOGIT_SCALES, Activation, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import quantize_blocks, quantize_channels
 
 # Two blocks of int4 weights.
@@ -22,11 +24,27 @@ LAYER = Linear("layer", RANDOM.standard_normal((WIDTH, 24)).astype(np.float32), 
 WIDE = Linear("wide", RANDOM.standard_normal((WIDTH, 200)).astype(np.float32), np.ones(200, np.float32))
 ROWS = RANDOM.standard_normal((6, WIDTH)).astype(np.float32)
 
+TORCH: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu_tanh": torch.nn.GELU(approximate="tanh"),
+    "gelu": torch.nn.GELU(),
+    "relu": torch.relu,
+    "silu": torch.nn.functional.silu,
+    "tanh": torch.tanh,
+}
+
 Maker = Callable[[GraphWriter, NDArray[np.float32]], Products]
 
 
 def int4(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
-    return Int4Products(writer, table, BLOCK, {})
+    return Int4Products(writer, table, table, "gelu_tanh", block=BLOCK, moments={})
+
+
+def int8(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+    return Int8Products(writer, table, table, "gelu_tanh")
+
+
+def fp32(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+    return Float32Products(writer, table, table, "gelu_tanh")
 
 
 def run(products: Maker, layer: Linear, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,15 +74,15 @@ def row_wise(layer: Linear, rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def test_fp32_is_the_plain_product() -> None:
-    assert np.allclose(run(Float32Products, LAYER, ROWS), ROWS @ LAYER.weight + LAYER.bias, atol=1e-5)
+    assert np.allclose(run(fp32, LAYER, ROWS), ROWS @ LAYER.weight + LAYER.bias, atol=1e-5)
 
 
 def test_int8_is_the_row_wise_product() -> None:
-    assert np.allclose(run(Int8Products, LAYER, ROWS), row_wise(LAYER, ROWS), atol=1e-4)
+    assert np.allclose(run(int8, LAYER, ROWS), row_wise(LAYER, ROWS), atol=1e-4)
 
 
 def test_int8_is_near_the_plain_product() -> None:
-    difference = np.abs(run(Int8Products, LAYER, ROWS) - (ROWS @ LAYER.weight + LAYER.bias))
+    difference = np.abs(run(int8, LAYER, ROWS) - (ROWS @ LAYER.weight + LAYER.bias))
 
     assert difference.max() < 0.4
 
@@ -74,10 +92,10 @@ def test_int8_sums_do_not_saturate() -> None:
     layer = Linear("layer", np.ones((WIDTH, 24), np.float32), np.zeros(24, np.float32))
     rows = np.ones((3, WIDTH), np.float32)
 
-    assert np.allclose(run(Int8Products, layer, rows), WIDTH)
+    assert np.allclose(run(int8, layer, rows), WIDTH)
 
 
-@pytest.mark.parametrize(("products", "alone"), [(Int8Products, 1), (int4, 2)])
+@pytest.mark.parametrize(("products", "alone"), [(int8, 1), (int4, 2)])
 @pytest.mark.parametrize("row", range(len(ROWS)))
 def test_a_row_does_not_depend_on_its_company(products: Maker, alone: int, row: int) -> None:
     """In int4, there is at least one other row, whatever it holds."""
@@ -120,7 +138,7 @@ def test_int4_looks_up_what_it_multiplies_with() -> None:
 
 def test_int8_logits_times_their_scales_are_products_with_the_table() -> None:
     writer = GraphWriter()
-    Int8Products(writer, TABLE).logits("rows", "logits")
+    int8(writer, TABLE).logits("rows", "logits")
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", WIDTH]),
@@ -141,4 +159,24 @@ def test_an_int8_row_of_zeros_gives_the_bias() -> None:
     rows = ROWS.copy()
     rows[2] = 0
 
-    assert np.array_equal(run(Int8Products, LAYER, rows)[2], LAYER.bias)
+    assert np.array_equal(run(int8, LAYER, rows)[2], LAYER.bias)
+
+
+@pytest.mark.parametrize("products", [Float32Products, Int8Products])
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_an_activation_is_the_one_of_torch_in_any_company(
+    products: type[Float32Products | Int8Products], activation: Activation
+) -> None:
+    class Activated:
+        """`run` asks for the linear layer."""
+
+        def __init__(self, writer: GraphWriter, table: NDArray[np.float32]) -> None:
+            self.linear = products(writer, table, table, activation).activated
+
+    plain = run(lambda writer, table: products(writer, table, table, activation), WIDE, ROWS)
+    found = run(Activated, WIDE, ROWS)  # type: ignore[arg-type]
+
+    assert np.allclose(found, TORCH[activation](torch.from_numpy(plain)).numpy(), atol=1e-5)
+    for row in range(len(ROWS)):
+        alone = run(Activated, WIDE, ROWS[row : row + 1])  # type: ignore[arg-type]
+        assert np.allclose(found[row], alone[0], rtol=0, atol=1e-4 if products is Float32Products else 0)

@@ -44,7 +44,7 @@ def test_fine_tuning_keeps_tokenizer_and_shape(tuned: Run, checkpoint_folder: Pa
     before, after = (load(Folder(path, "x", None)) for path in (checkpoint_folder, tuned[1]))
 
     assert after.shape == before.shape
-    assert after.end_of_text == before.end_of_text
+    assert after.tokens == before.tokens
     vocabularies = [Tokenizer.from_file(str(p / "tokenizer.json")).get_vocab() for p in (checkpoint_folder, tuned[1])]
     assert vocabularies[0] == vocabularies[1]
     assert after.weights_sha256 != before.weights_sha256

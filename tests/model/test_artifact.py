@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from generation.model.artifact import ArtifactError, read_config, verify_files
+from generation.model.artifact import FORMAT, ArtifactError, read_config, verify_files
 
 GOOD: dict[str, Any] = {
-    "format": 4, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16, "context": 32, "end_of_text": 15,
+    "format": FORMAT, "layers": 2, "heads": 2, "head_size": 8, "vocabulary": 16,
+    "tokens": 16, "holes": [], "context": 32, "ends_of_text": [15], "begin_of_text": 15,
     "precision": "fp32", "cache": "float32",
     "files": {
         "model.onnx": hashlib.sha256(b"graph").hexdigest(),
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_good_artifact_is_read(folder: Path) -> None:
     config = read_config(folder)
     verify_files(folder, config)
-    assert (config.layers, config.end_of_text, config.name) == (2, 15, "some-model")
+    assert (config.layers, config.ends_of_text, config.name) == (2, [15], "some-model")
 
 
 def test_a_missing_artifact_names_the_folder_and_the_ways_out(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_missing_artifact_names_the_folder_and_the_ways_out(tmp_path: Path) ->
         "[" * 100_000,
         '{"source": "' + "x" * (1 << 20) + '"}',
         '{"format": 99}',
-        '{"format": 4}',
+        f'{{"format": {FORMAT}}}',
         '{"format": 2}',
     ],
 )
@@ -75,6 +76,11 @@ def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
         ("files", GOOD["files"] | {"more": None}),
         ("files", GOOD["files"] | {"../secret": "0"}),
         ("source", "x" * 4000),
+        ("tokens", 17),
+        ("ends_of_text", [16]),
+        ("ends_of_text", 15),
+        ("holes", [-1]),
+        ("begin_of_text", 16),
     ],
 )
 def test_a_wrong_value_is_named(folder: Path, key: str, value: object) -> None:

@@ -13,7 +13,7 @@ from generation.engine.engine import Engine
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest, Item
 from generation.engine.scheduler import Limits
-from generation.model.artifact import read_config
+from generation.model.artifact import load_tokenizer, read_config
 from generation.model.model import Model
 from generation.model.session import open_session
 from generation.sampling.params import SamplingParams
@@ -31,7 +31,7 @@ def _engine(folder: Path, *, clever: bool) -> Engine:
     limits = Limits(rows=16, staging=4, tokens=16 * 400, chunk=CHUNK, waiting=64)
     prefix = PrefixCache(1 << 24) if clever else None
     drafts = Eager(8, 16) if clever and config.cache == "int8" else None
-    engine = Engine(model, Tokenizer.load(folder / "tokenizer.json"), limits, prefix, drafts)
+    engine = Engine(model, load_tokenizer(folder, config), limits, prefix, drafts)
     engine.start()
     return engine
 
@@ -41,7 +41,7 @@ def engines(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Itera
     """A tokenizer, an engine that reuses prefixes and speculates, and one that does neither."""
     folder = Settings().model_dir if request.param == "bundled int8" else artifacts[request.param.split()[1]]
     clever, plain = _engine(folder, clever=True), _engine(folder, clever=False)
-    yield Tokenizer.load(folder / "tokenizer.json"), clever, plain
+    yield load_tokenizer(folder, read_config(folder)), clever, plain
     clever.stop()
     plain.stop()
 

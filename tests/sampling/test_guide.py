@@ -12,21 +12,26 @@ import llguidance
 import numpy as np
 import openai
 import pytest
+import tokenizers
 from openai import OpenAI
 
 from generation.config import ROOT, Settings
 from generation.errors import InvalidRequestError
+from generation.model.artifact import load_tokenizer, read_config
 from generation.sampling import guide as module
 from generation.sampling.guide import GrammarGuide, make_guide
+from generation.text.byte_level import ByteLevelTokenizer
+from generation.text.context import ContextTokenizer
 from generation.text.tokenizer import Tokenizer
 from tests.support.completions import choices, texts, whole
+from tests.support.tokenizers import word_piece
 
 PROMPT = "Once upon a time there was a"
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.load(Settings.from_environment().model_dir / "tokenizer.json")
+    return load_tokenizer(Settings.from_environment().model_dir, read_config(Settings.from_environment().model_dir))
 
 
 async def _maker(tokenizer: Tokenizer, **asked: Any) -> Callable[[], GrammarGuide]:
@@ -41,7 +46,7 @@ def _walk(guide: GrammarGuide, tokenizer: Tokenizer, seed: int, limit: int = 200
     tokens: list[int] = []
     while len(tokens) < limit:
         token = int(random.choice(np.flatnonzero(guide.allowed())))
-        if token == tokenizer.end_of_text:
+        if token in tokenizer.ends_of_text:
             break
         guide.advance(token)
         tokens.append(token)
@@ -169,9 +174,9 @@ async def test_an_expression_that_grows_too_large_ends_in_an_error(tokenizer: To
 
 async def test_end_of_text_is_allowed_where_the_answer_may_end(tokenizer: Tokenizer) -> None:
     guide = (await _maker(tokenizer, regex="a?"))()
-    assert guide.allowed()[tokenizer.end_of_text]
+    assert guide.allowed()[tokenizer.ends_of_text[0]]
     guide.advance(tokenizer.encode("a")[0])
-    assert np.flatnonzero(guide.allowed()).tolist() == [tokenizer.end_of_text]
+    assert np.flatnonzero(guide.allowed()).tolist() == [tokenizer.ends_of_text[0]]
 
 
 async def test_guides_of_one_request_do_not_disturb_each_other(tokenizer: Tokenizer) -> None:
@@ -206,3 +211,42 @@ async def test_nothing_asked_for_is_no_guide(tokenizer: Tokenizer) -> None:
 def test_without_a_guided_request_the_library_is_not_imported() -> None:
     program = "import sys, function_app; function_app.service.wait(); assert 'llguidance' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.fixture
+def chat() -> Tokenizer:
+    """The bundled model's tokenizer with special tokens more, of which one ends a text."""
+    inner = tokenizers.Tokenizer.from_file(str(Settings.from_environment().model_dir / "tokenizer.json"))
+    first = inner.get_vocab_size()
+    inner.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    return ByteLevelTokenizer(inner, ends_of_text=[first - 1, first + 1])
+
+
+async def test_any_end_of_text_may_end_an_answer_and_no_other_special_token_is_in_it(chat: Tokenizer) -> None:
+    guide = (await _maker(chat, regex="[a-z<|>_]{2,40}"))()
+    first, last = chat.ends_of_text
+    assert not guide.allowed()[[first, first + 1, last]].any()
+    for token in chat.encode("ab"):
+        guide.advance(token)
+    assert guide.allowed()[[first, last]].all()
+    assert not guide.allowed()[first + 1]
+    guide.advance(last)
+
+
+async def test_the_name_of_any_special_token_cannot_be_part_of_a_choice(chat: Tokenizer) -> None:
+    with pytest.raises(InvalidRequestError, match=r"<\|im_start\|> cannot be part of an answer"):
+        await make_guide(chat, ["a<|im_start|>"], None)
+
+
+@pytest.mark.parametrize(("asked", "param"), [((["a"], None), "guided_choice"), ((None, "a"), "guided_regex")])
+async def test_a_tokenizer_that_is_not_byte_level_is_refused_by_name(asked: Any, param: str) -> None:
+    tokenizer = ContextTokenizer(word_piece(), ends_of_text=[3])
+    with pytest.raises(InvalidRequestError, match=f"{param}: not supported .* lacks a byte-level tokenizer") as caught:
+        await make_guide(tokenizer, *asked)
+    assert caught.value.param == param
+
+
+async def test_a_model_that_never_ends_a_text_is_refused_by_name(tokenizer: Tokenizer) -> None:
+    inner = tokenizers.Tokenizer.from_file(str(Settings.from_environment().model_dir / "tokenizer.json"))
+    with pytest.raises(InvalidRequestError, match="lacks an end-of-text token"):
+        await make_guide(ByteLevelTokenizer(inner), None, "a")

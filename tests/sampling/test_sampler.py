@@ -31,7 +31,7 @@ def _logits(seed: int, size: int = 5000) -> Floats:
 
 
 def _sampler(index: int = 0, prompt: tuple[int, ...] = (1, 2), **params: Any) -> Sampler:
-    return Sampler(SamplingParams(**({"seed": 5} | params)), index, prompt, END)
+    return Sampler(SamplingParams(**({"seed": 5} | params)), index, prompt, [END])
 
 
 def _tokens(sampler: Sampler, count: int = 20) -> list[int]:
@@ -173,7 +173,7 @@ def test_the_rules_apply_in_the_order_of_transformers() -> None:
 def test_sampling_everything_follows_the_distribution() -> None:
     """Chi-square over 8 tokens, 4000 draws: above 24.3 by chance once in a thousand seeds; this seed is fixed."""
     logits = np.array([0.0, 1, 2, 0.5, -1, 1.5, 0.2, 0.9], np.float32)
-    sampler = Sampler(SamplingParams(seed=3, top_k=0), 0, (), END)
+    sampler = Sampler(SamplingParams(seed=3, top_k=0), 0, (), [END])
     counts = np.bincount([sampler.choose(logits) for _ in range(4000)], minlength=8)
     expected = np.exp(log_softmax(logits)) * 4000
     assert ((counts - expected) ** 2 / expected).sum() < 24.3
@@ -242,3 +242,17 @@ def test_where_no_token_can_be_chosen_it_says_so(
 def test_end_of_text_too_early_as_the_only_one_allowed_is_no_token() -> None:
     with pytest.raises(NoTokenError):
         _sampler(min_tokens=1).choose(_logits(1, 10), np.arange(10) == END)
+
+
+def test_no_end_of_text_can_come_before_min_tokens() -> None:
+    sampler = Sampler(SamplingParams(do_sample=False, min_tokens=1), 0, (), [2, 3])
+    logits = np.array([0, 1, 3, 2], np.float32)
+    assert [sampler.choose(logits), sampler.choose(logits)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "params", [{"do_sample": False}, {"seed": 1, "top_k": 0}, {"seed": 1, "logit_bias": {3: 100.0}}]
+)
+def test_an_id_that_is_no_token_is_never_chosen(params: dict[str, Any]) -> None:
+    sampler = Sampler(SamplingParams(**params), 0, (), [], holes=[1, 3])
+    assert {sampler.choose(np.array([1, 50, 2, 60], np.float32)) for _ in range(20)} <= {0, 2}

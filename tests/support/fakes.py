@@ -11,6 +11,7 @@ from generation.engine.interface import Block, Chunk
 from generation.engine.request import GenerationRequest, Item, PromptScores, Update
 from generation.engine.stream import Bell, Mailbox
 from generation.sampling.params import SamplingParams
+from generation.text.byte_level import ByteDetokenizer
 
 VOCABULARY = 257
 END = 256
@@ -19,7 +20,17 @@ END = 256
 class ByteCodec:
     """Token i is byte i; 256 ends the text."""
 
-    end_of_text = END
+    vocabulary = VOCABULARY
+    holes: frozenset[int] = frozenset()
+    ends_of_text: tuple[int, ...] = (END,)
+    begin_of_text = END
+    byte_level = True
+
+    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> ByteDetokenizer:
+        made = ByteDetokenizer(self.token_bytes)
+        for token in prompt[-4:] if echoed else ():
+            made.push(token)
+        return made
 
     def token_bytes(self, token: int) -> bytes:
         return b"" if token == END else bytes([token])
@@ -28,14 +39,19 @@ class ByteCodec:
 class ByteTokenizer(ByteCodec):
     """What the HTTP layer needs of a tokenizer besides."""
 
-    vocabulary = VOCABULARY
     longest = 1
+
+    def has(self, token: int) -> bool:
+        return 0 <= token < VOCABULARY
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
     def decode(self, ids: Iterable[int]) -> str:
         return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
+
+    def echo(self, prompt: Sequence[int]) -> str:
+        return "".join(map(self.detokenizer().push, prompt))
 
     def piece(self, token: int) -> str:
         return self.decode([token]) if token != END else "<|endoftext|>"

@@ -58,7 +58,7 @@ def run(core: EngineCore, limit: int = 2000) -> None:
 
 def oracle(asked: GenerationRequest, index: int = 0) -> tuple[str, str]:
     """Generate alone, token by token, with nothing but the sampler and the known logits."""
-    sampler = Sampler(asked.sampling, index, asked.prompt, END)
+    sampler = Sampler(asked.sampling, index, asked.prompt, [END])
     history, data = list(asked.prompt), b""
     for _ in range(asked.max_tokens):
         token = sampler.choose(logits_after(history))

@@ -1,0 +1,78 @@
+"""Merge a LoRA adapter, or another kind that peft can merge, into the weights of the model that it was trained on."""
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GPT2LMHeadModel
+
+from generation.export.configuration import read_json
+from generation.export.errors import ExportError
+from generation.export.tokens import quiet
+
+CONFIG = "adapter_config.json"
+# Kinds that come before the prompt, and change no weights.
+PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+
+def base_of(folder: Path) -> tuple[str, str | None]:
+    """Return the model that the adapter in `folder` was trained on, a folder or a hub id, and its revision.
+
+    Raises:
+        ExportError: adapter_config.json cannot be read, or names none.
+    """
+    found = read_json(folder / CONFIG)
+    base, revision = found.get("base_model_name_or_path"), found.get("revision")
+    if not isinstance(base, str) or not base:
+        raise ExportError(f"{folder / CONFIG} names no base model: give it as MODEL, and this folder with --adapter")
+    return base, revision if isinstance(revision, str) else None
+
+
+def merge(model: GPT2LMHeadModel, folder: Path, sha256: str) -> tuple[GPT2LMHeadModel, str, tuple[str, ...]]:
+    """Merge the adapter in `folder` into the model, whose weights have the checksum `sha256`.
+
+    Returns:
+        The merged model, the sha256 of both weights, and notes for the user.
+
+    Raises:
+        ExportError: the adapter cannot be read, does not fit the model, is of a kind that cannot be merged, or has
+            weights that are not finite.
+    """
+    file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise ExportError(f"{folder} has an {CONFIG} and no weights: none of {', '.join(WEIGHTS)}")
+    kind = read_json(folder / CONFIG).get("peft_type")
+    if kind in PROMPTS:
+        raise ExportError(f"the adapter in {folder} is of the kind {kind}, which cannot be merged into weights")
+    merged, said = _merged(model, folder)
+    for name, tensor in merged.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ExportError(f"the adapter in {folder} is damaged: merged, {name} is not finite")
+    merged.eval()
+    with file.open("rb") as stream:
+        both = sha256 + hashlib.file_digest(stream, "sha256").hexdigest()
+    lacks = any("missing adapter keys" in one for one in said)
+    notes = (f"the adapter in {folder} has no weights for some of its layers, which stay as they are",) if lacks else ()
+    return merged, hashlib.sha256(both.encode()).hexdigest(), notes
+
+
+def _merged(model: GPT2LMHeadModel, folder: Path) -> tuple[GPT2LMHeadModel, list[str]]:
+    """Return the merged model, and what peft warned of."""
+    # Here, because only adapters need it.
+    from peft import PeftModel
+
+    try:
+        with quiet(), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            wrapped: Any = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
+            merged: Any = wrapped.merge_and_unload()
+    except Exception as error:
+        # peft raises whatever its many kinds of adapters meet.
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ExportError(f"the adapter in {folder} cannot be merged: {reason[:200]}") from error
+    if not isinstance(merged, GPT2LMHeadModel):
+        raise ExportError(f"the adapter in {folder} makes a {type(merged).__name__} of the model: not covered")
+    return merged, [str(one.message) for one in said]

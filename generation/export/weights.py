@@ -1,0 +1,178 @@
+"""Read the weights of a checkpoint, by whatever names and in whatever files, and say what is wrong with them.
+
+Files are looked for in the order of `transformers`: safetensors whole, safetensors in parts, a pickle whole, a pickle
+in parts. Of a pickle, `torch.load(weights_only=True)` reads tensors and runs no code.
+"""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from generation.export.configuration import read_json
+from generation.export.errors import ExportError
+
+Tensors = dict[str, torch.Tensor]
+
+WHOLE, PARTS = ("model.safetensors", "pytorch_model.bin"), ".index.json"
+HEAD, TABLE = "lm_head.weight", "transformer.wte.weight"
+# What data-parallel training, `torch.compile` and peft put before a name.
+_PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.|base_model\.model\.|model\.)+")
+# The model's own names, where the file was saved without the language model head.
+_BARE = re.compile(r"^(?:h\.\d+|wte|wpe|ln_f)\.")
+# The mask of attention, which older versions of `transformers` saved, and the second head of GPT2DoubleHeadsModel.
+_NOT_NEEDED = re.compile(r"^transformer\.h\.\d+\.attn\.(?:bias|masked_bias)$|^multiple_choice_head\.")
+_VARIANT = re.compile(r"^model\.[a-z0-9]+\.safetensors$")
+_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Tensors in float32 by the names of `GPT2LMHeadModel`, and the sha256 of the files that they came from."""
+
+    tensors: Tensors
+    sha256: str
+
+
+def read_weights(path: Path, config: GPT2Config, *, allow_unread: bool = False) -> Weights:
+    """Read the weights in the folder `path`, as many as `config` asks for.
+
+    Args:
+        path: folder of the checkpoint.
+        config: its configuration.
+        allow_unread: whether there may be tensors that the model does not use.
+
+    Raises:
+        ExportError: there are none or not all, they cannot be read, have other shapes, hold NaN or infinity, or tensors
+            that nothing reads.
+    """
+    files = find_files(path)
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    tensors = _named(path, files)
+    _check(path, tensors, config, allow_unread=allow_unread)
+    return Weights({name: tensor.float() for name, tensor in tensors.items()}, digest.hexdigest())
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the files of weights in the folder `path`.
+
+    Raises:
+        ExportError: there are none, or some of several are missing.
+    """
+    for name in WHOLE:
+        if (whole := path / name).is_file():
+            return [whole]
+        if (index := path / f"{name}{PARTS}").is_file():
+            return _parts(index)
+    variants = [one for one in sorted(path.glob("model.*.safetensors")) if _VARIANT.match(one.name)]
+    if len(variants) == 1:
+        return variants
+    others = sorted(one.name for kind in ("h5", "msgpack", "gguf", "ckpt", "pt") for one in path.glob(f"*.{kind}"))
+    found = f"; {others[0]} is of a kind that is not read" if others else ""
+    raise ExportError(
+        f"{path} has no weights: none of {', '.join(WHOLE)} and their parts{found}. Save the model there with "
+        "save_pretrained()"
+    )
+
+
+def _parts(index: Path) -> list[Path]:
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(
+        isinstance(one, str) and Path(one).name == one for one in places.values()
+    ):
+        raise ExportError(f"{index} cannot be read: its weight_map does not name files beside it")
+    files = [index.parent / name for name in sorted(set(places.values()))]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ExportError(f"{index} names {len(files)} files of weights, and {', '.join(missing)} is missing")
+    return files
+
+
+def _named(path: Path, files: list[Path]) -> Tensors:
+    tensors: Tensors = {}
+    for name, tensor in (item for file in files for item in _read(file).items()):
+        own = _PREFIXES.sub("", name)
+        own = f"transformer.{own}" if _BARE.match(own) else own
+        if _NOT_NEEDED.match(own):
+            continue
+        if own in tensors and not torch.equal(tensors[own], tensor):
+            raise ExportError(f"the weights in {path} hold {own} twice, with different values")
+        tensors[own] = tensor
+    return tensors
+
+
+def _read(file: Path) -> Tensors:
+    with file.open("rb") as stream:
+        if stream.read(len(_POINTER)) == _POINTER:
+            raise ExportError(f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its folder")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ExportError(
+            f"{file} cannot be read as tensors alone: it is damaged, or holds objects that could run code. Load it "
+            "where you trust it, and save the model again with save_pretrained()"
+        ) from error
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
+        raise ExportError(f"the weights in {file} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, Mapping) or not all(isinstance(one, torch.Tensor) for one in found.values()):
+        raise ExportError(f"{file} is not a dictionary of tensors: save the model again with save_pretrained()")
+    return dict(found)
+
+
+def _check(path: Path, tensors: Tensors, config: GPT2Config, *, allow_unread: bool) -> None:
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in GPT2LMHeadModel(config).state_dict().items()}
+    if config.tie_word_embeddings:
+        del wanted[HEAD]
+        # `transformers` puts the table in its place.
+        if HEAD in tensors and TABLE in tensors and torch.equal(tensors[HEAD], tensors[TABLE]):
+            del tensors[HEAD]
+    unread = sorted(set(tensors) - set(wanted))
+    if packed := [name for name in tensors if not tensors[name].is_floating_point() and name in wanted]:
+        raise ExportError(f"{path} is quantized: {packed[0]} holds {tensors[packed[0]].dtype}, not floating point")
+    if missing := sorted(set(wanted) - set(tensors)):
+        message = f"the weights in {path} lack {len(missing)} parameters, {missing[0]} for one"
+        raise ExportError(f"{message}; there is {unread[0]} that nothing reads" if unread else message)
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise ExportError(
+                f"the weights in {path} do not fit config.json: {name} has shape {list(tensors[name].shape)}, "
+                f"wanted is {list(shape)}"
+            )
+    if unread and not allow_unread:
+        raise ExportError(_unread(path, unread))
+    for name in unread:
+        del tensors[name]
+    for name, problem in _not_finite(tensors):
+        raise ExportError(f"the weights in {path} are damaged: {name} holds {problem}")
+
+
+def _unread(path: Path, names: list[str]) -> str:
+    reason = ""
+    if any(name.startswith(("score.", "classifier.")) for name in names):
+        reason = ": it is a classifier, not a language model"
+    elif any(".lora_" in name for name in names):
+        reason = ": a LoRA adapter that is not merged, which belongs into a folder of its own"
+    elif names == [HEAD]:
+        reason = ": config.json ties the head to the embedding (tie_word_embeddings)"
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"nothing reads {names[0]}{more} in {path}{reason}. --allow-unread exports the model without them"
+
+
+def _not_finite(tensors: Tensors) -> Iterator[tuple[str, str]]:
+    for name, tensor in tensors.items():
+        if wrong := int((~torch.isfinite(tensor)).sum()):
+            kind = "NaN" if bool(torch.isnan(tensor).any()) else "infinity"
+            yield name, f"{kind} ({wrong} of {tensor.numel()} numbers are not finite)"

@@ -1,0 +1,94 @@
+"""Byte-level BPE tokenizers of the GPT-2 kind. Every token stands for fixed bytes, so decoding is exact."""
+
+import codecs
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import tokenizers
+
+from generation.text.tokenizer import Tokenizer, TokenizerError
+
+# No character has more bytes, so no more tokens of a prompt can belong to an unfinished one.
+CHARACTER_BYTES = 4
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Return the character that stands for each byte in a byte-level vocabulary, as GPT-2's ``bytes_to_unicode`` does.
+
+    Printable Latin-1 stands for itself; every other byte takes the next free character from U+0100 on.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+class ByteLevelTokenizer(Tokenizer):
+    """Encodes and decodes by byte-level BPE."""
+
+    byte_level: ClassVar[bool] = True
+
+    def __init__(self, inner: tokenizers.Tokenizer, **options: Any) -> None:
+        super().__init__(inner, **options)
+        self._alphabet = _byte_alphabet()
+        missing = {byte for character, byte in self._alphabet.items() if inner.token_to_id(character) is None}
+        # With an unknown token they become that one; without, the library would drop them without a word.
+        self._missing = missing if inner.model.unk_token is None else set()
+        # Filled as tokens come: for GPT-2's 50,257 the whole table takes more than half as long as reading the file.
+        self._bytes = {i: b"" if token.special else token.content.encode() for i, token in self._added.items()}
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`.
+
+        Raises:
+            TokenizerError: the text holds a lone surrogate, or a byte that the tokenizer has no token for.
+        """
+        ids = super().encode(text)
+        if self._missing and (unknown := self._missing.intersection(text.encode())):
+            raise TokenizerError(f"the tokenizer has no token for byte {min(unknown):#04x}")
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, special tokens nothing."""
+        return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token stands for."""
+        data = self._bytes.get(token)
+        if data is None:
+            self._check(token)
+            data = self._bytes[token] = self._to_bytes(self._inner.id_to_token(token))
+        return data
+
+    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> "ByteDetokenizer":
+        """Return a detokenizer. After a prompt that is echoed it completes the character that the prompt has begun."""
+        made = ByteDetokenizer(self.token_bytes)
+        for token in prompt[-CHARACTER_BYTES:] if echoed else ():
+            made.push(token)
+        return made
+
+    def echo(self, prompt: Sequence[int]) -> str:
+        """Return the text of a prompt, without the first bytes of a character that may be completed after it."""
+        made = ByteDetokenizer(self.token_bytes)
+        return "".join(map(made.push, prompt))
+
+    def _to_bytes(self, text: str) -> bytes:
+        try:
+            return bytes(map(self._alphabet.__getitem__, text))
+        except KeyError:  # not written in the byte alphabet: its own text, as the library's decoder has it
+            return text.encode()
+
+
+class ByteDetokenizer:
+    """Turns tokens into text by their bytes; bytes of an unfinished character wait for the next token."""
+
+    def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
+        self._token_bytes = token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: int) -> str:
+        """Return the text that `token` completes."""
+        return self._decoder.decode(self._token_bytes(token))
+
+    def flush(self) -> str:
+        """Return U+FFFD for an unfinished character, else nothing."""
+        return self._decoder.decode(b"", final=True)

@@ -1,0 +1,52 @@
+"""Load ``tokenizer.json`` as the kind of tokenizer that it is.
+
+Byte-level BPE (GPT-2's own) is in `byte_level`. Every other kind is in `context`, which is imported only for those.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import decoders, models
+
+from generation.text.tokenizer import Tokenizer, TokenizerError
+
+
+def load(
+    path: Path,
+    *,
+    vocabulary: int | None = None,
+    holes: Collection[int] = (),
+    ends_of_text: Sequence[int] = (),
+    begin_of_text: int | None = None,
+) -> Tokenizer:
+    """Load ``tokenizer.json``; the rest is what the file does not say (see the attributes).
+
+    Raises:
+        TokenizerError: the file cannot be read, or has another number of tokens than `vocabulary` without `holes`.
+    """
+    try:
+        inner = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The library raises bare exceptions.
+        raise TokenizerError(f"{path} cannot be read as a tokenizer: {error}") from error
+    try:
+        return _kind(inner)(
+            inner,
+            vocabulary=vocabulary,
+            holes=holes,
+            ends_of_text=ends_of_text,
+            begin_of_text=begin_of_text,
+        )
+    except TokenizerError as error:
+        raise TokenizerError(f"{path} cannot be used: {error}") from None
+
+
+def _kind(inner: tokenizers.Tokenizer) -> type[Tokenizer]:
+    if isinstance(inner.model, models.BPE) and isinstance(inner.decoder, decoders.ByteLevel):
+        from generation.text.byte_level import ByteLevelTokenizer
+
+        return ByteLevelTokenizer
+    from generation.text.context import ContextTokenizer
+
+    return ContextTokenizer

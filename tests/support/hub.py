@@ -1,0 +1,113 @@
+"""A stand-in of the Hugging Face hub on this machine: what its client asks for when it downloads a model.
+
+The name of a model chooses what it answers: ``x/gated``, ``x/corrupt`` and so on (see `FAULTS`). Any other is served.
+"""
+
+import hashlib
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+MAIN = "1" * 40
+# Status, and what the hub's client knows the reason by.
+FAULTS: dict[str, tuple[int, str]] = {
+    "missing": (401, "RepoNotFound"),
+    "gated": (403, "GatedRepo"),
+    "disabled": (403, "DisabledRepo"),
+    "throttled": (429, ""),
+    "broken": (500, ""),
+    "busy": (503, ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A running stand-in, and the paths that it was asked for."""
+
+    url: str
+    asked: list[str]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    files: ClassVar[Mapping[str, bytes]]
+    revisions: ClassVar[set[str]]
+    asked: ClassVar[list[str]]
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        self.asked.append(self.path)
+        about = re.match(r"/api/models/([^/]+/[^/?]+)(?:/revision/([^?]+))?", self.path)
+        file = re.match(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)", self.path)
+        found = about or file
+        model = found[1].split("/")[1] if found else ""
+        if model == "page":
+            self._send(200, b"<html>log in</html>", {})
+        elif model in FAULTS and not (model == "gated" and about):
+            status, code = FAULTS[model]
+            self._send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code} if code else {})
+        elif about:
+            self._about(about[1], about[2] or "main")
+        elif file and file[3] in self.files:
+            self._file(file[2], file[3], corrupt=model == "corrupt")
+        else:
+            self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+
+    def _about(self, name: str, revision: str) -> None:
+        if revision not in self.revisions:
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+            return
+        sha = MAIN if revision == "main" else revision
+        siblings = [{"rfilename": one, "size": len(content)} for one, content in self.files.items()]
+        about = {"id": name, "modelId": name, "sha": sha, "private": False, "tags": [], "siblings": siblings}
+        self._send(200, json.dumps(about).encode(), {})
+
+    def _file(self, revision: str, name: str, *, corrupt: bool) -> None:
+        content = self.files[name]
+        large = name.endswith((".safetensors", ".bin"))
+        blob = b"blob %d\0" % len(content) + content
+        checksum = hashlib.sha256(content) if large else hashlib.sha1(blob, usedforsecurity=False)
+        headers = {"ETag": f'"{checksum.hexdigest()}"', "X-Repo-Commit": revision}
+        if large:
+            headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(len(content))}
+        if corrupt and large:
+            content = bytes(len(content))
+        self._send(200, content, headers)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+@contextmanager
+def hub(files: Mapping[str, bytes], *revisions: str) -> Iterator[Hub]:
+    """Serve `files` as every model, at ``main`` and at other `revisions`."""
+    kind = type("Handler", (_Handler,), {"files": files, "revisions": {"main", MAIN, *revisions}, "asked": list[str]()})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield Hub(f"http://127.0.0.1:{server.server_address[1]}", kind.asked)  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

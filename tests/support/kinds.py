@@ -1,0 +1,261 @@
+"""Checkpoints of the kinds that people have, small: each function writes one into a folder.
+
+`SERVED` are exported and must equal `transformers`; `REFUSED` come with what the refusal says.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, processors
+from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
+
+from tests.support.checkpoints import VOCABULARY, write_checkpoint
+from tests.support.tokenizers import unigram, word_piece
+
+END = VOCABULARY - 1
+# Two layers of 64 are enough to show a difference, and little to compute.
+SMALL: dict[str, Any] = {"n_embd": 64, "n_head": 4, "n_positions": 128}
+
+Kind = Callable[[Path], None]
+
+
+def put(folder: Path, name: str, **values: Any) -> None:
+    """Change values in a JSON file; ... removes one."""
+    path = folder / name
+    found = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({key: value for key, value in (found | values).items() if value is not ...}))
+
+
+def configured(**changes: Any) -> Kind:
+    """Return a kind that differs in its configuration alone."""
+    return lambda folder: _write(folder, **changes)
+
+
+def _write(folder: Path, **changes: Any) -> None:
+    write_checkpoint(folder, **(SMALL | changes))
+
+
+def _tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    changed = change(load_file(folder / "model.safetensors"))
+    save_file({name: tensor.contiguous() for name, tensor in changed.items()}, folder / "model.safetensors")
+
+
+def _prefixed(prefix: str) -> Kind:
+    def write(folder: Path) -> None:
+        _write(folder)
+        _tensors(folder, lambda tensors: {prefix + name: tensor for name, tensor in tensors.items()})
+
+    return write
+
+
+def _pickled(folder: Path) -> None:
+    _write(folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def _sharded(folder: Path) -> None:
+    _write(folder)
+    model = GPT2LMHeadModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="100KB")
+
+
+def _half(folder: Path) -> None:
+    _write(folder)
+    _tensors(folder, lambda tensors: {name: tensor.bfloat16() for name, tensor in tensors.items()})
+
+
+def _base_alone(folder: Path) -> None:
+    _write(folder)
+    GPT2LMHeadModel.from_pretrained(folder).transformer.save_pretrained(folder)
+
+
+def _untied(folder: Path) -> None:
+    _write(folder, tie_word_embeddings=False)
+
+
+def _tokenized(folder: Path, tokenizer: Tokenizer, **changes: Any) -> None:
+    _write(folder, vocab_size=tokenizer.get_vocab_size(), **changes)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    put(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+
+
+def _word_piece(folder: Path) -> None:
+    _tokenized(folder, word_piece(), bos_token_id=2, eos_token_id=3)
+
+
+def _unigram(folder: Path) -> None:
+    _tokenized(folder, unigram(), bos_token_id=1, eos_token_id=2)
+
+
+def _with_tokens(folder: Path, *added: str, rows: int = 0, **changes: Any) -> None:
+    tokenizer = Tokenizer.from_file(str(_saved(folder) / "tokenizer.json"))
+    tokenizer.add_special_tokens(list(added))
+    _write(folder, vocab_size=max(rows, tokenizer.get_vocab_size()), **changes)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _saved(folder: Path) -> Path:
+    _write(folder)
+    return folder
+
+
+def _padded(folder: Path) -> None:
+    """As `resize_token_embeddings(pad_to_multiple_of=64)` leaves it."""
+    _with_tokens(folder, "[PAD]", rows=448)
+
+
+def _chat(folder: Path) -> None:
+    """Two ends of text, as fine-tuning for chats leaves them."""
+    _with_tokens(folder, "<|im_start|>", "<|im_end|>")
+    put(folder, "generation_config.json", eos_token_id=[END, END + 2, *range(100, 140)])
+
+
+def _other_end(folder: Path) -> None:
+    _with_tokens(folder, "<s>", "</s>", bos_token_id=END + 1, eos_token_id=END + 2)
+
+
+def _no_end(folder: Path) -> None:
+    _write(folder)
+    put(folder, "config.json", eos_token_id=None)
+    put(folder, "generation_config.json", eos_token_id=None)
+
+
+def _not_resized(folder: Path) -> None:
+    """A padding token that the model knows nothing of."""
+    _write(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+
+
+def _in_parts(folder: Path) -> None:
+    """The tokenizer in the files of older checkpoints, with a token added and a space before the first word."""
+    _with_tokens(folder)
+    described = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(described["vocab"] | {"<|endoftext|>": END}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, described["merges"])))
+    _write_rows(folder, VOCABULARY + 1)
+    put(folder, "added_tokens.json", **{"<speaker>": VOCABULARY})
+    put(folder, "tokenizer_config.json", tokenizer_class="GPT2Tokenizer", add_prefix_space=True)
+
+
+def _write_rows(folder: Path, rows: int) -> None:
+    model = GPT2LMHeadModel.from_pretrained(folder)
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    model.save_pretrained(folder)
+
+
+def _begun(folder: Path) -> None:
+    """A tokenizer that puts a beginning-of-text token before every text."""
+    _write(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", pair=None, special_tokens=[("<|endoftext|>", END)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _holes(folder: Path) -> None:
+    _write(folder)
+    described = json.loads((folder / "tokenizer.json").read_text())
+    model = described["model"]
+    (lost,) = (token for token, number in model["vocab"].items() if number == END - 1)
+    del model["vocab"][lost]
+    model["vocab"]["<|endoftext|>"] = END
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) != lost]
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+
+
+def _adapter(folder: Path) -> None:
+    """A LoRA adapter that names its base, which lies beside it."""
+    from peft import LoraConfig, get_peft_model
+
+    base = folder.with_name(f"{folder.name}-base")
+    shutil.rmtree(base, ignore_errors=True)
+    _write(base)
+    settings = LoraConfig(r=4, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, init_lora_weights=False)
+    torch.manual_seed(3)
+    get_peft_model(GPT2LMHeadModel.from_pretrained(base), settings).save_pretrained(str(folder))
+
+
+def _classifier(folder: Path) -> None:
+    _write(folder)
+    config = GPT2Config.from_pretrained(folder)
+    GPT2ForSequenceClassification(config).save_pretrained(folder)
+
+
+def _spoiled(folder: Path) -> None:
+    _write(folder)
+    _tensors(folder, lambda tensors: tensors | {"transformer.wpe.weight": torch.full((128, 64), torch.nan)})
+
+
+SERVED: dict[str, Kind] = {
+    "plain": configured(),
+    **{
+        f"activation {name}": configured(activation_function=name)
+        for name in ("gelu", "gelu_fast", "relu", "silu", "tanh")
+    },
+    "untied head": _untied,
+    "inner width": configured(n_inner=96),
+    "attention not scaled": configured(scale_attn_weights=False),
+    "attention scaled by layer": configured(scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True),
+    "Cerebras-GPT": configured(n_embd=160, n_head=2, n_inner=640, activation_function="gelu", n_layer=1),
+    "GPT-2 XL's width": configured(n_embd=1600, n_head=25, n_layer=1, initializer_range=0.05),
+    "context of 33": configured(n_positions=33),
+    "names with module.": _prefixed("module."),
+    "names with _orig_mod.": _prefixed("_orig_mod."),
+    "names with base_model.model.": _prefixed("base_model.model."),
+    "pickle": _pickled,
+    "sharded": _sharded,
+    "bfloat16": _half,
+    "without its head": _base_alone,
+    "padded vocabulary": _padded,
+    "several ends": _chat,
+    "another end": _other_end,
+    "no end": _no_end,
+    "embeddings not resized": _not_resized,
+    "tokenizer in parts": _in_parts,
+    "beginning-of-text token": _begun,
+    "ids without a token": _holes,
+    "WordPiece": _word_piece,
+    "Unigram": _unigram,
+    "LoRA adapter": _adapter,
+}
+# Those whose graph or arithmetic differs.
+STRUCTURES = (
+    "plain",
+    "activation gelu",
+    "activation relu",
+    "activation silu",
+    "activation tanh",
+    "untied head",
+    "Cerebras-GPT",
+    "GPT-2 XL's width",
+    "padded vocabulary",
+    "WordPiece",
+    "LoRA adapter",
+)
+REFUSED: dict[str, tuple[Kind, str]] = {
+    "classifier": (_classifier, "it is a classifier"),
+    "quantized": (lambda folder: _then(folder, quantization_config={"quant_method": "gptq"}), r"is quantized \(gptq\)"),
+    "pruned heads": (lambda folder: _then(folder, pruned_heads={"0": [1]}), "has pruned attention heads"),
+    "short context": (configured(n_positions=16), "a context of 16 tokens"),
+    "another architecture": (lambda folder: _then(folder, model_type="gpt_neo"), "not a GPT-2 checkpoint"),
+    "another activation": (lambda folder: _then(folder, activation_function="mish"), "the activation 'mish'"),
+    "cross-attention": (lambda folder: _then(folder, add_cross_attention=True), "has cross-attention"),
+    "heads of 5": (configured(n_embd=20, n_head=4), "heads of 5 elements"),
+    "not a number": (_spoiled, r"wpe\.weight holds NaN"),
+}
+
+
+def _then(folder: Path, **changes: Any) -> None:
+    _write(folder)
+    put(folder, "config.json", **changes)
