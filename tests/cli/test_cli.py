@@ -119,9 +119,9 @@ def test_a_wrong_call_is_status_2_and_says_what(arguments: tuple[str, ...], word
     _failed(_run(*arguments), 2, words)
 
 
-@pytest.mark.parametrize("command", ["generate", "tokenize", "serve"])
+@pytest.mark.parametrize("command", ["generate", "tokenize", "serve", "batch"])
 def test_a_python_without_the_packages_is_told_which_has_them(command: str) -> None:
-    text = [] if command == "serve" else ["a"]
+    text = {"serve": [], "batch": ["a", "b"]}.get(command, ["a"])
     said = subprocess.run(
         [sys.executable, "-S", "-m", "generation", command, *text],
         cwd=ROOT,
@@ -151,7 +151,7 @@ def test_an_unexpected_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys
     assert capsys.readouterr().err.startswith("error: unexpected RuntimeError: odd")
 
 
-@pytest.mark.parametrize("command", [(), ("generate",), ("export",)], ids=str)
+@pytest.mark.parametrize("command", [(), ("generate",), ("batch",), ("export",)], ids=str)
 def test_help_teaches(command: tuple[str, ...]) -> None:
     said = _run(*command, "--help")
     assert said.returncode == 0

@@ -88,7 +88,8 @@ def _run(options: argparse.Namespace) -> int:
                 status = _answer_all(options, source, index, output, tally)
             print(tally.summary(), file=sys.stderr)
     if tally.done < tally.total:
-        print(f"To go on: {_again(options)}", file=sys.stderr)
+        if options.output != "-":
+            print(f"To go on: {_again(options)}", file=sys.stderr)
         return status or 1
     return status or (LINES_FAILED if tally.failed else 0)
 
@@ -96,8 +97,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     if options.url is not None:
-        parts = urlsplit(options.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_address(options.url):
             raise InvalidRequestError(f"--url={options.url!r} is no http:// or https:// address")
         if options.model is not None:
             raise InvalidRequestError("--model is the model of this process: not together with --url")
@@ -105,6 +105,14 @@ def _check(options: argparse.Namespace) -> None:
         raise InvalidRequestError("--retry-failed appends what failed at the end: not together with --ordered")
     if options.input != "-" and os.path.realpath(options.input) == os.path.realpath(options.output):
         raise InvalidRequestError("INPUT and OUTPUT are the same file")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        return False
 
 
 def _answer_all(options: argparse.Namespace, source: "Source", index: "Index", output: "Output", tally: "Tally") -> int:

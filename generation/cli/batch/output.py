@@ -63,13 +63,19 @@ def open_output(name: str, index: Index, *, ordered: bool, retry_failed: bool) -
         file = _open(Path(name), index, ordered=ordered, retry_failed=retry_failed)
     except OSError as error:
         raise InvalidRequestError(f"{name} cannot be written: {error.strerror or error}") from None
-    with file:
+    try:
         yield Output(file, name)
+    finally:
+        # What a full disk has not taken was an error of `write` already.
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def _open(path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> BinaryIO:
     if path.suffix == ".gz":
         raise InvalidRequestError(f"{path}: the output is not compressed; choose a name without .gz")
+    if path.exists() and not path.is_file():  # a pipe or a device, which cannot be read again
+        return path.open("wb")
     with contextlib.ExitStack() as opened:
         file = opened.enter_context(_locked(path))
         _trim(file, path)

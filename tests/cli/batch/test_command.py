@@ -167,11 +167,21 @@ def test_kills_at_twenty_random_moments_lose_nothing_and_double_nothing(tmp_path
     _kill_and_go_on(tmp_path, served.url, 2000, moments)
 
 
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path, served: Served) -> None:
+    source = write(tmp_path / "in", [request(f"r{i}") for i in range(9)])
+    said = _run(source, "/dev/full", "--url", served.url)
+    assert said.returncode == 1
+    assert b"error: /dev/full cannot be written: No space left on device\n" in said.stderr
+    assert b"0 of 9 lines are answered" in said.stderr
+    assert b"Traceback" not in said.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["IN", "IN"], "INPUT and OUTPUT are the same file"),
         (["IN", "OUT", "--url", "ftp://x"], "is no http:// or https:// address"),
+        (["IN", "OUT", "--url", "http://x:port/api"], "is no http:// or https:// address"),
         (["IN", "OUT", "--url", "http://x/api", "--model", "m"], "not together with --url"),
         (["IN", "OUT", "--ordered", "--retry-failed"], "not together with --ordered"),
         (["IN", "OUT.gz"], "without .gz"),

@@ -137,6 +137,11 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, index: Index, 
         _open(tmp_path / name, index)
 
 
+def test_a_device_is_written_to_and_not_read(index: Index) -> None:
+    _open(Path("/dev/null"), index)
+    assert index.done == 0
+
+
 def test_a_dash_is_standard_output(index: Index, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     with open_output("-", index, ordered=False, retry_failed=False) as output:
         output.write(b"new\n")
