@@ -57,6 +57,11 @@ param monthlyBudget int = 0
 @description('First month of the budget')
 param budgetStart string = utcNow('yyyy-MM-01')
 
+@description('Seconds that a container gets to stop, in which running requests go on')
+@minValue(5)
+@maxValue(600)
+param stopSeconds int = 35
+
 @description('More environment variables, such as THREADS. They are no secrets')
 param settings object = {}
 
@@ -134,6 +139,7 @@ var ownVariables = concat(identityVariables, [
   { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
   { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.outputs.connectionString }
   { name: 'FUNCTIONS_WORKER_RUNTIME', value: 'python' }
+  { name: 'STOP_GRACE_S', value: string(stopSeconds) }
 ])
 var ownNames = concat(
   [
@@ -143,6 +149,7 @@ var ownNames = concat(
     'AzureWebJobsStorage__clientId'
     'APPLICATIONINSIGHTS_CONNECTION_STRING'
     'FUNCTIONS_WORKER_RUNTIME'
+    'STOP_GRACE_S'
   ],
   objectKeys(settings)
 )
@@ -175,6 +182,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
         : [{ server: registryServer, username: registryUsername, passwordSecretRef: tokenName }]
     }
     template: {
+      terminationGracePeriodSeconds: stopSeconds
       containers: [
         {
           name: 'app'

@@ -65,6 +65,11 @@ param monthlyBudget int = 0
 @description('First month of the budget')
 param budgetStart string = utcNow('yyyy-MM-01')
 
+@description('Seconds that a container gets to stop, in which running requests go on')
+@minValue(5)
+@maxValue(120)
+param stopSeconds int = 35
+
 @description('More application settings, such as THREADS. Settings made by hand are kept')
 @secure()
 param settings object = {}
@@ -212,6 +217,8 @@ var ownSettings = union(registrySettings, identitySettings, {
   WEBSITES_PORT: '80'
   WEBSITES_ENABLE_APP_SERVICE_STORAGE: 'false'
   WEBSITES_CONTAINER_START_TIME_LIMIT: '600'
+  WEBSITES_CONTAINER_STOP_TIME_LIMIT: string(stopSeconds)
+  STOP_GRACE_S: string(stopSeconds)
   WEBSITE_WARMUP_PATH: readiness
   WEBSITE_WARMUP_STATUSES: '200'
   WEBSITE_SWAP_WARMUP_PING_PATH: readiness

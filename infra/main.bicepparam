@@ -18,4 +18,5 @@ param insightsByIdentity = bool(readEnvironmentVariable('INSIGHTS_BY_IDENTITY', 
 param zoneRedundant = bool(readEnvironmentVariable('ZONE_REDUNDANT', 'false'))
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
 param monthlyBudget = int(readEnvironmentVariable('MONTHLY_BUDGET', '0'))
+param stopSeconds = int(readEnvironmentVariable('STOP_SECONDS', '35'))
 param settings = json(readEnvironmentVariable('SETTINGS', '{}'))

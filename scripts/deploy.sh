@@ -15,6 +15,7 @@
 #                      may be left out once it is there
 #   CLOSED_NETWORK, INSIGHTS_BY_IDENTITY, ZONE_REDUNDANT          true switches them on (false)
 #   ALERT_EMAIL, MONTHLY_BUDGET                                   alerts by mail; a budget for the resource group
+#   STOP_SECONDS       seconds that a container gets to stop, in which running requests go on (35)
 #   SETTINGS, TAGS     JSON objects, such as SETTINGS='{"THREADS": "2"}'
 #   WHAT_IF            1 shows what would change and changes nothing
 set -euo pipefail

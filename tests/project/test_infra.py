@@ -247,3 +247,22 @@ def test_there_are_alerts_where_there_is_an_address() -> None:
         "alerts-and-budget": asked | {"unhealthy"},
         "container-apps": asked,
     }
+
+
+HOST_GRACE_S = 30  # what the Functions host gives running requests
+
+
+@pytest.mark.parametrize("case", ON_PREMIUM)
+def test_the_entry_point_knows_the_time_that_app_service_gives_it(case: str) -> None:
+    own = settings(case)
+    assert own["STOP_GRACE_S"] == own["WEBSITES_CONTAINER_STOP_TIME_LIMIT"]
+    assert HOST_GRACE_S < int(own["STOP_GRACE_S"]) <= 120
+
+
+@pytest.mark.parametrize("case", ON_CONTAINER_APPS)
+def test_the_entry_point_knows_the_time_that_container_apps_give_it(case: str) -> None:
+    template = only(case, "Microsoft.App/containerApps")["properties"]["template"]
+    (container,) = template["containers"]
+    seconds = template["terminationGracePeriodSeconds"]
+    assert {"name": "STOP_GRACE_S", "value": str(seconds)} in container["env"]
+    assert HOST_GRACE_S < seconds <= 600
