@@ -13,7 +13,7 @@ import tokenizers
 from generation.text.tokenizer import Tokenizer
 
 REPLACEMENT = "\ufffd"
-# Tokens of a prompt to decode the first generated one with.
+# Tokens of a prompt to decode the first generated one with, at least.
 CONTEXT = 4
 # Tokens that may wait for the end of a character, which has 4 bytes at most; past it they are no character.
 WAITING = 4
@@ -52,13 +52,15 @@ class ContextTokenizer(Tokenizer):
 
     def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> "ContextDetokenizer":  # noqa: ARG002
         """Return a detokenizer that continues `prompt`, echoed or not."""
-        ordinary: list[int] = []
+        before: list[int] = []
         for token in reversed(prompt):
-            if len(ordinary) == CONTEXT:
+            # Bytes from the middle of a character would make those of the next ones invalid, too.
+            whole = len(before) >= CONTEXT and not self.decode(before).startswith(REPLACEMENT)
+            if whole or len(before) == CONTEXT + WAITING:
                 break
             if not self.special(token):
-                ordinary.append(token)
-        return ContextDetokenizer(self.decode, self.special, ordinary[::-1])
+                before.insert(0, token)
+        return ContextDetokenizer(self.decode, self.special, before)
 
     def _after_anchor(self, token: int) -> str:
         if self._anchor is None:
