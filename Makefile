@@ -27,7 +27,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak coverage mutants audit lint format model model-plan demo bench bench-peers lock clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -44,6 +44,11 @@ fuzz: .venv-dev/installed .venv-fuzz/installed
 
 soak: .venv-dev/installed
 	$(DEV) -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+# Hostile requests beside a stream and a probe: who else notices? Then the first token of short requests beside a list.
+hostile: .venv-dev/installed
+	$(DEV) -m benchmarks.hostile
+	$(DEV) -m benchmarks.hostile --beside-a-list
 
 # Lines and branches of generation/ that the fast suite runs, its servers included.
 coverage: .venv-dev/installed $(RUNTIME)

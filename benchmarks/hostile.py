@@ -102,6 +102,19 @@ def _memory(process: int) -> int:
     return next(int(line.split()[1]) >> 10 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
+def findings(name: str, seen: Seen) -> list[str]:
+    """Return the bounds that were broken."""
+    broken = []
+    silence, health = max(seen.gaps, default=float("inf")), seen.p99()
+    if silence > SILENCE_S:
+        broken.append(f"{name}: the stream was silent for {silence * 1000:.0f} ms")
+    if health > HEALTH_S:
+        broken.append(f"{name}: health took {health * 1000:.0f} ms at the 99th percentile")
+    if seen.refused:
+        broken.append(f"{name}: streams were refused: {dict(seen.refused)}")
+    return broken
+
+
 async def attack(url: str, process: int, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Send each kind; return (lines of a table, bounds that were broken)."""
     lines = [
@@ -119,12 +132,7 @@ async def attack(url: str, process: int, names: Sequence[str]) -> tuple[list[str
             f"| {health * 1000:.0f} / {max(seen.probes) * 1000:.0f} | {_memory(process)} |"
         )
         print(lines[-1], file=sys.stderr, flush=True)
-        if silence > SILENCE_S:
-            broken.append(f"{name}: the stream was silent for {silence * 1000:.0f} ms")
-        if health > HEALTH_S:
-            broken.append(f"{name}: health took {health * 1000:.0f} ms at the 99th percentile")
-        if seen.refused:
-            broken.append(f"{name}: streams were refused: {dict(seen.refused)}")
+        broken += findings(name, seen)
     return lines, broken
 
 

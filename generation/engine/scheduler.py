@@ -180,6 +180,8 @@ class Scheduler:
 
     def _in_turns(self) -> list[Group]:
         """Return the prompts to prefill: the first of each request, then the second of each, and so on."""
+        if not self.prefilling:
+            return []
         places: dict[Flow, int] = {}
         order = []
         for group in self.prefilling:

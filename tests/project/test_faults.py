@@ -1,5 +1,6 @@
 """Faults of what the server stands on: the artifact's parts, onnxruntime, the clock."""
 
+import asyncio
 import hashlib
 import json
 import shutil
@@ -57,6 +58,26 @@ def _reason(folder: Path) -> str:
     assert "export the model again" in reason
     assert "unexpected" not in reason
     return reason
+
+
+def _replace(folder: Path, old: Path) -> None:
+    """Put files of another model where the artifact was, and delete those that were there."""
+    folder.rename(old)
+    folder.mkdir()
+    for path in old.iterdir():
+        (folder / path.name).write_bytes(b"of another model")
+        path.unlink()
+
+
+async def test_an_artifact_may_be_replaced_by_rename_under_a_running_server(demo: Path, tmp_path: Path) -> None:
+    service = Service(Settings(model_dir=demo)).start()
+    service.wait(60)
+    engine = service.loaded().engine
+    asked = GenerationRequest((5, 6, 7), 20, sampling=GREEDY)
+    before = [item async for item in engine.submit(asked)]
+    _replace(demo, tmp_path / "old")
+    assert texts([item async for item in engine.submit(asked)]) == texts(before)
+    await asyncio.to_thread(service.stop)
 
 
 @pytest.mark.parametrize("name", CHECKED_FILES)

@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,17 @@ import pytest
 from benchmarks.server import serve
 
 LIMIT = 1 << 30
+# Of each kind a request that costs nearly as much as MAX_COST allows: reports on prompts, choices, tokens, texts.
+LONG = [7] * 508
+REPORT = {"echo": True, "logprobs": 5, "max_tokens": 0, "timeout_s": 200}
+WORST: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/completions", {"prompt": [LONG] * 128} | REPORT),
+    ("/v1/completions", {"prompt": [LONG] * 9, "n": 16} | REPORT),
+    ("/v1/completions", {"prompt": ["a"] * 272, "n": 16, "max_tokens": 50, "ignore_eos": True, "timeout_s": 20}),
+    ("/v1/completions", {"prompt": ["a"] * 40, "n": 16, "max_tokens": 80, "logprobs": 5, "timeout_s": 20}),
+    ("/tokenize", {"prompt": "a" * 262_000}),
+    ("/detokenize", {"tokens": [7] * 131_000}),
+]
 GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -52,6 +64,9 @@ def test_one_core_and_a_gigabyte_are_enough(group: Path, tmp_path: Path) -> None
         assert large.json()["count"] > 200_000
         refused = httpx.post(f"{served.url}/generate", json=body | {"num_return_sequences": 17}, timeout=120)
         assert refused.json()["error"]["code"] == "request_too_large"
+        for path, worst in WORST:
+            answer = httpx.post(f"{served.url}{path}", json=worst, timeout=240)
+            assert answer.status_code == 200, answer.text[:300]
         assert httpx.get(f"{served.url}/ready", timeout=120).status_code == 200
         status = Path(f"/proc/{served.process.pid}/status").read_text(encoding="ascii")
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
