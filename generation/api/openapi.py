@@ -11,12 +11,13 @@ from generation.service import Service
 
 async def get(service: Service) -> Response:
     """Answer ``GET /api/openapi.json``."""
-    content = await asyncio.to_thread(_content, keyed=service.settings.auth_level == "function")
+    settings = service.settings
+    content = await asyncio.to_thread(_content, keys="bearer" if settings.api_keys else settings.auth_level)
     return Response(content, media_type="application/json")
 
 
 @lru_cache
-def _content(*, keyed: bool) -> bytes:
+def _content(*, keys: str) -> bytes:
     from generation.api.openapi_document import document  # imports what nothing else needs
 
-    return json.dumps(document(keyed=keyed), ensure_ascii=False).encode()
+    return json.dumps(document(keys=keys), ensure_ascii=False).encode()

@@ -13,7 +13,7 @@ from generation.api.openapi_operations import EVENTS, JSON, OPERATIONS, Operatio
 REFS = "#/components/schemas/{model}"
 ERRORS = {
     400: "The request is wrong; `param` names the field.",
-    401: "The function key is missing or wrong. The Functions host answers, without a body.",
+    401: "The key is missing or wrong. A function key is checked by the Functions host, which answers without a body.",
     404: "The model is not served here.",
     429: "The queue is full; try again after `Retry-After` seconds.",
     500: "An unexpected error; the log knows it by the request id.",
@@ -22,16 +22,24 @@ ERRORS = {
 WITH_RETRY = (429, 503)
 
 
-def document(*, keyed: bool) -> dict[str, Any]:
+SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "function": [{"header": []}, {"query": []}],
+    "bearer": [{"bearer": []}],
+    "anonymous": [],
+}
+
+
+def document(*, keys: str) -> dict[str, Any]:
     """Return the OpenAPI document.
 
     Args:
-        keyed: whether the host asks for a function key on the routes that cost CPU.
+        keys: what the routes that cost CPU ask for: ``function`` for the host's function key, ``bearer`` for an API key
+            of the app's own, ``anonymous`` for neither.
     """
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
         path = "/" + one.path.replace("{*", "{")
-        paths.setdefault(path, {})[one.method] = _operation(one, keyed=keyed and one.keyed)
+        paths.setdefault(path, {})[one.method] = _operation(one, SECURITY[keys] if one.keyed else [])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -59,6 +67,7 @@ def document(*, keyed: bool) -> dict[str, Any]:
             "securitySchemes": {
                 "header": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
                 "query": {"type": "apiKey", "in": "query", "name": "code"},
+                "bearer": {"type": "http", "scheme": "bearer"},
             },
         },
     }
@@ -88,12 +97,12 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REFS.format(model=model.__name__)}
 
 
-def _operation(one: Operation, *, keyed: bool) -> dict[str, Any]:
-    statuses = sorted({*one.errors, 401} if keyed else one.errors)
+def _operation(one: Operation, security: list[dict[str, list[str]]]) -> dict[str, Any]:
+    statuses = sorted({*one.errors, 401} if security else one.errors)
     result: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
-        "security": [{"header": []}, {"query": []}] if keyed else [],
+        "security": security,
         "responses": ({"200": _success(one)} if one.answers else {})
         | {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in statuses},
     }

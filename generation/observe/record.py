@@ -28,12 +28,13 @@ class RequestRecord:
 
     A request has ended when its answer has ended and the engine has released everything that was submitted for it,
     whichever comes last: only then is it known what the request has cost. All methods are called on the event loop.
+    Lines and counts name the operation, `route`; spans show the path template, such as ``generate/{*prompt}``.
     """
 
-    def __init__(self, route: str, method: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, route: str, method: str, headers: Mapping[str, str], template: str | None = None) -> None:
         given = headers.get("x-request-id", "")
         self.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        self.route, self.method = route, method
+        self.route, self.method, self.template = route, method, template
         parent = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
         # An unknown version may have more fields at its end; version 00 may not.
         if parent is not None and parent[4] and parent[0].startswith("00"):

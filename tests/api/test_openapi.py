@@ -14,7 +14,7 @@ from generation.api.completions_body import CompletionBody
 from generation.api.openapi_document import document
 from generation.api.openapi_operations import EVENTS, HTML, JSON, OPERATIONS, TEXT, Operation
 
-DOCUMENT = document(keyed=True)
+DOCUMENT = document(keys="function")
 EXAMPLES = [(one, name) for one in OPERATIONS for name in one.examples if one.body]
 
 
@@ -50,9 +50,9 @@ def _check_answer(one: Operation, response: httpx.Response) -> None:
         _check(_answer_schema(one, media), json.loads(event.removeprefix("data: ")))
 
 
-@pytest.mark.parametrize("keyed", [True, False])
-def test_it_is_a_valid_openapi_document(keyed: bool) -> None:
-    assert list(OpenAPIV31SpecValidator(cast("Any", document(keyed=keyed))).iter_errors()) == []
+@pytest.mark.parametrize("keys", ["function", "bearer", "anonymous"])
+def test_it_is_a_valid_openapi_document(keys: str) -> None:
+    assert list(OpenAPIV31SpecValidator(cast("Any", document(keys=keys))).iter_errors()) == []
 
 
 def test_it_is_served_without_a_key(client: httpx.Client) -> None:
@@ -77,7 +77,9 @@ def test_the_key_is_asked_for_where_the_host_asks() -> None:
     for one in OPERATIONS:
         described = DOCUMENT["paths"]["/" + one.path.replace("{*", "{")][one.method]
         assert bool(described["security"]) == one.keyed == ("401" in described["responses"])
-    for path in document(keyed=False)["paths"].values():
+    for path in document(keys="bearer")["paths"].values():
+        assert all(described["security"] in ([], [{"bearer": []}]) for described in path.values())
+    for path in document(keys="anonymous")["paths"].values():
         assert all(not described["security"] and "401" not in described["responses"] for described in path.values())
 
 

@@ -71,7 +71,7 @@ def test_every_field_is_in_its_table() -> None:
 def test_the_tests_that_it_names_exist() -> None:
     found = {
         name
-        for path in (ROOT / "tests").glob("test_*.py")
+        for path in (ROOT / "tests").rglob("test_*.py")
         for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert {test for tests in PROOFS.values() for test in tests} <= found

@@ -94,7 +94,7 @@ def shape(value: Any) -> Any:
 
 def field_table(name: str) -> str:
     """Return the Markdown table of the fields of a body, for completions with the tests that prove them."""
-    fields = document(keyed=True)["components"]["schemas"][name]["properties"]
+    fields = document(keys="function")["components"]["schemas"][name]["properties"]
     proven = name == "CompletionBody"
     rows = ["| field | values | default | what |" + (" proven by |" if proven else "")]
     rows.append("|---|---|---|---|" + ("---|" if proven else ""))
@@ -114,7 +114,7 @@ def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         text = " or ".join(_values(one) for one in schema["anyOf"] if one.get("type") != "null")
     elif "$ref" in schema:
-        inner = document(keyed=True)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+        inner = document(keys="function")["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
         text = "object of " + ", ".join(f"`{name}`" for name in inner)
     elif kind == "array":
         most = f" (at most {schema['maxItems']})" if "maxItems" in schema else ""
