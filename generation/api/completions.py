@@ -20,7 +20,7 @@ from generation.api.prompts import check_context, encode, timeout
 from generation.config import Settings
 from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, Item, PromptScores, Update
 from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
-from generation.sampling.guide import make_guide
+from generation.sampling.grammar import make_guide
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
 
@@ -87,7 +87,7 @@ async def _engine_requests(
         **body.sampling(),
     )
     ranked = body.choices > body.n
-    guide = await make_guide(loaded.tokenizer, body.guided_choice, body.guided_regex)
+    guide = await make_guide(loaded.tokenizer, body.constraint())
     return [
         GenerationRequest(
             prompt=prompt,

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from generation.api.bodies import Body, SamplingFields
+from generation.api.constraints import GuidedFields
 from generation.errors import InvalidRequestError
 
 MOST_PROMPTS = 2048
@@ -76,7 +77,7 @@ class StreamOptions(Body):
     include_obfuscation: bool = Field(False, description="accepted for compatibility; there is no padding to leave out")
 
 
-class CompletionBody(SamplingFields):
+class CompletionBody(SamplingFields, GuidedFields):
     """Body of ``POST /api/v1/completions``. In every field null stands for the default."""
 
     model_config = ConfigDict(json_schema_extra=_nullable)
@@ -115,12 +116,6 @@ class CompletionBody(SamplingFields):
     min_tokens: int = Field(0, ge=0, le=1 << 20, description="no end-of-text token before this many tokens")
     truncate_prompt_tokens: int | None = Field(None, ge=1, description="keep only this many tokens of a prompt's end")
     return_tokens_as_token_ids: bool = Field(False, description="name tokens token_id:<id> in logprobs")
-    guided_choice: list[Annotated[str, Field(min_length=1, max_length=1024)]] | None = Field(
-        None, min_length=1, max_length=256, description="the answer is one of these strings"
-    )
-    guided_regex: str | None = Field(
-        None, min_length=1, max_length=2048, description="the answer matches this regular expression"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -152,18 +147,13 @@ class CompletionBody(SamplingFields):
             raise _refused("max_tokens", "must be at least 1 without echo, got 0")
         if self.min_tokens > self.max_tokens:
             raise _refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
-        if self.guided_choice or self.guided_regex:
-            self._check_guided()
+        if (guided := self.constraint()) is not None:
+            # A constraint alone says where an answer ends; what contradicts it would leave no token to choose.
+            if self.min_tokens:
+                raise _refused("min_tokens", f"not together with {guided.param}")
+            if self.ignore_eos:
+                raise _refused("ignore_eos", f"not together with {guided.param}")
         return self
-
-    def _check_guided(self) -> None:
-        """A guide alone says where an answer ends; what contradicts it would leave no token to choose."""
-        if self.guided_choice and self.guided_regex:
-            raise _refused("guided_regex", "not together with guided_choice")
-        if self.min_tokens:
-            raise _refused("min_tokens", "not together with guided_choice or guided_regex")
-        if self.ignore_eos:
-            raise _refused("ignore_eos", "not together with guided_choice or guided_regex")
 
     def bias(self, vocabulary: int) -> dict[int, float]:
         """Return `logit_bias` by token id.

@@ -79,9 +79,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"guided_choice": "yes"}, "guided_choice", "valid array"),
     ({"guided_choice": [""]}, "guided_choice", "at least 1 character"),
     ({"guided_regex": "x" * 2049}, "guided_regex", "at most 2048 characters"),
-    ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_regex", "not together with guided_choice"),
+    ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_choice", "not together with guided_regex"),
     ({"guided_choice": ["a"], "min_tokens": 1}, "min_tokens", "not together with guided_choice"),
-    ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "not together with guided_choice or guided_regex"),
+    ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "not together with guided_regex"),
     ({"model": 5}, "model", "valid string"),
 ]
 

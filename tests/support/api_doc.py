@@ -23,6 +23,7 @@ EXCHANGE = re.compile(r"```http\n(?P<request>(?:GET|POST) .*?)```\n```http\n(?P<
 TABLE = re.compile(r"<!-- fields of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 SAMPLER = "test_a_field_does_what_the_sampler_does"
+FOLLOWS = "test_the_answer_follows_the_schema"
 PROOFS = {
     "model": ["test_the_models_own_name_or_none_is_accepted", "test_another_model_is_not_found"],
     "prompt": ["test_text_and_token_ids_are_the_same_prompt", "test_every_prompt_of_a_list_gets_its_own_answer"],
@@ -50,8 +51,13 @@ PROOFS = {
     "min_tokens": [SAMPLER],
     "truncate_prompt_tokens": ["test_only_the_end_of_a_prompt_is_kept_when_asked"],
     "return_tokens_as_token_ids": ["test_tokens_may_be_named_by_their_ids"],
+    "structured_outputs": [FOLLOWS, "test_each_kind_has_its_older_name", "test_any_json_object"],
+    "response_format": [FOLLOWS, "test_any_json_object"],
+    "guided_json": [FOLLOWS, "test_what_random_weights_write_validates"],
     "guided_choice": ["test_the_answer_is_one_of_the_choices"],
     "guided_regex": ["test_the_answer_matches_the_expression"],
+    "guided_grammar": ["test_a_grammar_is_gbnf_or_lark"],
+    "guided_decoding_backend": [FOLLOWS],
     "timeout_s": ["test_what_there_is_at_the_deadline_is_returned", "test_no_token_in_time_is_an_error"],
 }
 
@@ -119,6 +125,8 @@ def _values(schema: dict[str, Any]) -> str:
     elif kind == "array":
         most = f" (at most {schema['maxItems']})" if "maxItems" in schema else ""
         text = f"[{_values(schema['items'])}]{most}"
+    elif kind == "object" and schema.get("additionalProperties") is True:
+        text = "object"
     elif kind == "object":
         text = f"{{string: {_values(schema['additionalProperties'])}}}"
     elif kind == "string":
