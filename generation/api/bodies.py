@@ -109,11 +109,18 @@ def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
     where = ".".join(str(part) for part in place)[:64]
     param = ".".join(part for part in place if isinstance(part, str))[:64]
     if kind == "extra_forbidden":
-        known = f"; known are: {', '.join(model.model_fields)}" if len(place) == 1 else ""
+        known = f"; the closest known are: {', '.join(_closest(model, where))}" if len(place) == 1 else ""
         return UnknownFieldError(f"unknown field {_short(where)}{known}", param=param)
     if kind == "missing":
         return InvalidRequestError(f"{where} is required", param=param)
     return InvalidRequestError(f"{where}: {message[0].lower()}{message[1:]}, got {_short(first['input'])}", param=param)
+
+
+def _closest(model: type[Body], name: str) -> list[str]:
+    """Return the names of the fields that are most like `name`."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, model.model_fields, n=5, cutoff=0)
 
 
 def _is_branch(part: int | str) -> bool:

@@ -1,6 +1,7 @@
 """From what a body asks for to what the engine takes; shared by the contracts."""
 
 import asyncio
+from functools import partial
 
 from generation.config import Settings
 from generation.errors import ContextLengthError, InvalidRequestError
@@ -10,25 +11,27 @@ from generation.text.tokenizer import Tokenizer, TokenizerError
 LONG_TEXT = 4096
 
 
-async def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Turn text into token ids.
+async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    """Turn text into token ids, with the special tokens that the tokenizer adds to each text, if it does.
 
     Raises:
         InvalidRequestError: the text cannot be encoded.
     """
+    encode = tokenizer.encode if add_special_tokens else partial(tokenizer.encode, add_special_tokens=False)
     try:
-        return tokenizer.encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(tokenizer.encode, text)
+        return encode(text) if len(text) < LONG_TEXT else await asyncio.to_thread(encode, text)
     except TokenizerError as error:
         raise InvalidRequestError(f"prompt: {error}", param="prompt") from None
 
 
-async def encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
     """Turn a prompt into token ids; an empty one becomes the end-of-text token, with which every document begins.
 
     Raises:
         InvalidRequestError: the text cannot be encoded.
     """
-    return tuple(await encode_text(tokenizer, text)) or (tokenizer.end_of_text,)
+    ids = await encode_text(tokenizer, text, add_special_tokens=add_special_tokens)
+    return tuple(ids) or (tokenizer.end_of_text,)
 
 
 def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str) -> None:

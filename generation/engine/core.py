@@ -5,12 +5,13 @@ It knows nothing of HTTP. The model is handed in.
 
 import logging
 import time
+from collections.abc import Iterator
 
 from generation.engine.group import Group
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
 from generation.engine.prefix import PrefixCache, chunk_keys
-from generation.engine.request import LENGTH, TIMEOUT, PromptScores, Token
+from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, PromptScores, Token
 from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.sequence import Sequence, score
 from generation.engine.speculation import Drafter, Speculation
@@ -134,7 +135,7 @@ class EngineCore:
         if request.score_prompt:
             following = request.prompt[chunk.start + 1 : chunk.start + 1 + len(chunk.ids)]
             for token, row in zip(following, logits, strict=False):
-                group.prompt_scores.append(Token(token, 0, *score(row, token, request.logprobs or 0)))
+                group.prompt_scores.append(Token(token, 0, *score(row, token, request.prompt_logprobs)))
         if group.prefilled == len(request.prompt):
             self._keep_prefix(group)
             self._begin(group, logits[-1])
@@ -142,14 +143,14 @@ class EngineCore:
     def _reuse_prefix(self, group: Group) -> None:
         if self._prefix is None or group.request.score_prompt:
             return
-        for block in self._prefix.match(list(chunk_keys(group.request.prompt, self._chunk))):
+        for block in self._prefix.match(list(_keys(group.request, self._chunk))):
             self._cache.write(group.staging, group.prefilled, block)
             group.prefilled += self._chunk
 
     def _keep_prefix(self, group: Group) -> None:
         if self._prefix is None:
             return
-        for number, key in enumerate(chunk_keys(group.request.prompt, self._chunk)):
+        for number, key in enumerate(_keys(group.request, self._chunk)):
             if key not in self._prefix:
                 start = number * self._chunk
                 self._prefix.add(key, self._cache.read(group.staging, start, start + self._chunk))
@@ -250,6 +251,10 @@ class EngineCore:
             self.abandon(owner, GenerationFailedError("moving a sequence failed"))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
+
+
+def _keys(request: GenerationRequest, chunk: int) -> Iterator[bytes]:
+    return chunk_keys(request.prompt, chunk, request.cache_salt)
 
 
 def _choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:

@@ -3,7 +3,7 @@
 It holds no tensors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,17 +26,34 @@ class TextCodec(Protocol):
     end_of_text: int
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for."""
+        """Return the bytes that a token stands for; none for a special token."""
+
+    def piece(self, token: int) -> str:
+        """Return a token as text to show; a special token by its name."""
 
 
-def score(logits: NDArray[np.float32], token: int, alternatives: int) -> tuple[float, dict[int, float]]:
-    """Return the log-probability of `token` and of the likeliest tokens, before any sampling rule.
+class _Named:
+    """Gives special tokens the text of their names."""
 
-    Both come from one array: evaluation harnesses compare them for exact equality.
+    def __init__(self, codec: TextCodec) -> None:
+        self._codec = codec
+
+    def token_bytes(self, token: int) -> bytes:
+        return self._codec.token_bytes(token) or self._codec.piece(token).encode()
+
+
+def score(
+    logits: NDArray[np.float32], token: int, alternatives: int, others: Iterable[int] = ()
+) -> tuple[float, dict[int, float], int]:
+    """Return the log-probability of `token`, those of the likeliest tokens and of `others`, and the rank of `token`.
+
+    All are the model's own, before any sampling rule, and come from one array: evaluation harnesses compare them for
+    exact equality.
     """
     logprobs = log_softmax(logits)
-    ids = top_k_ids(logprobs, alternatives)
-    return float(logprobs[token]), {int(i): float(logprobs[i]) for i in ids}
+    ids = [*top_k_ids(logprobs, alternatives).tolist(), *others]
+    rank = int(np.count_nonzero(logprobs >= logprobs[token]))
+    return float(logprobs[token]), dict(zip(ids, logprobs[ids].tolist(), strict=True)), rank
 
 
 class Sequence:
@@ -53,10 +70,12 @@ class Sequence:
         self._counted, self._counted_at = 0, 0.0  # tokens, and when
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
-        self._end_of_text = codec.end_of_text
+        self._ends = set(request.sampling.stop_token_ids)
+        if not request.sampling.ignore_eos:
+            self._ends.add(codec.end_of_text)
         self._sampler = Sampler(request.sampling, choice, request.prompt, codec.end_of_text)
-        self._detokenizer = Detokenizer(codec)
-        self._matcher = StopMatcher(request.stop)
+        self._detokenizer = Detokenizer(_Named(codec) if request.special_tokens else codec)
+        self._matcher = StopMatcher(request.stop, include=request.include_stop)
         self._decoded = 0  # characters that left the detokenizer
         self._released = 0  # characters that were reported
         self._held: list[Token] = []
@@ -70,18 +89,23 @@ class Sequence:
             self.guide.advance(token)
         if self.request.logprobs is None:
             return self.accept(token, None, {})
-        return self.accept(token, *score(logits, token, self.request.logprobs))
+        return self.accept(token, *score(logits, token, self.request.logprobs, self.request.logprob_ids))
 
-    def accept(self, token: int, logprob: float | None, alternatives: Mapping[int, float]) -> Update | None:
+    def accept(
+        self, token: int, logprob: float | None, alternatives: Mapping[int, float], rank: int = 0
+    ) -> Update | None:
         """Take the next token; return what can be reported now, if anything."""
         self.generated += 1
         self.last_token = token
-        self._held.append(Token(token, self._decoded, logprob, alternatives))
-        if token == self._end_of_text and not self.request.sampling.ignore_eos:
+        self._held.append(Token(token, self._decoded, logprob, alternatives, rank))
+        ends = token in self._ends
+        if ends and not self.request.include_stop:
             return self.finish(STOP)
         text, matched = self._push(self._detokenizer.push(token))
         if matched:
-            return self._update(text, STOP)
+            return self._matched(text)
+        if ends:
+            return self.finish(STOP, text)
         if self.generated >= self.request.max_tokens:
             return self.finish(LENGTH, text)
         return self._update(text, None) if text else None
@@ -97,7 +121,7 @@ class Sequence:
         """End the sequence; what was held back for a stop string or for half a character is let go after `text`."""
         rest, matched = self._push(self._detokenizer.flush())
         if matched:
-            return self._update(text + rest, STOP)
+            return self._matched(text + rest)
         update = self._update(text + rest + self._matcher.flush(), reason)
         if self._held:  # tokens without text of their own, at the very end
             update = replace(update, tokens=update.tokens + tuple(self._held))
@@ -106,7 +130,12 @@ class Sequence:
 
     def _push(self, text: str) -> tuple[str, bool]:
         self._decoded += len(text)
-        return self._matcher.push(text)
+        return self._matcher.push(text, match=self.generated > self.request.sampling.min_tokens)
+
+    def _matched(self, text: str) -> Update:
+        """End the sequence at a stop string."""
+        update = self._update(text, STOP)
+        return replace(update, cut=tuple(token.id for token in self._held))
 
     def _update(self, text: str, reason: str | None) -> Update:
         self._released += len(text)

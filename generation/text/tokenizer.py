@@ -61,14 +61,16 @@ class Tokenizer:
             # The library raises bare exceptions.
             raise TokenizerError(f"{path} cannot be read as a tokenizer: {error}") from error
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of `text`; a literal ``<|endoftext|>`` becomes the special token. Nothing is cut off.
+
+        `add_special_tokens` lets the tokenizer's post-processor add its own, if it has one that does.
 
         Raises:
             TokenizerError: the text holds a lone surrogate, which no encoding has.
         """
         try:
-            return list(self._inner.encode(text).ids)
+            return list(self._inner.encode(text, add_special_tokens=add_special_tokens).ids)
         except (UnicodeEncodeError, TypeError) as error:
             raise TokenizerError("the text holds half of a surrogate pair, which is no character") from error
 

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,20 +25,20 @@ class ByteCodec:
     def token_bytes(self, token: int) -> bytes:
         return b"" if token == END else bytes([token])
 
+    def piece(self, token: int) -> str:
+        return bytes([token]).decode(errors="replace") if token != END else "<|endoftext|>"
+
 
 class ByteTokenizer(ByteCodec):
     """What the HTTP layer needs of a tokenizer besides."""
 
     vocabulary = VOCABULARY
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return list(text.encode())
 
     def decode(self, ids: Iterable[int]) -> str:
         return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
-
-    def piece(self, token: int) -> str:
-        return self.decode([token]) if token != END else "<|endoftext|>"
 
 
 def logits_after(history: Sequence[int]) -> NDArray[np.float32]:
@@ -111,7 +112,7 @@ class FakeModel:
 
 def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, **options: Any) -> GenerationRequest:
     """Make a request; sampled, with a seed."""
-    names = {"do_sample", "temperature", "top_k", "ignore_eos", "repetition_penalty"}
+    names = {field.name for field in fields(SamplingParams)}
     sampling = SamplingParams(seed=seed, **{key: value for key, value in options.items() if key in names})
     others = {key: value for key, value in options.items() if key not in names}
     return GenerationRequest(tuple(prompt.encode()), max_tokens, sampling=sampling, **others)
