@@ -10,10 +10,10 @@ from generation.api.completions_response import CompletionResponse
 from generation.api.completions_sampling import sampling_params
 from generation.api.events import EventStream
 from generation.api.exchange import Exchange
-from generation.api.prompts import check_context, encode, timeout
+from generation.api.prompts import check_context, check_model, encode, timeout
 from generation.config import Settings
 from generation.engine.request import GenerationRequest
-from generation.errors import InvalidRequestError, ModelNotFoundError, TooLargeError
+from generation.errors import InvalidRequestError, TooLargeError
 from generation.sampling.grammar import make_guide
 from generation.service import Loaded, Service
 
@@ -39,18 +39,6 @@ async def post(service: Service, exchange: Exchange) -> Response:
         keep_alive_s = service.settings.keep_alive_s
         return EventStream(exchange, stream, completion.event, keep_alive_s, last=completion.last_events)
     return JSONResponse(completion.whole(await exchange.collect(stream)))
-
-
-def check_model(name: str | None, loaded: Loaded) -> None:
-    """Refuse a model that is not served.
-
-    Raises:
-        ModelNotFoundError: with the name of the one that is.
-    """
-    if name is not None and name != loaded.config.name:
-        raise ModelNotFoundError(
-            f"the model {name[:64]!r} is not served here; {loaded.config.name!r} is", param="model"
-        )
 
 
 async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]]:
@@ -104,6 +92,7 @@ async def _engine_requests(
             logprob_ids=tuple(dict.fromkeys(body.logprob_token_ids or ())),
             score_prompt=bool(scored),
             prompt_logprobs=max(scored, default=0),
+            length_penalty=body.length_penalty if body.use_beam_search else None,
             cache_salt=body.cache_salt,
             timeout_s=timeout(body.timeout_s, settings),
             guide=guide,

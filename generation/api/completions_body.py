@@ -10,6 +10,14 @@ from generation.api.completions_prompt import Bias, Prompts, Stops
 from generation.api.constraints import GuidedFields
 from generation.errors import InvalidRequestError
 
+# What chooses or constrains single tokens has no meaning in a beam search, or none that clients agree on.
+WITHOUT_BEAMS = (
+    "allowed_token_ids", "bad_words", "dry_multiplier", "frequency_penalty", "guided_choice", "guided_grammar",
+    "guided_json", "guided_regex", "logit_bias", "logprob_token_ids", "logprobs", "min_p", "min_tokens",
+    "presence_penalty", "repetition_penalty", "response_format", "stop", "structured_outputs", "top_k", "top_p",
+    "typical_p", "xtc_probability",
+)  # fmt: skip
+
 
 def _nullable(schema: dict[str, Any]) -> None:
     """Say in the JSON schema that every field may be null."""
@@ -94,6 +102,7 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
         if self.stream_options is not None and not self.stream:
             raise _refused("stream_options", "only allowed with stream=true")
         self._check_tokens()
+        self._check_beams()
         if (guided := self.constraint()) is not None:
             # A constraint alone says where an answer ends; what contradicts it would leave no token to choose.
             if self.min_tokens:
@@ -111,6 +120,19 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
             raise _refused("priority", "requests are served in the order in which they come: only 0 is allowed")
         if self.min_tokens > self.max_tokens:
             raise _refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
+
+    def _check_beams(self) -> None:
+        if not self.use_beam_search:
+            if self.length_penalty != 1:
+                raise _refused("length_penalty", "only with use_beam_search")
+            return
+        if self.temperature not in (0, 1):
+            raise _refused("temperature", f"beam search draws nothing: must be 0 or 1, got {self.temperature:g}")
+        if self.choices > self.n:
+            raise _refused("best_of", "not together with use_beam_search, which returns the best by itself")
+        for name in WITHOUT_BEAMS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise _refused(name, "not together with use_beam_search")
 
     @property
     def reported(self) -> int | None:

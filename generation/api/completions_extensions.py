@@ -32,6 +32,12 @@ class VllmFields(Body):
     add_special_tokens: bool = Field(
         True, description="whether the tokenizer adds its special tokens to a prompt; GPT-2's has none to add"
     )
+    use_beam_search: bool = Field(
+        False, description="search with n beams for the likeliest choices instead of drawing them"
+    )
+    length_penalty: float = Field(
+        1.0, ge=-10, le=10, description="with use_beam_search: above 0 favours long choices, below 0 short ones"
+    )
     bad_words: list[_Word] = Field([], max_length=MOST_WORDS, description="words that are never generated")
     allowed_token_ids: Annotated[_Ids, Field(min_length=1)] | None = Field(
         None, description="generate only these tokens"

@@ -1,6 +1,7 @@
 """A request on its way through the engine. Whatever ends it, it ends here, once."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from generation.engine.request import TIMEOUT, GenerationRequest, Token
 from generation.engine.sequence import Sequence
@@ -8,6 +9,9 @@ from generation.engine.stream import Mailbox
 from generation.errors import ApiError, DeadlineError
 from generation.observe.telemetry import CANCELLED, Telemetry
 from generation.observe.timeline import Timeline
+
+if TYPE_CHECKING:
+    from generation.engine.beam import BeamSearch
 
 FAILED = "error"
 
@@ -20,6 +24,7 @@ class Group:
         deadline: in seconds of `time.monotonic`.
         staging: the staging row of the cache in which the prompt is prefilled; -1 for none.
         prefilled: tokens of the prompt that are in the cache.
+        search: the beam search of the sequences, if they are beams.
         prompt_scores: reports on the prompt's tokens so far, where they were asked for.
     """
 
@@ -31,6 +36,7 @@ class Group:
     telemetry: Telemetry
     staging: int = -1
     prefilled: int = 0
+    search: "BeamSearch | None" = None
     prompt_scores: list[Token] = field(default_factory=list)
     closed: bool = False
 

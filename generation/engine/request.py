@@ -39,6 +39,8 @@ class GenerationRequest:
         logprob_ids: tokens to report at each place besides.
         score_prompt: whether to report log-probabilities of the prompt's own tokens too.
         prompt_logprobs: alternatives to report with each of those.
+        length_penalty: makes this a beam search with as many beams as `choices`; above 0 favours long sequences. The
+            sampling parameters then say no more than what ends a sequence.
         cache_salt: prompts share what the prefix cache keeps only with those of the same salt.
         timeout_s: seconds after which the request ends with what it has.
         guide: makes the constraint of one sequence, if there is one.
@@ -56,6 +58,7 @@ class GenerationRequest:
     logprob_ids: tuple[int, ...] = ()
     score_prompt: bool = False
     prompt_logprobs: int = 0
+    length_penalty: float | None = None
     cache_salt: str = ""
     timeout_s: float = 200.0
     guide: Callable[[], Guide] | None = None

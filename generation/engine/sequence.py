@@ -70,9 +70,8 @@ class Sequence:
         self._counted, self._counted_at = 0, 0.0  # tokens, and when
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
-        self._ends = set(request.sampling.stop_token_ids)
-        if not request.sampling.ignore_eos:
-            self._ends.add(codec.end_of_text)
+        own = () if request.sampling.ignore_eos else (codec.end_of_text,)
+        self.ends = frozenset((*own, *request.sampling.stop_token_ids))
         self._sampler = Sampler(request.sampling, choice, request.prompt, codec.end_of_text)
         self._detokenizer = Detokenizer(_Named(codec) if request.special_tokens else codec)
         self._matcher = StopMatcher(request.stop, include=request.include_stop)
@@ -98,7 +97,7 @@ class Sequence:
         self.generated += 1
         self.last_token = token
         self._held.append(Token(token, self._decoded, logprob, alternatives, rank))
-        ends = token in self._ends
+        ends = token in self.ends
         if ends and not self.request.include_stop:
             return self.finish(STOP)
         text, matched = self._push(self._detokenizer.push(token))

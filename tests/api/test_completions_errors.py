@@ -103,6 +103,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_choice", "not together with guided_regex"),
     ({"guided_choice": ["a"], "min_tokens": 1}, "min_tokens", "not together with guided_choice"),
     ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "not together with guided_regex"),
+    ({"use_beam_search": True, "temperature": 0.5}, "temperature", "must be 0 or 1, got 0.5"),
+    ({"use_beam_search": True, "n": 2, "best_of": 3}, "best_of", "not together with use_beam_search"),
+    ({"use_beam_search": True, "logprobs": 1}, "logprobs", "not together with use_beam_search"),
+    ({"use_beam_search": True, "stop": "a"}, "stop", "not together with use_beam_search"),
+    ({"use_beam_search": True, "guided_regex": "a"}, "guided_regex", "not together with use_beam_search"),
+    ({"length_penalty": 2}, "length_penalty", "only with use_beam_search"),
     ({"model": 5}, "model", "valid string"),
 ]
 

@@ -217,6 +217,36 @@ def test_words_are_kept_out_with_and_without_a_space_before(api: OpenAI) -> None
     assert word not in texts(whole(api, prompt=PROMPT, bad_words=[word], **GREEDY | {"max_tokens": 30}))[0].split()
 
 
+def test_beams_are_the_choices_of_a_prompt(api: OpenAI) -> None:
+    body: dict[str, Any] = {
+        "prompt": [PROMPT, "She"],
+        "n": 3,
+        "use_beam_search": True,
+        "max_tokens": 6,
+        "temperature": 0,
+    }
+    answer = whole(api, **body)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3, 4, 5]
+    assert len({choice.text for choice in answer.choices}) == 6
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 36
+    assert joined(chunks(api, **body)) == choices(answer)
+    assert texts(whole(api, **body)) == texts(answer)
+
+
+def test_beams_of_the_plain_contract_are_the_same(api: OpenAI, client: httpx.Client) -> None:
+    beams = texts(whole(api, prompt=PROMPT, n=4, use_beam_search=True, max_tokens=6, length_penalty=0.5))
+    body = {"prompt": PROMPT, "num_beams": 4, "num_return_sequences": 2, "do_sample": False, "max_new_tokens": 6}
+    body |= {"length_penalty": 0.5, "return_full_text": False}
+    answer = client.post("/generate", json=body).json()
+    assert answer["generated_sequences"] == beams[:2]
+    assert answer["usage"]["completion_tokens"] == 24
+    streamed = client.post("/generate", json=body | {"stream": True}).text
+    events = [json.loads(event.removeprefix("data: ")) for event in streamed.split("\n\n")[:-2]]
+    parts = ["".join(event["text"] for event in events if event["index"] == index) for index in range(4)]
+    assert parts == [*beams[:2], "", ""]
+
+
 def test_nobody_reads_what_was_refused(api: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError):
         chunks(api, prompt=PROMPT, prompt_logprobs=30)

@@ -28,6 +28,7 @@ WITHOUT_EFFECT = "test_a_field_without_effect_on_this_tokenizer_changes_nothing"
 CUT = "test_a_prompt_is_cut_where_it_is_asked_for"
 ACCEPTED = "test_fields_that_are_accepted_change_nothing"
 DRY = "test_dry_is_that_of_its_author"
+BEAMS = "test_it_is_that_of_transformers"
 PROOFS = {
     "model": ["test_the_models_own_name_or_none_is_accepted", "test_another_model_is_not_found"],
     "prompt": ["test_text_and_token_ids_are_the_same_prompt", "test_every_prompt_of_a_list_gets_its_own_answer"],
@@ -60,6 +61,8 @@ PROOFS = {
     "skip_special_tokens": ["test_special_tokens_are_left_out_unless_asked_for"],
     "spaces_between_special_tokens": [WITHOUT_EFFECT],
     "add_special_tokens": [WITHOUT_EFFECT],
+    "use_beam_search": [BEAMS, "test_beams_are_the_choices_of_a_prompt"],
+    "length_penalty": [BEAMS],
     "prompt_logprobs": ["test_log_probabilities_of_the_prompt"],
     "logprob_token_ids": ["test_log_probabilities_of_named_tokens"],
     "return_token_ids": ["test_token_ids_are_those_of_prompt_and_choice"],
