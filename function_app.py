@@ -104,6 +104,24 @@ async def detokenize(exchange: Exchange) -> Response:
     return await tokens.detokenize(service, exchange)
 
 
+@route("GET", "tokenizer_info")
+async def tokenizer_info(_: Exchange) -> Response:
+    """Describe the tokenizer."""
+    return await tokens.info(service)
+
+
+@route("GET", "version", keyed=False)
+async def version(_: Exchange) -> Response:
+    """Say which version runs."""
+    return await model_list.version()
+
+
+@route("GET", "reference", keyed=False)
+async def reference(_: Exchange) -> Response:
+    """Show the API as a page."""
+    return await contract.page(service)
+
+
 @route("GET", "openapi.json", keyed=False)
 async def openapi(_: Exchange) -> Response:
     """Describe the whole API."""

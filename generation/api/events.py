@@ -20,9 +20,16 @@ DONE = "data: [DONE]\n\n"
 PING = ": ping\n\n"
 
 
+# Characters that end no line of an event, but do for many clients: those that read lines as Python's `splitlines` does.
+LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
 def event(data: Any) -> str:
     """Return one server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character, escaped in LINE_ENDS.items():
+        text = text.replace(character, escaped)
+    return f"data: {text}\n\n"
 
 
 class EventStream(StreamingResponse):

@@ -119,11 +119,23 @@ def _success(one: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for media, model in one.answers.items():
         if media == EVENTS and model is not None:
-            description = f"Server-sent events; the data of each is a {model.__name__}, and at the end [DONE]."
-            content[media] = {"schema": {"type": "string", "description": description}, "x-event": _ref(model)}
+            content[media] = {"schema": _event(model), "x-event": _ref(model)}
         else:
             content[media] = {"schema": _ref(model) if model else {"type": "object" if media == JSON else "string"}}
     return {"description": "Done.", "headers": _headers(), "content": content}
+
+
+def _event(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of one event of a stream: an object with its fields, as OpenAPI 3.2 defines it."""
+    of_model = {"type": "string", "contentMediaType": JSON}
+    of_model["contentSchema"] = {"anyOf": [_ref(model), _ref(answers.Failure)]}  # type: ignore[assignment]
+    description = f"JSON: a {model.__name__}, or an error that ended the stream; [DONE] in the last event"
+    return {
+        "type": "object",
+        "description": "One server-sent event.",
+        "properties": {"data": {"description": description, "anyOf": [of_model, {"const": "[DONE]"}]}},
+        "required": ["data"],
+    }
 
 
 def _error(status: int) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import asyncio
 from functools import partial
 
 from generation.config import Settings
-from generation.errors import ContextLengthError, InvalidRequestError
+from generation.errors import ContextLengthError, InvalidRequestError, ModelNotFoundError
+from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
 # Encoding a text of this many characters takes a millisecond or so; longer ones must not hold up the event loop.
@@ -32,6 +33,18 @@ async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = 
     """
     ids = await encode_text(tokenizer, text, add_special_tokens=add_special_tokens)
     return tuple(ids) or (tokenizer.end_of_text,)
+
+
+def check_model(name: str | None, loaded: Loaded) -> None:
+    """Refuse a model that is not served.
+
+    Raises:
+        ModelNotFoundError: with the name of the one that is.
+    """
+    if name is not None and name != loaded.config.name:
+        raise ModelNotFoundError(
+            f"the model {name[:64]!r} is not served here; {loaded.config.name!r} is", param="model"
+        )
 
 
 def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str) -> None:

@@ -177,6 +177,8 @@ class ModelCard(Answer):
     object: Literal["model"]
     created: int
     owned_by: str
+    root: str
+    parent: None
     max_model_len: int = Field(description="context window in tokens")
 
 
@@ -192,11 +194,32 @@ class Tokens(Answer):
 
     tokens: list[int]
     pieces: list[str] = Field(description="the text of each token; U+FFFD stands for parts of characters")
+    token_strs: list[str] | None = Field(description="the tokens as the vocabulary has them; null unless asked for")
     count: int
     max_context: int
+    max_model_len: int = Field(description="the same, by the name that vLLM has for it")
 
 
 class Text(Answer):
     """Tokens as text."""
 
     prompt: str
+
+
+class TokenizerInfo(Answer):
+    """The tokenizer, as lm-eval's remote tokenizer asks for it."""
+
+    tokenizer_class: str
+    bos_token: str
+    eos_token: str
+    pad_token: None
+    unk_token: str
+    model_max_length: int
+    add_prefix_space: bool
+    chat_template: None
+
+
+class Version(Answer):
+    """The version that runs."""
+
+    version: str

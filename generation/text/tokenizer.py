@@ -106,3 +106,7 @@ class Tokenizer:
         """Return a token as text to show; a special token by its name."""
         data = self.token_bytes(token)
         return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
+
+    def entry(self, token: int) -> str:
+        """Return a token as it stands in the vocabulary, in the alphabet of its bytes."""
+        return str(self._inner.id_to_token(token))

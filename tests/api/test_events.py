@@ -128,3 +128,12 @@ async def test_an_encoder_that_fails_ends_the_stream_with_an_error_event() -> No
     assert '"code":"internal_error"' in client.text
     assert "inner workings" not in client.text
     assert stream.mailbox.cancelled
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"], ids=ascii)
+def test_no_client_takes_a_character_for_the_end_of_a_line(character: str) -> None:
+    """`httpx.iter_lines` splits lines as `str.splitlines` does."""
+    text = f"a{character}b"
+    (line, blank) = event({"text": text}).splitlines()
+    assert blank == ""
+    assert json.loads(line.removeprefix("data: ")) == {"text": text}
