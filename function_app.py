@@ -3,6 +3,9 @@
 The host matches routes in the alphabetical order of the function names, and the first match wins.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import azure.functions as func
 from azure.functions.warmup import WarmUpContext  # the package lists it in its __all__ and does not import it
 from starlette.responses import Response
@@ -18,6 +21,7 @@ from generation.api import tokenize as tokens
 from generation.api.container_stop import when_told
 from generation.api.exchange import Exchange
 from generation.api.handler import handler
+from generation.api.keys import ApiKeys
 from generation.api.route_values import route_value
 from generation.api.worker import adapt_worker_server
 from generation.config import Settings
@@ -26,95 +30,115 @@ from generation.service import Service
 adapt_worker_server()
 service = Service(Settings.from_environment()).start()
 when_told(service.stop)
-app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.auth_level.upper()])
+app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.host_level.upper()])
+keys = ApiKeys(service.settings.api_keys)
 
 
-@app.route("health", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
-@handler
+def route(
+    method: str, template: str, *, keyed: bool = True, head: bool = False
+) -> Callable[[Callable[[Exchange], Awaitable[Response]]], Any]:
+    """Register an operation under a route; `keyed` asks for a key, the host's or the app's own."""
+    level = None if keyed else func.AuthLevel.ANONYMOUS
+    methods = [method, "HEAD"] if head else [method]
+
+    def register(operation: Callable[[Exchange], Awaitable[Response]]) -> Any:
+        guarded = keys.guard(operation) if keyed else operation
+        return app.route(template, methods=methods, auth_level=level)(handler(guarded, template))
+
+    return register
+
+
+@route("GET", "health", keyed=False, head=True)
 async def health(_: Exchange) -> Response:
     """Say whether the process lives, and what it serves."""
     return await status.health(service)
 
 
-@app.route("ready", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
-@handler
+@route("GET", "ready", keyed=False, head=True)
 async def ready(_: Exchange) -> Response:
     """Say whether the process can serve."""
     return await status.ready(service)
 
 
-@app.route("generate", methods=["POST"])
-@handler
+@route("POST", "generate")
 async def generate(exchange: Exchange) -> Response:
     """Generate text from a JSON body."""
     return await plain.post(service, exchange)
 
 
-@app.route("generate/{*prompt}", methods=["GET"])
-@handler
+@route("GET", "generate/{*prompt}")
 async def generate_path(exchange: Exchange) -> Response:
     """Generate text from a prompt in the path."""
     return await plain.get(service, exchange)
 
 
-@app.route("v1/completions", methods=["POST"])
-@handler
+@route("POST", "v1/completions")
 async def completions(exchange: Exchange) -> Response:
     """Generate text, as OpenAI's completions API does."""
     return await openai.post(service, exchange)
 
 
-@app.route("v1/models", methods=["GET"])
-@handler
+@route("GET", "v1/models")
 async def models(_: Exchange) -> Response:
     """List the served model."""
     return await model_list.many(service)
 
 
-@app.route("v1/models/{model}", methods=["GET"])
-@handler
+@route("GET", "v1/models/{model}")
 async def models_one(exchange: Exchange) -> Response:
     """Describe the served model."""
     return await model_list.one(service, route_value(exchange.request, "model"))
 
 
-@app.route("v1/chat/completions", methods=["POST"])
-@handler
+@route("POST", "v1/chat/completions")
 async def chat_completions(_: Exchange) -> Response:
     """Refuse: this is not a chat model."""
     return await model_list.chat()
 
 
-@app.route("tokenize", methods=["POST"])
-@handler
+@route("POST", "tokenize")
 async def tokenize(exchange: Exchange) -> Response:
     """Split text into tokens."""
     return await tokens.tokenize(service, exchange)
 
 
-@app.route("detokenize", methods=["POST"])
-@handler
+@route("POST", "detokenize")
 async def detokenize(exchange: Exchange) -> Response:
     """Join tokens to text."""
     return await tokens.detokenize(service, exchange)
 
 
-@app.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@handler
+@route("GET", "tokenizer_info")
+async def tokenizer_info(_: Exchange) -> Response:
+    """Describe the tokenizer."""
+    return await tokens.info(service)
+
+
+@route("GET", "version", keyed=False)
+async def version(_: Exchange) -> Response:
+    """Say which version runs."""
+    return await model_list.version()
+
+
+@route("GET", "reference", keyed=False)
+async def reference(_: Exchange) -> Response:
+    """Show the API as a page."""
+    return await contract.page(service)
+
+
+@route("GET", "openapi.json", keyed=False)
 async def openapi(_: Exchange) -> Response:
     """Describe the whole API."""
     return await contract.get(service)
 
 
-@app.route("metrics", methods=["GET"])
-@handler
+@route("GET", "metrics")
 async def metrics(_: Exchange) -> Response:
     """Report the metrics for Prometheus."""
     return await prometheus.get(service)
 
 
-@app.route("playground", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@handler
+@route("GET", "playground", keyed=False)
 async def playground(_: Exchange) -> Response:
     """Show a page to try the model."""
     return await page.get()

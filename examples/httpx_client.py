@@ -7,7 +7,11 @@ import sys
 import httpx
 
 base = os.environ.get("BASE_URL", "http://127.0.0.1:7071/api")
-headers = {"x-functions-key": os.environ.get("FUNCTION_KEY", "")}
+# A deployment asks for a function key in the first header, or for one of its API_KEYS in the second.
+headers = {
+    "x-functions-key": os.environ.get("FUNCTION_KEY", ""),
+    "authorization": "Bearer " + os.environ.get("API_KEY", "none"),
+}
 body = {"prompt": "Once upon a time", "max_new_tokens": 20, "temperature": 0.8, "seed": 1, "stream": True}
 
 # 240 s: the platform ends a request before that.

@@ -5,9 +5,11 @@ import os
 from openai import OpenAI
 
 base = os.environ.get("BASE_URL", "http://127.0.0.1:7071/api")
-key = os.environ.get("FUNCTION_KEY", "")
+# One of the server's API_KEYS. A deployment with function keys instead wants the header.
+key = os.environ.get("API_KEY", "unused")
+headers = {"x-functions-key": os.environ.get("FUNCTION_KEY", "")}
 
-with OpenAI(base_url=f"{base}/v1", api_key="unused", default_headers={"x-functions-key": key}) as client:
+with OpenAI(base_url=f"{base}/v1", api_key=key, default_headers=headers) as client:
     model = client.models.list().data[0].id
     stream = client.completions.create(
         model=model,

@@ -1,11 +1,15 @@
 // Text as it is generated, with fetch: in Node 18 or later, and, with a writer of your own, in a browser.
 const base = process.env.BASE_URL ?? "http://127.0.0.1:7071/api";
-const key = process.env.FUNCTION_KEY ?? "";
+const headers = {
+  "content-type": "application/json",
+  "x-functions-key": process.env.FUNCTION_KEY ?? "", // a function key
+  authorization: `Bearer ${process.env.API_KEY ?? ""}`, // or one of the server's API_KEYS
+};
 
 async function* generate(body, signal) {
   const response = await fetch(`${base}/generate`, {
     method: "POST",
-    headers: { "content-type": "application/json", "x-functions-key": key },
+    headers,
     body: JSON.stringify({ ...body, stream: true }),
     signal, // aborting it stops the work on the server too
   });

@@ -20,6 +20,10 @@ ROOT = _BUNDLED if INSTALLED else _PACKAGE.parent
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
+# What a bearer token may hold (RFC 6750, section 2.1).
+_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+
+
 class SettingsError(ValueError):
     """A setting has a value that is not allowed."""
 
@@ -42,6 +46,14 @@ class Settings:
     )
     auth_level: str = _choice(
         "function", ("function", "anonymous"), "key that the Functions host asks for on the routes that cost CPU"
+    )
+    api_keys: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata={
+            "text": "API keys that the app itself asks for as bearer token, instead of the host's function key: "
+            "separated by commas, or `@` and the path of a file with one on each line"
+        },
     )
     threads: int = _number(0, 0, 256, "threads that compute; 0 = the processors this container may use")
     max_running: int = _number(16, 1, 256, "sequences that are decoded in one step")
@@ -70,7 +82,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings. An empty value counts as not set.
+        """Read the settings. An empty value counts as not set, but for ``API_KEYS``: there it is an error.
 
         Raises:
             SettingsError: a value is not of the type, or not within the bounds.
@@ -78,9 +90,17 @@ class Settings:
         values: dict[str, Any] = {}
         for one in fields(cls):
             text = environment.get(one.name.upper(), "").strip()
-            if text:
+            if one.name == "api_keys":
+                if one.name.upper() in environment:
+                    values[one.name] = _parse_keys(text)
+            elif text:
                 values[one.name] = _parse(one.name.upper(), text, one.type, one.metadata)
         return cls(**values)
+
+    @property
+    def host_level(self) -> str:
+        """The key level of the routes that cost CPU, as the Functions host knows it; the app's own keys replace it."""
+        return "anonymous" if self.api_keys else self.auth_level
 
 
 def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
@@ -108,6 +128,25 @@ def how_to_install(group: str) -> str:
     return f"pip install '.[{group}]' in a clone" if INSTALLED else f"pip install --group {group}"
 
 
+def _parse_keys(text: str) -> tuple[str, ...]:
+    """Return the API keys; no message may show one."""
+    parts = text.split(",")
+    if text.startswith("@Microsoft.KeyVault("):  # App Service leaves the reference in place of what it cannot read
+        raise SettingsError("API_KEYS is a Key Vault reference that the platform could not resolve")
+    if text.startswith("@"):
+        try:
+            parts = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"API_KEYS={text!r} cannot be read: {error}") from None
+    keys = tuple(key for part in parts if (key := part.strip()))
+    if not keys:
+        raise SettingsError("API_KEYS is set and holds no key: remove it, or give at least one key")
+    for place, key in enumerate(keys, 1):
+        if not _KEY.fullmatch(key):
+            raise SettingsError(f"API_KEYS: key {place} is not allowed: a key is made of A-Z a-z 0-9 . _ ~ + / -")
+    return keys
+
+
 def table() -> str:
     """Return the settings as a Markdown table; the README shows it, and a test compares."""
     lines = ["| variable | default | allowed | what |", "|---|---|---|---|"]
@@ -117,6 +156,6 @@ def table() -> str:
             allowed = f"{one.metadata['low']} to {one.metadata['high']}"
         else:
             allowed = " or ".join(f"`{choice}`" for choice in one.metadata.get("choices", ()))
-        shown = f"`{default}`" if default != "" else ""
+        shown = f"`{default}`" if default not in ("", ()) else ""
         lines.append(f"| `{one.name.upper()}` | {shown} | {allowed} | {one.metadata['text']} |")
     return "\n".join(lines) + "\n"

@@ -91,6 +91,17 @@ class ModelNotFoundError(InvalidRequestError):
     code = "model_not_found"
 
 
+class UnauthorizedError(InvalidRequestError):
+    """The request carries none of the API keys."""
+
+    status = 401
+    code = "invalid_api_key"
+
+    def headers(self) -> dict[str, str]:
+        """Return the scheme that is asked for, as RFC 9110 wants it in every 401."""
+        return super().headers() | {"WWW-Authenticate": "Bearer"}
+
+
 class OverloadedError(ApiError):
     """The queue is full. `retry_after_s` is computed from the backlog."""
 

@@ -3,7 +3,7 @@
 Usage: python3 smoke.py              in the app's folder: starts the embedded host, then asks it
        python3 smoke.py URL [SHA]    asks a running app at URL (up to and with /api), whose revision must be SHA
 
-A function key is taken from the environment variable FUNCTION_KEY.
+A function key is taken from the environment variable FUNCTION_KEY, an API key from API_KEY.
 """
 
 import importlib
@@ -45,6 +45,8 @@ def ask(url: str, path: str, body: dict[str, Any] | None = None) -> str:
     request = urllib.request.Request(url + path, data, {"content-type": "application/json"})  # noqa: S310
     if os.environ.get("FUNCTION_KEY"):
         request.add_header("x-functions-key", os.environ["FUNCTION_KEY"])
+    if os.environ.get("API_KEY"):
+        request.add_header("authorization", f"Bearer {os.environ['API_KEY']}")
     with urllib.request.urlopen(request, timeout=REQUEST_S) as answer:  # noqa: S310
         return str(answer.read().decode())
 

@@ -20,6 +20,54 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"MAX_RUNNING": " "}).max_running == Settings().max_running
 
 
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [("one", ("one",)), (" one , two-2== ,", ("one", "two-2==")), ("a.b_c~d+e/f-g", ("a.b_c~d+e/f-g",))],
+)
+def test_api_keys_are_separated_by_commas(text: str, keys: tuple[str, ...]) -> None:
+    settings = Settings.from_environment({"API_KEYS": text})
+    assert settings.api_keys == keys
+    assert (settings.host_level, Settings().host_level) == ("anonymous", "function")
+
+
+def test_api_keys_may_come_from_a_file_with_a_key_on_each_line(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("one\n\n two\n")
+    assert Settings.from_environment({"API_KEYS": f"@{file}"}).api_keys == ("one", "two")
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
+def test_api_keys_without_a_key_stop_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match="holds no key"):
+        Settings.from_environment({"API_KEYS": text})
+
+
+def test_an_empty_file_of_api_keys_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.touch()
+    with pytest.raises(SettingsError, match="holds no key"):
+        Settings.from_environment({"API_KEYS": f"@{file}"})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("@/no/such/file", "cannot be read"),
+        ("@Microsoft.KeyVault(SecretUri=https://vault/secrets/keys)", "Key Vault reference"),
+        ("fine,s3cret key", "key 2 is not allowed"),
+        ("s3crét", "key 1 is not allowed"),
+    ],
+)
+def test_api_keys_that_cannot_be_used_stop_the_start_and_are_not_shown(text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as caught:
+        Settings.from_environment({"API_KEYS": text})
+    assert "s3cr" not in str(caught.value)
+
+
+def test_api_keys_are_not_shown_by_the_settings() -> None:
+    assert "s3cret" not in repr(Settings.from_environment({"API_KEYS": "s3cret"}))
+
+
 def test_a_relative_model_folder_is_relative_to_the_project() -> None:
     assert Settings.from_environment({"MODEL_DIR": "models/other"}).model_dir == ROOT / "models" / "other"
     assert Settings.from_environment({"MODEL_DIR": "/somewhere"}).model_dir == Path("/somewhere")

@@ -29,7 +29,11 @@ export default function () {
   // Each prompt differs, so no answer begins with what the prefix cache has kept.
   const prompt = `Once upon a time, number ${__VU}.${__ITER}`;
   const body = { prompt, max_new_tokens: tokens, ignore_eos: true };
-  const headers = { "content-type": "application/json", "x-functions-key": __ENV.FUNCTION_KEY || "" };
+  const headers = {
+    "content-type": "application/json",
+    "x-functions-key": __ENV.FUNCTION_KEY || "",
+    authorization: `Bearer ${__ENV.API_KEY || ""}`,
+  };
   const answer = http.post(`${base}/generate`, JSON.stringify(body), { headers, timeout: "240s" });
   if (check(answer, { "answered 200": (one) => one.status === 200 })) {
     generated.add(answer.json("usage.completion_tokens"));

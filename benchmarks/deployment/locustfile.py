@@ -3,7 +3,8 @@
     cd benchmarks/deployment
     locust --headless --users 8 --run-time 2m --host https://my-app.azurewebsites.net/api
 
-Each user asks again as soon as it has its answer. FUNCTION_KEY is the key, TOKENS (50) the length of an answer.
+Each user asks again as soon as it has its answer. FUNCTION_KEY is the function key, API_KEY one of the app's API_KEYS,
+TOKENS (50) the length of an answer.
 """
 
 import os
@@ -14,6 +15,10 @@ from typing import Any
 from locust import HttpUser, events, task
 
 TOKENS = int(os.environ.get("TOKENS", "50"))
+HEADERS = {
+    "x-functions-key": os.environ.get("FUNCTION_KEY", ""),
+    "authorization": f"Bearer {os.environ.get('API_KEY', '')}",
+}
 _numbers = count()
 _generated = {"tokens": 0, "began": 0.0}
 
@@ -27,7 +32,7 @@ class Caller(HttpUser):  # type: ignore[misc]
         answer = self.client.post(
             "/generate",
             json={"prompt": f"Once upon a time, number {next(_numbers)}", "max_new_tokens": TOKENS, "ignore_eos": True},
-            headers={"x-functions-key": os.environ.get("FUNCTION_KEY", "")},
+            headers=HEADERS,
             timeout=240,
         )
         if answer.ok:

@@ -80,6 +80,12 @@ class GenerateBody(SamplingFields):
     do_sample: bool = Field(True, description="sample; false = always the likeliest token")
     temperature: float = Field(1.0, ge=0, le=100, description="below 1 bolder choices are rarer; 0 = no sampling")
     top_k: int = Field(50, ge=0, le=1 << 20, description="keep this many of the likeliest tokens; 0 = all")
+    num_beams: int = Field(
+        1, ge=1, le=64, description="above 1: beam search with so many beams, which needs do_sample=false"
+    )
+    length_penalty: float = Field(
+        1.0, ge=-10, le=10, description="with num_beams: above 0 favours long sequences, below 0 short ones"
+    )
     stop: Stop | Annotated[list[Stop], at_most(16), Field(max_length=16)] | None = Field(
         None, description="strings that end a sequence; their text is left out"
     )
@@ -90,12 +96,18 @@ class GenerateBody(SamplingFields):
 class TokenizeBody(Body):
     """Body of ``POST /api/tokenize``."""
 
+    model: str | None = Field(None, description="the served model's name; left out = the served model")
     prompt: str = Field(description="the text to split", examples=["Once upon a time"])
+    add_special_tokens: bool = Field(
+        True, description="whether the tokenizer adds its special tokens; GPT-2's has none to add"
+    )
+    return_token_strs: bool = Field(False, description="report the tokens as they stand in the vocabulary")
 
 
 class DetokenizeBody(Body):
     """Body of ``POST /api/detokenize``."""
 
+    model: str | None = Field(None, description="the served model's name; left out = the served model")
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], FailFast(), at_most(MOST_TOKENS)] = Field(
         max_length=MOST_TOKENS, description="token ids", examples=[[0, 1]]
     )
@@ -169,6 +181,13 @@ def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
     if kind == "missing":
         return InvalidRequestError(f"{where} is required", param=param)
     return InvalidRequestError(f"{where}: {message[0].lower()}{message[1:]}, got {short(first['input'])}", param=param)
+
+
+def _closest(model: type[Body], name: str) -> list[str]:
+    """Return the names of the fields that are most like `name`."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, model.model_fields, n=5, cutoff=0)
 
 
 def _is_branch(part: int | str) -> bool:

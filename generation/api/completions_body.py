@@ -1,65 +1,22 @@
 """The body of ``POST /api/v1/completions``: OpenAI's fields, and the extensions that vLLM's clients know."""
 
-import re
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import ConfigDict, Field, PlainValidator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, model_validator
 
-from generation.api.bodies import Body, SamplingFields, at_most
+from generation.api.bodies import Body, SamplingFields
+from generation.api.completions_extensions import LlamaFields, VllmFields
+from generation.api.completions_prompt import Bias, Prompts, Stops
+from generation.api.constraints import GuidedFields
 from generation.errors import InvalidRequestError
 
-MOST_PROMPTS = 2048
-MOST_STOPS = 4
-MOST_BIASES = 1024
-LONGEST_STOP = 256
-_TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
-
-_Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-_AnyPrompt = (
-    str
-    | Annotated[list[str], Field(min_length=1, max_length=MOST_PROMPTS)]
-    | _Ids
-    | Annotated[list[_Ids], Field(min_length=1, max_length=MOST_PROMPTS)]
-)
-_Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
-_AnyStop = _Stop | Annotated[list[_Stop], Field(max_length=MOST_STOPS)]
-
-
-def _split_prompts(given: object) -> tuple[str | tuple[int, ...], ...]:
-    """Return the prompts of a request, each a text or token ids; the union's own findings would only confuse."""
-    if isinstance(given, str):
-        return (given,)
-    if isinstance(given, list) and given:
-        if _are_ids(given):
-            return (tuple(given),)
-        if len(given) > MOST_PROMPTS:
-            raise PydanticCustomError("prompt", f"must hold at most {MOST_PROMPTS} prompts")
-        if all(isinstance(one, str) for one in given):
-            return tuple(given)
-        if all(isinstance(one, list) and one and _are_ids(one) for one in given):
-            return tuple(map(tuple, given))
-    raise PydanticCustomError(
-        "prompt", "must be a string, a list of strings, a list of token ids or a list of such lists, none of them empty"
-    )
-
-
-def _split_stops(given: object) -> tuple[str, ...]:
-    """Return the stop strings of a request."""
-    stops = [given] if isinstance(given, str) else given
-    if isinstance(stops, list) and len(stops) <= MOST_STOPS and all(map(_is_stop, stops)):
-        return tuple(stops)
-    raise PydanticCustomError(
-        "stop", f"must be a string or a list of at most {MOST_STOPS} strings, each of 1 to {LONGEST_STOP} characters"
-    )
-
-
-def _is_stop(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_STOP
-
-
-def _are_ids(values: list[Any]) -> bool:
-    return all(type(one) is int for one in values)
+# What chooses or constrains single tokens has no meaning in a beam search, or none that clients agree on.
+WITHOUT_BEAMS = (
+    "allowed_token_ids", "bad_words", "dry_multiplier", "frequency_penalty", "guided_choice", "guided_grammar",
+    "guided_json", "guided_regex", "logit_bias", "logprob_token_ids", "logprobs", "min_p", "min_tokens",
+    "presence_penalty", "repetition_penalty", "response_format", "stop", "structured_outputs", "top_k", "top_p",
+    "typical_p", "xtc_probability",
+)  # fmt: skip
 
 
 def _nullable(schema: dict[str, Any]) -> None:
@@ -67,25 +24,29 @@ def _nullable(schema: dict[str, Any]) -> None:
     for name, one in schema["properties"].items():
         if {"type": "null"} not in one.get("anyOf", ()):
             kept = {key: one.pop(key) for key in ("title", "description", "default", "examples") if key in one}
+            if isinstance(kept.get("default"), list | dict):
+                kept["default"] = None  # generators of clients take no default that is a list or an object
             schema["properties"][name] = {"anyOf": [one, {"type": "null"}]} | kept
 
 
 class StreamOptions(Body):
     """Options of a streamed answer."""
 
-    include_usage: bool = Field(False, description="end the stream with an event that holds the usage")
+    include_usage: bool | None = Field(None, description="end the stream with an event that holds the usage")
+    continuous_usage_stats: bool = Field(
+        False,
+        description="tell the usage of a choice so far in each event; include_usage is then on unless it is false",
+    )
     include_obfuscation: bool = Field(False, description="accepted for compatibility; there is no padding to leave out")
 
 
-class CompletionBody(SamplingFields):
+class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
     """Body of ``POST /api/v1/completions``. In every field null stands for the default."""
 
     model_config = ConfigDict(json_schema_extra=_nullable)
 
     model: str | None = Field(None, description="the served model's name; left out = the served model")
-    prompt: Annotated[
-        tuple[str | tuple[int, ...], ...], PlainValidator(_split_prompts, json_schema_input_type=_AnyPrompt)
-    ] = Field(
+    prompt: Prompts = Field(
         ("",),
         description="text, token ids, or a list of either; left out or empty = start from nothing",
         examples=["Once upon a time"],
@@ -93,35 +54,26 @@ class CompletionBody(SamplingFields):
     max_tokens: int = Field(16, ge=0, le=1 << 20, description="tokens to generate at most; 0 needs echo")
     n: int = Field(1, ge=1, le=128, description="choices for each prompt")
     best_of: int | None = Field(
-        None, ge=1, le=128, description="generate this many and return the n of the highest mean log-probability"
+        None, ge=0, le=128, description="generate this many, return the n of the highest mean log-probability; 0 = n"
     )
     temperature: float = Field(1.0, ge=0, le=2, description="below 1 bolder choices are rarer; 0 = no sampling")
-    top_k: int = Field(0, ge=-1, le=1 << 20, description="keep this many of the likeliest tokens; 0 or -1 = all")
     frequency_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this per use")
     presence_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this once used")
-    logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], at_most(MOST_BIASES)] = Field(
-        {}, max_length=MOST_BIASES, description="added to the score of the token with this id"
+    logit_bias: Bias = Field(
+        (), description="added to the score of the tokens with this id or of this text; false = never choose them"
     )
     logprobs: int | None = Field(
-        None, ge=0, le=5, description="report each token's log-probability and this many of the likeliest tokens"
+        None,
+        ge=-1,
+        le=20,
+        description="report each token's log-probability and this many of the likeliest tokens; -1 = all",
     )
     echo: bool = Field(False, description="begin the answer with the prompt")
-    stop: Annotated[tuple[str, ...], PlainValidator(_split_stops, json_schema_input_type=_AnyStop)] = Field(
-        (), description="strings that end a choice; their text is left out"
-    )
+    stop: Stops = Field((), description="strings that end a choice; their text is left out unless asked for")
     stream: bool = Field(False, description="answer with server-sent events")
     stream_options: StreamOptions | None = Field(None, description="only with stream")
     user: str | None = Field(None, max_length=512, description="accepted; it has no effect on the answer")
     suffix: str = Field("", description="not supported: only null or an empty string")
-    min_tokens: int = Field(0, ge=0, le=1 << 20, description="no end-of-text token before this many tokens")
-    truncate_prompt_tokens: int | None = Field(None, ge=1, description="keep only this many tokens of a prompt's end")
-    return_tokens_as_token_ids: bool = Field(False, description="name tokens token_id:<id> in logprobs")
-    guided_choice: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], at_most(256)] | None = Field(
-        None, min_length=1, max_length=256, description="the answer is one of these strings"
-    )
-    guided_regex: str | None = Field(
-        None, min_length=1, max_length=2048, description="the answer matches this regular expression"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -149,34 +101,56 @@ class CompletionBody(SamplingFields):
             raise _refused("best_of", "cannot be more than n in a stream")
         if self.stream_options is not None and not self.stream:
             raise _refused("stream_options", "only allowed with stream=true")
-        if self.max_tokens == 0 and not self.echo:
-            raise _refused("max_tokens", "must be at least 1 without echo, got 0")
-        if self.min_tokens > self.max_tokens:
-            raise _refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
-        if self.guided_choice or self.guided_regex:
-            self._check_guided()
+        self._check_tokens()
+        self._check_beams()
+        if (guided := self.constraint()) is not None:
+            # A constraint alone says where an answer ends; what contradicts it would leave no token to choose.
+            if self.min_tokens:
+                raise _refused("min_tokens", f"not together with {guided.param}")
+            if self.ignore_eos:
+                raise _refused("ignore_eos", f"not together with {guided.param}")
         return self
 
-    def _check_guided(self) -> None:
-        """A guide alone says where an answer ends; what contradicts it would leave no token to choose."""
-        if self.guided_choice and self.guided_regex:
-            raise _refused("guided_regex", "not together with guided_choice")
-        if self.min_tokens:
-            raise _refused("min_tokens", "not together with guided_choice or guided_regex")
-        if self.ignore_eos:
-            raise _refused("ignore_eos", "not together with guided_choice or guided_regex")
+    def _check_tokens(self) -> None:
+        if self.max_tokens == 0 and not self.echo and self.prompt_logprobs is None:
+            raise _refused("max_tokens", "must be at least 1 without echo or prompt_logprobs, got 0")
+        if self.truncate_prompt_tokens == 0:
+            raise _refused("truncate_prompt_tokens", "must be -1 or at least 1, got 0")
+        if self.priority:
+            raise _refused("priority", "requests are served in the order in which they come: only 0 is allowed")
+        if self.min_tokens > self.max_tokens:
+            raise _refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
 
-    def bias(self, vocabulary: int) -> dict[int, float]:
-        """Return `logit_bias` by token id.
+    def _check_beams(self) -> None:
+        if not self.use_beam_search:
+            if self.length_penalty != 1:
+                raise _refused("length_penalty", "only with use_beam_search")
+            return
+        if self.temperature not in (0, 1):
+            raise _refused("temperature", f"beam search draws nothing: must be 0 or 1, got {self.temperature:g}")
+        if self.choices > self.n:
+            raise _refused("best_of", "not together with use_beam_search, which returns the best by itself")
+        for name in WITHOUT_BEAMS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise _refused(name, "not together with use_beam_search")
 
-        Raises:
-            InvalidRequestError: a key is not a token of the model.
-        """
-        for key in self.logit_bias:
-            if not (_TOKEN_ID.fullmatch(key) and int(key) < vocabulary):
-                message = f"logit_bias: {key[:32]!r} is not a token id from 0 to {vocabulary - 1}"
-                raise InvalidRequestError(message, param="logit_bias")
-        return {int(key): value for key, value in self.logit_bias.items()}
+    @property
+    def reported(self) -> int | None:
+        """Alternatives to report with each token; -1 = all, None = no report."""
+        return 0 if self.logprobs is None and self.logprob_token_ids else self.logprobs
+
+    @property
+    def usage_at_end(self) -> bool:
+        """Whether the last event of a stream has the usage."""
+        options = self.stream_options
+        if options is None:
+            return False
+        return options.continuous_usage_stats if options.include_usage is None else options.include_usage
+
+    @property
+    def usage_in_events(self) -> bool:
+        """Whether every event of a stream has the usage so far."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
 
 
 def _refused(param: str, message: str) -> InvalidRequestError:

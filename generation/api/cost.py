@@ -10,7 +10,7 @@ A reported token or log-probability takes some 35 bytes of JSON, so the bound is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from generation.config import Settings
 from generation.errors import TooLargeError
@@ -27,6 +27,7 @@ class Cost:
         new_tokens: tokens for each choice at most.
         echo: whether the answer holds the prompt with each choice.
         logprobs: alternatives reported with each token; None for no report.
+        prompt_logprobs: alternatives reported with each token of the prompt by itself; None for no report.
         fields: what the body calls prompt, choices and new tokens.
     """
 
@@ -36,6 +37,7 @@ class Cost:
     new_tokens: int
     echo: bool = False
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     fields: tuple[str, str, str] = ("prompt", "n", "max_tokens")
 
     @property
@@ -43,7 +45,13 @@ class Cost:
         """The cost, in tokens."""
         new = self.prompts * self.choices * self.new_tokens
         reported = new + (self.choices * self.prompt_tokens if self.echo else 0)
-        return self.prompt_tokens + new + reported * (1 if self.logprobs is None else 2 + self.logprobs)
+        of_prompt = 0 if self.prompt_logprobs is None else self.choices * self.prompt_tokens
+        return (
+            self.prompt_tokens
+            + new
+            + reported * (1 if self.logprobs is None else 2 + self.logprobs)
+            + of_prompt * (1 if self.prompt_logprobs is None else 2 + self.prompt_logprobs)
+        )
 
     def check(self, settings: Settings) -> None:
         """Refuse what costs too much, or more choices than can run at once.
@@ -66,11 +74,21 @@ class Cost:
             parts.append("the prompt in the answer")
         if self.logprobs is not None:
             parts.append(f"logprobs={self.logprobs}")
+        if self.prompt_logprobs is not None:
+            parts.append(f"prompt_logprobs={self.prompt_logprobs}")
         raise TooLargeError(
             f"{', '.join(parts)}: this costs {self.tokens} tokens to compute and report, more than the "
             f"{settings.max_cost} of MAX_COST: send fewer prompts in a request, or ask for less of each",
-            param=prompt if self.prompts > 1 else choices if self.choices > 1 else new,
+            param=self._dearest(settings.max_cost),
         )
+
+    def _dearest(self, most: int) -> str:
+        """Return the field that is best lowered."""
+        prompt, choices, new = self.fields
+        if replace(self, logprobs=self.logprobs and 0, prompt_logprobs=self.prompt_logprobs and 0).tokens <= most:
+            more = replace(self, prompt_logprobs=None).tokens < replace(self, logprobs=None).tokens
+            return "prompt_logprobs" if more else "logprobs"
+        return prompt if self.prompts > 1 else choices if self.choices > 1 else new
 
 
 def least_tokens(prompts: Sequence[str | Sequence[int]], longest: int | None) -> int:

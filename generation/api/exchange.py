@@ -31,9 +31,9 @@ CLIENT_LEFT = "client_left"
 class Exchange:
     """One HTTP request, and what was asked of the engine to answer it."""
 
-    def __init__(self, name: str, request: Request) -> None:
+    def __init__(self, name: str, request: Request, route: str | None = None) -> None:
         self.request = request
-        self.record = RequestRecord(name, request.method, request.headers)
+        self.record = RequestRecord(name, request.method, request.headers, route)
 
     async def body(self, limit_bytes: int) -> bytes:
         """Read the body.

@@ -1,5 +1,6 @@
 """The plain contract, which grew out of the workshop's ``GET /{prompt}``: text in, whole sequences out."""
 
+from functools import partial
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -54,6 +55,7 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     Raises:
         InvalidRequestError: or a subclass; the prompt does not fit, or the timeout is too long.
     """
+    check_beams(body, settings)
     longest, context = loaded.tokenizer.longest, loaded.config.context
     _cost(body, least_tokens([body.prompt], longest), context).check(settings)
     check_length(body.prompt, longest, context)
@@ -63,7 +65,8 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     return GenerationRequest(
         prompt=prompt,
         max_tokens=body.max_new_tokens,
-        choices=body.num_return_sequences,
+        choices=max(body.num_return_sequences, body.num_beams),
+        length_penalty=body.length_penalty if body.num_beams > 1 else None,
         sampling=SamplingParams(
             do_sample=body.do_sample, temperature=body.temperature, top_k=body.top_k, **body.sampling()
         ),
@@ -72,12 +75,39 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
     )
 
 
+def check_beams(body: GenerateBody, settings: Settings) -> None:
+    """Refuse what contradicts a beam search.
+
+    Raises:
+        InvalidRequestError: with the field that is wrong.
+    """
+
+    def refused(param: str, message: str) -> InvalidRequestError:
+        return InvalidRequestError(f"{param}: {message}", param=param)
+
+    if body.num_beams == 1:
+        if body.length_penalty != 1:
+            raise refused("length_penalty", "only with num_beams above 1")
+        return
+    if body.num_beams > settings.max_running:
+        raise refused("num_beams", f"at most {settings.max_running} beams can run at once, got {body.num_beams}")
+    if body.do_sample:
+        raise refused("do_sample", "beam search draws nothing: must be false with num_beams above 1")
+    if body.num_return_sequences > body.num_beams:
+        raise refused("num_return_sequences", f"must be at most num_beams={body.num_beams}")
+    if body.repetition_penalty != 1 or body.stop:
+        raise refused("stop" if body.stop else "repetition_penalty", "not together with num_beams above 1")
+
+
 class Whole:
-    """An answer that is whole at its end, gathered from the parts that come out of the engine."""
+    """An answer that is whole at its end, gathered from the parts that come out of the engine.
+
+    Of a beam search, the engine reports every beam, the best first; those that were not asked for are left out.
+    """
 
     def __init__(self, body: GenerateBody, asked: GenerationRequest) -> None:
-        self.texts = [body.prompt if body.return_full_text else ""] * asked.choices
-        self.reasons: list[str | None] = [None] * asked.choices
+        self.texts = [body.prompt if body.return_full_text else ""] * body.num_return_sequences
+        self.reasons: list[str | None] = [None] * body.num_return_sequences
         self._prompt_tokens = len(asked.prompt)
         self._generated = 0
 
@@ -85,9 +115,11 @@ class Whole:
         """Take in a part; return its text."""
         if not isinstance(item, Update):
             return ""
+        self._generated += item.generated
+        if item.index >= len(self.texts):
+            return ""
         self.texts[item.index] += item.text
         self.reasons[item.index] = item.finish_reason
-        self._generated += item.generated
         return item.text
 
     def response(self, *, sequences_only: bool = False) -> JSONResponse:
@@ -110,16 +142,18 @@ async def _respond(service: Service, exchange: Exchange, body: GenerateBody, *, 
     stream = exchange.submit(loaded.engine, asked)
     if body.stream:
         before = body.prompt if body.return_full_text else ""
-        first = "".join(event({"index": i, "text": before}) for i in range(asked.choices)) if before else ""
-        return EventStream(exchange, stream, _event, service.settings.keep_alive_s, first=first)
+        first = "".join(event({"index": i, "text": before}) for i in range(body.num_return_sequences)) if before else ""
+        return EventStream(
+            exchange, stream, partial(_event, body.num_return_sequences), service.settings.keep_alive_s, first=first
+        )
     whole = Whole(body, asked)
     for item in await exchange.collect(stream):
         whole.add(item)
     return whole.response(sequences_only=sequences_only)
 
 
-def _event(item: Item) -> str:
-    if not isinstance(item, Update):
+def _event(sequences: int, item: Item) -> str:
+    if not isinstance(item, Update) or item.index >= sequences:
         return ""
     data: dict[str, Any] = {"index": item.index, "text": item.text}
     if item.finish_reason is not None:

@@ -23,15 +23,15 @@ Operation = Callable[[Exchange], Awaitable[AnyResponse]]
 CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; the client does not read it
 
 
-def handler(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-    """Return the HTTP handler of an operation, under the operation's name.
+def handler(operation: Operation, route: str | None = None) -> Callable[[Request], Awaitable[Response]]:
+    """Return the HTTP handler of an operation, under the operation's name; spans show its `route` template.
 
     The worker reads the handler's annotations. They must name the http extension's own classes, and only one for the
     response; otherwise it does not stream or refuses the app.
     """
 
     async def handle(req: Request) -> Response:
-        return await answer(operation.__name__, req, operation)
+        return await answer(operation.__name__, req, operation, route)
 
     handle.__name__, handle.__qualname__ = operation.__name__, operation.__qualname__
     handle.__doc__, handle.__module__ = operation.__doc__, operation.__module__
@@ -39,17 +39,20 @@ def handler(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     return handle
 
 
-async def answer(name: str, request: Request, operation: Operation, *, limited: bool = True) -> Response:
+async def answer(
+    name: str, request: Request, operation: Operation, route: str | None = None, *, limited: bool = True
+) -> Response:
     """Run `operation`; return its response, or the response for its error.
 
     Args:
         name: of the operation, in the log and in the metrics.
         request: what is to be answered.
         operation: what answers it.
+        route: the path template, for spans.
         limited: whether it must end within `LIMIT_S` seconds, as behind the load balancer.
     """
     delay.watch(asyncio.get_running_loop())
-    exchange = Exchange(name, request)
+    exchange = Exchange(name, request, route)
     record = exchange.record
     error_code = None
     try:

@@ -1,6 +1,7 @@
-"""The ``logprobs`` object of OpenAI's completions: four parallel lists."""
+"""Log-probabilities over HTTP: OpenAI's ``logprobs``, four parallel lists, and vLLM's ``prompt_logprobs``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from generation.engine.request import Token
@@ -20,11 +21,11 @@ class Report:
             "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []
         }  # fmt: skip
 
-    def add_prompt(self, tokens: Iterable[Token]) -> None:
-        """Add the tokens of an echoed prompt."""
+    def add_prompt(self, tokens: Iterable[Token], alternatives: int) -> None:
+        """Add the tokens of an echoed prompt, with so many of the likeliest at each place; -1 = all that there are."""
         detokenizer, offset = self._tokenizer.detokenizer(), 0
         for token in tokens:
-            self._add(token, offset)
+            self._add(token, offset, alternatives)
             offset += len(detokenizer.push(token.id))
 
     def add(self, tokens: Iterable[Token], shift: int) -> None:
@@ -41,12 +42,13 @@ class Report:
         """Return the lists."""
         return self._lists
 
-    def _add(self, token: Token, offset: int) -> None:
+    def _add(self, token: Token, offset: int, alternatives: int = -1) -> None:
         logprob = top = None
         if token.logprob is not None:
             logprob = max(token.logprob, LOWEST)
-            top = {self.name(i): max(value, LOWEST) for i, value in token.alternatives.items()}
-            top.setdefault(self.name(token.id), logprob)
+            top = {self.name(token.id): logprob}  # the chosen token comes first, as vLLM's clients expect
+            for other, value in _first(token.alternatives, alternatives):
+                top.setdefault(self.name(other), max(value, LOWEST))
         self._lists["tokens"].append(self.name(token.id))
         self._lists["token_logprobs"].append(logprob)
         self._lists["top_logprobs"].append(top)
@@ -63,3 +65,25 @@ class Report:
             return data.decode()
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def prompt_report(tokens: Iterable[Token], tokenizer: Tokenizer, alternatives: int) -> list[dict[str, Any] | None]:
+    """Return vLLM's ``prompt_logprobs``: each token of the prompt and the likeliest tokens at its place, by their ids.
+
+    The first token, which nothing precedes, has None.
+    """
+    return [None if token.logprob is None else _places(token, tokenizer, alternatives) for token in tokens]
+
+
+def _places(token: Token, tokenizer: Tokenizer, alternatives: int) -> dict[str, Any]:
+    def entry(one: int, logprob: float, rank: int) -> dict[str, Any]:
+        return {"logprob": max(logprob, LOWEST), "rank": rank, "decoded_token": tokenizer.piece(one)}
+
+    found = {str(token.id): entry(token.id, token.logprob or 0.0, token.rank)}
+    for rank, (other, logprob) in enumerate(_first(token.alternatives, alternatives), 1):
+        found.setdefault(str(other), entry(other, logprob, rank))
+    return found
+
+
+def _first(alternatives: Mapping[int, float], count: int) -> Iterable[tuple[int, float]]:
+    return islice(alternatives.items(), None if count < 0 else count)

@@ -4,7 +4,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from generation.api.completions import check_model
+from generation import __version__
+from generation.api.prompts import check_model
 from generation.errors import InvalidRequestError
 from generation.service import Loaded, Service
 
@@ -15,6 +16,8 @@ def _card(service: Service, loaded: Loaded) -> dict[str, Any]:
         "object": "model",
         "created": int(service.started),
         "owned_by": "distilgpt2-functions",
+        "root": loaded.config.name,
+        "parent": None,
         "max_model_len": loaded.config.context,
     }
 
@@ -33,6 +36,11 @@ async def one(service: Service, name: str) -> Response:
     loaded = service.loaded()
     check_model(name, loaded)
     return JSONResponse(_card(service, loaded))
+
+
+async def version() -> Response:
+    """Answer ``GET /api/version``."""
+    return JSONResponse({"version": __version__})
 
 
 async def chat() -> Response:

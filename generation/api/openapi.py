@@ -1,4 +1,4 @@
-"""``GET /api/openapi.json``. The document is made when somebody first asks for it."""
+"""``GET /api/openapi.json``, and the same as a page. Both are made when somebody first asks for them."""
 
 import asyncio
 import json
@@ -11,12 +11,30 @@ from generation.service import Service
 
 async def get(service: Service) -> Response:
     """Answer ``GET /api/openapi.json``."""
-    content = await asyncio.to_thread(_content, keyed=service.settings.auth_level == "function")
-    return Response(content, media_type="application/json")
+    return Response(await asyncio.to_thread(_content, keys=_keys(service)), media_type="application/json")
+
+
+async def page(service: Service) -> Response:
+    """Answer ``GET /api/reference``. The page has no script and asks nothing of any other place."""
+    content, policy = await asyncio.to_thread(_page, keys=_keys(service))
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+    return Response(content, media_type="text/html", headers=headers)
+
+
+def _keys(service: Service) -> str:
+    return "bearer" if service.settings.api_keys else service.settings.auth_level
 
 
 @lru_cache
-def _content(*, keyed: bool) -> bytes:
+def _page(*, keys: str) -> tuple[bytes, str]:
+    from generation.api.openapi_document import document
+    from generation.api.openapi_page import POLICY, render
+
+    return render(document(keys=keys)).encode(), POLICY
+
+
+@lru_cache
+def _content(*, keys: str) -> bytes:
     from generation.api.openapi_document import document  # imports what nothing else needs
 
-    return json.dumps(document(keyed=keyed), ensure_ascii=False).encode()
+    return json.dumps(document(keys=keys), ensure_ascii=False).encode()

@@ -13,7 +13,7 @@ from generation.api.openapi_operations import EVENTS, JSON, OPERATIONS, Operatio
 REFS = "#/components/schemas/{model}"
 ERRORS = {
     400: "The request is wrong; `param` names the field.",
-    401: "The function key is missing or wrong. The Functions host answers, without a body.",
+    401: "The key is missing or wrong. A function key is checked by the Functions host, which answers without a body.",
     404: "The model is not served here.",
     408: "The body did not arrive in time.",
     413: "The body is larger than the server takes.",
@@ -26,16 +26,24 @@ BODY_ERRORS = (408, 415)
 WITH_RETRY = (429, 503)
 
 
-def document(*, keyed: bool) -> dict[str, Any]:
+SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "function": [{"header": []}, {"query": []}],
+    "bearer": [{"bearer": []}],
+    "anonymous": [],
+}
+
+
+def document(*, keys: str) -> dict[str, Any]:
     """Return the OpenAPI document.
 
     Args:
-        keyed: whether the host asks for a function key on the routes that cost CPU.
+        keys: what the routes that cost CPU ask for: ``function`` for the host's function key, ``bearer`` for an API key
+            of the app's own, ``anonymous`` for neither.
     """
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
         path = "/" + one.path.replace("{*", "{")
-        paths.setdefault(path, {})[one.method] = _operation(one, keyed=keyed and one.keyed)
+        paths.setdefault(path, {})[one.method] = _operation(one, SECURITY[keys] if one.keyed else [])
         if one.head:
             paths[path]["head"] = _head(paths[path][one.method])
     return {
@@ -65,6 +73,7 @@ def document(*, keyed: bool) -> dict[str, Any]:
             "securitySchemes": {
                 "header": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
                 "query": {"type": "apiKey", "in": "query", "name": "code"},
+                "bearer": {"type": "http", "scheme": "bearer"},
             },
         },
     }
@@ -94,13 +103,13 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REFS.format(model=model.__name__)}
 
 
-def _operation(one: Operation, *, keyed: bool) -> dict[str, Any]:
+def _operation(one: Operation, security: list[dict[str, list[str]]]) -> dict[str, Any]:
     of_body = BODY_ERRORS if one.body else ()
-    statuses = sorted({*one.errors, *of_body, *((401,) if keyed else ())})
+    statuses = sorted({*one.errors, *of_body, *((401,) if security else ())})
     result: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
-        "security": [{"header": []}, {"query": []}] if keyed else [],
+        "security": security,
         "responses": ({"200": _success(one)} if one.answers else {})
         | {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in statuses},
     }
@@ -130,11 +139,23 @@ def _success(one: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for media, model in one.answers.items():
         if media == EVENTS and model is not None:
-            description = f"Server-sent events; the data of each is a {model.__name__}, and at the end [DONE]."
-            content[media] = {"schema": {"type": "string", "description": description}, "x-event": _ref(model)}
+            content[media] = {"schema": _event(model), "x-event": _ref(model)}
         else:
             content[media] = {"schema": _ref(model) if model else {"type": "object" if media == JSON else "string"}}
     return {"description": "Done.", "headers": _headers(), "content": content}
+
+
+def _event(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of one event of a stream: an object with its fields, as OpenAPI 3.2 defines it."""
+    of_model = {"type": "string", "contentMediaType": JSON}
+    of_model["contentSchema"] = {"anyOf": [_ref(model), _ref(answers.Failure)]}  # type: ignore[assignment]
+    description = f"JSON: a {model.__name__}, or an error that ended the stream; [DONE] in the last event"
+    return {
+        "type": "object",
+        "description": "One server-sent event.",
+        "properties": {"data": {"description": description, "anyOf": [of_model, {"const": "[DONE]"}]}},
+        "required": ["data"],
+    }
 
 
 def _error(status: int) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from generation.api.bodies import short
 from generation.config import Settings
-from generation.errors import ContextLengthError, InvalidRequestError
+from generation.errors import ContextLengthError, InvalidRequestError, ModelNotFoundError
+from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
 # Encoding a text of this many characters takes a millisecond or so; longer ones must not hold up the event loop.
@@ -15,27 +17,28 @@ LONG_TEXT = 4096
 _long_texts = ThreadPoolExecutor(1, "tokenize")
 
 
-async def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Turn text into token ids.
+async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    """Turn text into token ids, with the special tokens that the tokenizer adds to each text, if it does.
 
     Raises:
         InvalidRequestError: the text cannot be encoded.
     """
+    encode = tokenizer.encode if add_special_tokens else partial(tokenizer.encode, add_special_tokens=False)
     try:
         if len(text) < LONG_TEXT:
-            return tokenizer.encode(text)
-        return await asyncio.get_running_loop().run_in_executor(_long_texts, tokenizer.encode, text)
+            return encode(text)
+        return await asyncio.get_running_loop().run_in_executor(_long_texts, encode, text)
     except TokenizerError as error:
         raise InvalidRequestError(f"prompt: {error}", param="prompt") from None
 
 
-async def encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
     """Turn a prompt into token ids; one without any becomes the model's beginning-of-text token.
 
     Raises:
         InvalidRequestError: the text cannot be encoded, or has no tokens and the model no beginning.
     """
-    ids = tuple(await encode_text(tokenizer, text))
+    ids = tuple(await encode_text(tokenizer, text, add_special_tokens=add_special_tokens))
     if ids:
         return ids
     if tokenizer.begin_of_text is None:
@@ -70,6 +73,18 @@ def check_length(text: str, longest: int | None, context: int) -> None:
             f"the prompt has {len(text)} characters: more than {context * longest} cannot fit into the context window "
             f"of {context} tokens",
             param="prompt",
+        )
+
+
+def check_model(name: str | None, loaded: Loaded) -> None:
+    """Refuse a model that is not served.
+
+    Raises:
+        ModelNotFoundError: with the name of the one that is.
+    """
+    if name is not None and name != loaded.config.name:
+        raise ModelNotFoundError(
+            f"the model {name[:64]!r} is not served here; {loaded.config.name!r} is", param="model"
         )
 
 

@@ -63,6 +63,24 @@ class Usage(Answer):
     total_tokens: int
 
 
+class PromptTokenDetails(Answer):
+    """Where the tokens of the prompts came from."""
+
+    cached_tokens: int = Field(description="tokens that were not computed but came from the prefix cache")
+
+
+class CompletionUsage(Usage):
+    """Counts of tokens of a completion."""
+
+    prompt_tokens_details: PromptTokenDetails
+
+
+class EventUsage(Usage):
+    """Counts of tokens in an event: of the choice so far, or of all in the last event."""
+
+    prompt_tokens_details: PromptTokenDetails | None = Field(None, description="in the last event")
+
+
 class GeneratedSequences(Answer):
     """What the workshop's call returned."""
 
@@ -95,10 +113,23 @@ class Logprobs(Answer):
     text_offset: list[int] = Field(description="where the token's text begins in the text of the choice, in characters")
 
 
+class PromptLogprob(Answer):
+    """A token at a place of the prompt."""
+
+    logprob: float
+    rank: int = Field(description="1 for the likeliest token of the place")
+    decoded_token: str
+
+
 class _ChoiceHead(Answer):
     index: int = Field(description="place of the prompt times n, plus place of the choice")
     text: str
     logprobs: Logprobs | None
+    prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = Field(
+        None, description="only where asked for: the tokens of the prompt and the likeliest at their places, by id"
+    )
+    prompt_token_ids: list[int] | None = Field(None, description="only with return_token_ids")
+    token_ids: list[int] | None = Field(None, description="only with return_token_ids; all that were generated")
 
 
 class Choice(_ChoiceHead):
@@ -125,15 +156,17 @@ class Completion(_CompletionHead):
     """A whole completion."""
 
     choices: list[Choice]
-    usage: Usage
+    usage: CompletionUsage
 
 
 class CompletionEvent(_CompletionHead):
     """A part of a completion."""
 
     choices: list[ChoicePart]
-    usage: Usage | None = Field(
-        None, description="only with stream_options.include_usage: null, and in the last event the usage"
+    usage: EventUsage | None = Field(
+        None,
+        description="with stream_options.include_usage: null, and in the last event the usage; with "
+        "stream_options.continuous_usage_stats: the usage of the choice so far",
     )
 
 
@@ -144,6 +177,8 @@ class ModelCard(Answer):
     object: Literal["model"]
     created: int
     owned_by: str
+    root: str
+    parent: None
     max_model_len: int = Field(description="context window in tokens")
 
 
@@ -159,11 +194,32 @@ class Tokens(Answer):
 
     tokens: list[int]
     pieces: list[str] = Field(description="the text of each token; U+FFFD stands for parts of characters")
+    token_strs: list[str] | None = Field(description="the tokens as the vocabulary has them; null unless asked for")
     count: int
     max_context: int
+    max_model_len: int = Field(description="the same, by the name that vLLM has for it")
 
 
 class Text(Answer):
     """Tokens as text."""
 
     prompt: str
+
+
+class TokenizerInfo(Answer):
+    """The tokenizer, as lm-eval's remote tokenizer asks for it."""
+
+    tokenizer_class: str
+    bos_token: str
+    eos_token: str
+    pad_token: None
+    unk_token: str
+    model_max_length: int
+    add_prefix_space: bool
+    chat_template: None
+
+
+class Version(Answer):
+    """The version that runs."""
+
+    version: str

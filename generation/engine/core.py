@@ -5,12 +5,15 @@ It knows nothing of HTTP. The model is handed in.
 
 import logging
 import time
+from collections.abc import Callable, Iterator
 
+from generation.engine import beam_group
+from generation.engine.beam import BeamSearch
 from generation.engine.group import Group
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
 from generation.engine.prefix import PrefixCache, chunk_keys
-from generation.engine.request import LENGTH, TIMEOUT, PromptScores, Token
+from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, PromptScores, Token
 from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.sequence import Sequence
 from generation.engine.speculation import Drafter, Speculation
@@ -83,10 +86,11 @@ class EngineCore:
 
     def _expire(self, group: Group) -> None:
         """End a request at its deadline with what it has, or with an error if it has nothing."""
-        if not group.generated:
+        if not (group.generated or (group.search and group.search.steps)):
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
             self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
             return
+        beam_group.conclude(group)
         group.end(TIMEOUT)
         self.abandon(group, None)
 
@@ -143,7 +147,7 @@ class EngineCore:
         if request.score_prompt:
             following = request.prompt[chunk.start + 1 : chunk.start + 1 + len(chunk.ids)]
             for token, row in zip(following, logits, strict=False):
-                group.prompt_scores.append(Token(token, 0, *group.sequences[0].score(row, token)))
+                group.prompt_scores.append(Token(token, 0, *group.sequences[0].score_prompt(row, token)))
         if group.prefilled == len(request.prompt):
             self._keep_prefix(group)
             self._begin(group, logits[-1])
@@ -151,14 +155,14 @@ class EngineCore:
     def _reuse_prefix(self, group: Group) -> None:
         if self._prefix is None or group.request.score_prompt:
             return
-        for block in self._prefix.match(list(chunk_keys(group.request.prompt, self._chunk))):
+        for block in self._prefix.match(list(_keys(group.request, self._chunk))):
             self._cache.write(group.staging, group.prefilled, block)
             group.prefilled += self._chunk
 
     def _keep_prefix(self, group: Group) -> None:
         if self._prefix is None:
             return
-        for number, key in enumerate(chunk_keys(group.request.prompt, self._chunk)):
+        for number, key in enumerate(_keys(group.request, self._chunk)):
             if key not in self._prefix:
                 start = number * self._chunk
                 self._prefix.add(key, self._cache.read(group.staging, start, start + self._chunk))
@@ -168,10 +172,15 @@ class EngineCore:
         request = group.request
         if request.score_prompt:
             group.mailbox.post(PromptScores(request.number, (Token(request.prompt[0], 0), *group.prompt_scores)))
-        for sequence in group.sequences:
-            update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
-            if update is not None:
-                group.mailbox.post(update)
+        if request.length_penalty is not None and request.max_tokens:
+            ends = group.sequences[0].ends
+            group.search = BeamSearch(request.choices, request.max_tokens, request.length_penalty, ends)
+            beam_group.advance(group, [logits] * request.choices)  # each gets the prompt's cache below
+        else:
+            for sequence in group.sequences:
+                update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
+                if update is not None:
+                    group.mailbox.post(update)
         now = time.monotonic()
         for sequence in group.sequences:
             sequence.count(now)
@@ -182,7 +191,7 @@ class EngineCore:
                 row = self.scheduler.join(group, sequence)
                 self._cache.copy(source, row, sequence.length)
                 source = row  # the same tokens, and the copy is cheaper from there
-                if self._speculation is not None:
+                if self._speculation is not None and group.search is None:
                     sequence.drafter = Drafter(request.prompt)
                     sequence.drafter.push(sequence.last_token)
         self._leave_staging(group)
@@ -222,19 +231,28 @@ class EngineCore:
     def _hand_out(self, running: list[Sequence], owners: list[Group], drafts: list[list[int]], logits: Logits) -> None:
         """Choose the next tokens of every running sequence, and report what is certain."""
         failed: dict[Group, ApiError] = {}
+        beams: dict[Group, dict[Sequence, Logits]] = {}
         first = 0
         for sequence, group, draft in zip(running, owners, drafts, strict=True):
             rows = logits[first : first + 1 + len(draft)]
             first += len(rows)
-            try:
-                _choose(sequence, group, draft, rows)
-            except ApiError as error:
-                failed[group] = error
-            except Exception:
-                log.exception("choosing a token failed")
-                failed[group] = GenerationFailedError("choosing a token failed")
+            if group.search is None:
+                _attempt(failed, group, lambda: _choose(sequence, group, draft, rows))  # noqa: B023 - called at once
+            else:
+                beams.setdefault(group, {})[sequence] = rows[0]
+        for group, of_beams in beams.items():
+            _attempt(failed, group, lambda: self._advance_beams(group, of_beams))  # noqa: B023 - called at once
         for group, reason in failed.items():
             self.abandon(group, reason)
+
+    def _advance_beams(self, group: Group, logits: dict[Sequence, Logits]) -> None:
+        """Let a beam search choose the next tokens of all its sequences."""
+        for sequence in group.sequences:
+            sequence.length += 1
+        rows = {sequence: row for row, sequence in enumerate(self.scheduler.running)}
+        for source, target in beam_group.advance(group, [logits[sequence] for sequence in group.sequences]):
+            beams = group.sequences
+            self._cache.copy(rows[beams[source]], rows[beams[target]], beams[source].length)
 
     def _leave_staging(self, group: Group) -> None:
         self._cache.release(group.staging)
@@ -259,6 +277,21 @@ class EngineCore:
             self.abandon(owner, GenerationFailedError("moving a sequence failed"))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
+
+
+def _keys(request: GenerationRequest, chunk: int) -> Iterator[bytes]:
+    return chunk_keys(request.prompt, chunk, request.cache_salt)
+
+
+def _attempt(failed: dict[Group, ApiError], group: Group, choose: Callable[[], None]) -> None:
+    """Let a request choose; keep the error if there is one."""
+    try:
+        choose()
+    except ApiError as error:
+        failed[group] = error
+    except Exception:
+        log.exception("choosing a token failed")
+        failed[group] = GenerationFailedError("choosing a token failed")
 
 
 def _choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from generation.engine.beam import BeamSearch
 from generation.engine.request import ERROR, TIMEOUT, GenerationRequest, Token, Update
 from generation.engine.sequence import Sequence, TextCodec
 from generation.engine.stream import Mailbox
@@ -22,6 +23,7 @@ class Group:
         prefilled: tokens of the prompt that are in the cache.
         guest: whether it runs in the rows that are set aside for guests.
         held: rows that it holds or may come to hold.
+        search: the beam search of the sequences, if they are beams.
         prompt_scores: reports on the prompt's tokens so far, where they were asked for.
     """
 
@@ -33,6 +35,7 @@ class Group:
     telemetry: Telemetry
     staging: int = -1
     prefilled: int = 0
+    search: BeamSearch | None = None
     prompt_scores: list[Token] = field(default_factory=list)
     guest: bool = False
     held: int = field(init=False)

@@ -13,12 +13,12 @@ import numpy as np
 from generation.engine.interface import Block
 
 
-def chunk_keys(prompt: Sequence[int], chunk: int) -> Iterator[bytes]:
+def chunk_keys(prompt: Sequence[int], chunk: int, salt: str = "") -> Iterator[bytes]:
     """Yield a key for every whole chunk of the prompt but the last token; it identifies all tokens up to its end.
 
-    The last token is always computed, since its logits choose the first new token.
+    The last token is always computed, since its logits choose the first new token. Keys of another salt are others.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(len(salt).to_bytes(8) + salt.encode(), digest_size=16)
     for start in range(0, len(prompt) - chunk, chunk):
         digest.update(np.asarray(prompt[start : start + chunk], np.int64).tobytes())
         yield digest.copy().digest()

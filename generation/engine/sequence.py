@@ -3,7 +3,7 @@
 It holds no tensors.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -28,27 +28,34 @@ class TextCodec(Protocol):
     holes: frozenset[int]
     ends_of_text: tuple[int, ...]
 
-    def detokenizer(self, prompt: SequenceOf[int], *, echoed: bool) -> Detokenizer:
-        """Return what turns the tokens that follow `prompt`, whose text is `echoed` or not, into text."""
+    def detokenizer(self, prompt: SequenceOf[int], *, echoed: bool, special: bool) -> Detokenizer:
+        """Return what turns the tokens that follow `prompt`, whose text is `echoed` or not, into text.
+
+        With `special`, the names of special tokens are text, too.
+        """
 
 
 def score(
     logits: NDArray[np.float32],
     token: int,
     alternatives: int,
+    others: Iterable[int] = (),
+    *,
     vocabulary: int | None = None,
     holes: Collection[int] = (),
-) -> tuple[float, dict[int, float]]:
-    """Return the log-probability of `token` and of the likeliest tokens, before any sampling rule.
+) -> tuple[float, dict[int, float], int]:
+    """Return the log-probability of `token`, those of the likeliest tokens and of `others`, and the rank of `token`.
 
-    Both come from one array: evaluation harnesses compare them for exact equality. All logits share the probability, as
-    in `transformers`, also those from `vocabulary` on and of `holes`, which are no tokens and never reported.
+    All are the model's own, before any sampling rule, and come from one array: evaluation harnesses compare them for
+    exact equality. All logits share the probability, as in `transformers`, also those from `vocabulary` on and of
+    `holes`, which are no tokens and never reported.
     """
     logprobs = log_softmax(logits)[:vocabulary]
     if holes:
         logprobs[list(holes)] = MINUS_INFINITY
-    ids = top_k_ids(logprobs, alternatives)
-    return float(logprobs[token]), {int(i): float(logprobs[i]) for i in ids}
+    ids = [*top_k_ids(logprobs, alternatives).tolist(), *others]
+    rank = int(np.count_nonzero(logprobs >= logprobs[token]))
+    return float(logprobs[token]), dict(zip(ids, logprobs[ids].tolist(), strict=True)), rank
 
 
 class Sequence:
@@ -66,9 +73,11 @@ class Sequence:
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
         self._codec = codec
+        own = () if request.sampling.ignore_eos else codec.ends_of_text
+        self.ends = frozenset((*own, *request.sampling.stop_token_ids))
         self._sampler = Sampler(request.sampling, choice, request.prompt, codec.ends_of_text, codec.holes)
-        self._detokenizer = codec.detokenizer(request.prompt, echoed=request.echo)
-        self._matcher = StopMatcher(request.stop)
+        self._detokenizer = codec.detokenizer(request.prompt, echoed=request.echo, special=request.special_tokens)
+        self._matcher = StopMatcher(request.stop, include=request.include_stop)
         self._decoded = 0  # characters that left the detokenizer
         self._released = 0  # characters that were reported
         self._held: list[Token] = []
@@ -86,22 +95,33 @@ class Sequence:
             self.guide.advance(token)
         if self.request.logprobs is None:
             return self.accept(token, None, {})
-        return self.accept(token, *self.score(logits, token))
+        return self.accept(token, *self._score(logits, token, self.request.logprobs, self.request.logprob_ids))
 
-    def score(self, logits: NDArray[np.float32], token: int) -> tuple[float, dict[int, float]]:
-        """Return the log-probability of `token` and of the likeliest tokens, as many as the request asks for."""
-        return score(logits, token, self.request.logprobs or 0, self._codec.vocabulary, self._codec.holes)
+    def score_prompt(self, logits: NDArray[np.float32], token: int) -> tuple[float, dict[int, float], int]:
+        """Return what is reported of a token of the prompt; see `score`."""
+        return self._score(logits, token, self.request.prompt_logprobs, ())
 
-    def accept(self, token: int, logprob: float | None, alternatives: Mapping[int, float]) -> Update | None:
+    def _score(
+        self, logits: NDArray[np.float32], token: int, alternatives: int, others: Iterable[int]
+    ) -> tuple[float, dict[int, float], int]:
+        codec = self._codec
+        return score(logits, token, alternatives, others, vocabulary=codec.vocabulary, holes=codec.holes)
+
+    def accept(
+        self, token: int, logprob: float | None, alternatives: Mapping[int, float], rank: int = 0
+    ) -> Update | None:
         """Take the next token; return what can be reported now, if anything."""
         self.generated += 1
         self.last_token = token
-        self._held.append(Token(token, self._decoded, logprob, alternatives))
-        if token in self._codec.ends_of_text and not self.request.sampling.ignore_eos:
+        self._held.append(Token(token, self._decoded, logprob, alternatives, rank))
+        ends = token in self.ends
+        if ends and not self.request.include_stop:
             return self.finish(STOP)
         text, matched = self._push(self._detokenizer.push(token))
         if matched:
-            return self._update(text, STOP)
+            return self._matched(text)
+        if ends:
+            return self.finish(STOP, text)
         if self.generated >= self.request.max_tokens:
             return self.finish(LENGTH, text)
         return self._update(text, None) if text else None
@@ -117,7 +137,7 @@ class Sequence:
         """End the sequence; release what was held back for a stop string or an incomplete character after `text`."""
         rest, matched = self._push(self._detokenizer.flush())
         if matched:
-            return self._update(text + rest, STOP)
+            return self._matched(text + rest)
         update = self._update(text + rest + self._matcher.flush(), reason)
         if self._held:  # tokens without text of their own, at the very end
             update = replace(update, tokens=update.tokens + tuple(self._held))
@@ -126,9 +146,12 @@ class Sequence:
 
     def _push(self, text: str) -> tuple[str, bool]:
         self._decoded += len(text)
-        if self.generated <= self.request.sampling.min_tokens:
-            return text, False  # a stop string counts only in what comes after them
-        return self._matcher.push(text)
+        return self._matcher.push(text, match=self.generated > self.request.sampling.min_tokens)
+
+    def _matched(self, text: str) -> Update:
+        """End the sequence at a stop string."""
+        update = self._update(text, STOP)
+        return replace(update, cut=tuple(token.id for token in self._held))
 
     def _update(self, text: str, reason: str | None) -> Update:
         self._released += len(text)

@@ -38,11 +38,12 @@ class RequestRecord:
 
     A request has ended when its answer has ended and the engine has released everything that was submitted for it,
     whichever comes last: only then is it known what the request has cost. All methods are called on the event loop.
+    Lines and counts name the operation, `route`; spans show the path template, such as ``generate/{*prompt}``.
     """
 
-    def __init__(self, route: str, method: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, route: str, method: str, headers: Mapping[str, str], template: str | None = None) -> None:
         self.id = request_id(headers)
-        self.route, self.method = route, method
+        self.route, self.method, self.template = route, method, template
         given = [value for name, value in headers.items() if name == "traceparent"]
         # Of several headers none can be trusted to be the caller's.
         parent = _TRACEPARENT.fullmatch(given[0].strip()) if len(given) == 1 else None

@@ -129,6 +129,7 @@ class Request(Protocol):
     id: str
     method: str
     route: str
+    template: str | None
     status: int
     error_code: str | None
     trace_id: str | None
@@ -163,15 +164,17 @@ def export(record: Request) -> str | None:
     def stamp(moment: float) -> int:
         return int((moment + offset) * 1e9)
 
+    # https://opentelemetry.io/docs/specs/semconv/http/http-spans/: the path template, and the span's name made of it.
+    route = record.route if record.template is None else "/api/" + record.template.replace("{*", "{")
     tracer = _provider.get_tracer("generation", __version__)
     attributes: dict[str, Any] = {
         "http.request.method": record.method,
-        "http.route": record.route,
+        "http.route": route,
         "http.response.status_code": record.status,
         "request.id": record.id,
     }
     root = tracer.start_span(
-        f"{record.method} {record.route}",
+        f"{record.method} {route}",
         parent,
         kind=SpanKind.SERVER,
         attributes=attributes,

@@ -5,7 +5,7 @@ them. All but the penalties look only at values, so they work on any subset of t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,29 @@ def apply_logit_bias(logits: Floats, bias: Mapping[int, float]) -> Floats:
     return result
 
 
+def ruled_out(bad_words: Iterable[tuple[int, ...]], generated: Sequence[int]) -> list[int]:
+    """Return the last tokens of those `bad_words` whose other tokens were just generated, as vLLM does."""
+    return [
+        word[-1]
+        for word in bad_words
+        if len(word) <= len(generated) + 1 and tuple(generated[len(generated) - len(word) + 1 :]) == word[:-1]
+    ]
+
+
+def without(logits: Floats, ids: Sequence[int]) -> Floats:
+    """Set the logits of `ids` to -inf."""
+    result = logits.copy()
+    result[list(ids)] = MINUS_INFINITY
+    return result
+
+
+def only(logits: Floats, ids: Sequence[int]) -> Floats:
+    """Set all logits but those of `ids` to -inf."""
+    result = np.full_like(logits, MINUS_INFINITY)
+    result[list(ids)] = logits[list(ids)]
+    return result
+
+
 def apply_temperature(logits: Floats, temperature: float) -> Floats:
     """Divide by the temperature, above 0; the largest logit is subtracted first, so that nothing overflows upwards."""
     result: Floats = logits - logits.max()
@@ -121,6 +144,20 @@ def apply_typical_p(logits: Floats, typical_p: float) -> Floats:
     keys = np.abs(information - entropy)
     furthest = keys[smallest_until(keys, probabilities, typical_p)].max()
     return np.where(keys <= furthest, logits, MINUS_INFINITY)
+
+
+def apply_xtc(logits: Floats, threshold: float) -> Floats:
+    """Set to -inf all tokens of at least the probability `threshold` but the least likely of them.
+
+    Exclude top choices (https://github.com/oobabooga/text-generation-webui/pull/6335).
+    """
+    probabilities = np.exp(log_softmax(logits))
+    top = np.flatnonzero(probabilities >= np.float32(threshold))
+    if len(top) <= 1:
+        return logits
+    # Backwards, so that of equals the last counts as less likely, as in a stable sort from the likeliest.
+    kept = top[len(top) - 1 - int(np.argmin(probabilities[top][::-1]))]
+    return without(logits, top[top != kept].tolist())
 
 
 def draw(logits: Floats, uniform: float) -> int:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.errors import InvalidRequestError
 from generation.sampling.params import SamplingParams
+from generation.sampling.repetition import apply_dry
 from generation.sampling.rules import (
-    MINUS_INFINITY,
     apply_frequency_presence,
     apply_logit_bias,
     apply_min_p,
@@ -17,15 +18,19 @@ from generation.sampling.rules import (
     apply_temperature,
     apply_top_p,
     apply_typical_p,
+    apply_xtc,
     draw,
+    only,
+    ruled_out,
     top_k_candidates,
     top_p_candidates,
+    without,
 )
 from generation.sampling.selection import Floats
 
 
 class NoTokenError(ValueError):
-    """There is no token to choose: every one is ruled out, or the logits are not finite."""
+    """There is no token to choose: the logits are not finite."""
 
 
 class Sampler:
@@ -46,7 +51,8 @@ class Sampler:
         self._greedy = not params.do_sample or params.temperature == 0
         self._seen = set(prompt)
         self._counts: Counter[int] = Counter()
-        self._generated = 0
+        self._prompt = prompt
+        self._generated: list[int] = []
         entropy = None if params.seed is None else [params.seed, index]
         self._random = np.random.Generator(np.random.PCG64(entropy))
 
@@ -54,15 +60,21 @@ class Sampler:
         """Choose a token from its logits, [vocabulary], which are not changed; `allowed` limits the choice.
 
         Raises:
-            NoTokenError: no token is left, or a logit is NaN or infinite.
+            NoTokenError: a logit is NaN or infinite.
+            InvalidRequestError: the request rules out every token.
         """
         values = self._adjust(logits)
-        if allowed is None:
-            token = self._pick(values)
-        else:
-            ids = np.flatnonzero(allowed)
-            token = int(ids[self._pick(values[ids])])
-        self._generated += 1
+        try:
+            if allowed is None:
+                token = self._pick(values)
+            else:
+                ids = np.flatnonzero(allowed)
+                token = int(ids[self._pick(values[ids])])
+        except NoTokenError:
+            if not np.isfinite(logits).all():
+                raise
+            raise InvalidRequestError("no token can come next: the fields of the request rule out all") from None
+        self._generated.append(token)
         self._seen.add(token)
         self._counts[token] += 1
         return token
@@ -72,18 +84,22 @@ class Sampler:
         params = self._params
         if params.repetition_penalty != 1:
             logits = apply_repetition_penalty(logits, np.fromiter(self._seen, np.int64), params.repetition_penalty)
+        if params.dry is not None:
+            logits = apply_dry(logits, [*self._prompt, *self._generated], params.dry)
         if self._counts and (params.frequency_penalty or params.presence_penalty):
             ids = np.fromiter(self._counts, np.int64)
             counts = np.fromiter(self._counts.values(), np.float32)
             logits = apply_frequency_presence(logits, ids, counts, params.frequency_penalty, params.presence_penalty)
         if params.logit_bias:
             logits = apply_logit_bias(logits, params.logit_bias)
-        if self._generated < params.min_tokens:
-            logits = logits.copy()
-            logits[self._ends_of_text] = MINUS_INFINITY
+        if params.allowed_token_ids is not None:
+            logits = only(logits, params.allowed_token_ids)
+        if len(self._generated) < params.min_tokens:
+            logits = without(logits, (*self._ends_of_text, *params.stop_token_ids))
+        if banned := ruled_out(params.bad_words, self._generated):
+            logits = without(logits, banned)
         if self._holes:
-            logits = logits.copy()
-            logits[self._holes] = MINUS_INFINITY
+            logits = without(logits, self._holes)
         return logits
 
     def _pick(self, values: Floats) -> int:
@@ -91,7 +107,7 @@ class Sampler:
         params = self._params
         best = int(values.argmax()) if len(values) else -1
         if best < 0 or not math.isfinite(values[best]):
-            raise NoTokenError("no token can be chosen: all are ruled out, or the logits are not finite")
+            raise NoTokenError("no token can be chosen: no logit is finite")
         if self._greedy:
             return best
         # The order of the logits is that of the tempered ones, so the candidates can be found first.
@@ -107,5 +123,7 @@ class Sampler:
             values = apply_min_p(values, params.min_p)
         if params.typical_p < 1:
             values = apply_typical_p(values, params.typical_p)
+        if params.xtc_probability > 0 and self._random.random() < params.xtc_probability:
+            values = apply_xtc(values, params.xtc_threshold)
         index = draw(values, self._random.random())
         return index if ids is None else int(ids[index])

@@ -36,13 +36,13 @@ class ByteLevelTokenizer(Tokenizer):
         # Filled as tokens come: for GPT-2's 50,257 the whole table takes more than half as long as reading the file.
         self._bytes = {i: b"" if token.special else token.content.encode() for i, token in self._added.items()}
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of `text`.
 
         Raises:
             TokenizerError: the text holds a lone surrogate, or a byte that the tokenizer has no token for.
         """
-        ids = super().encode(text)
+        ids = super().encode(text, add_special_tokens=add_special_tokens)
         if self._missing and (unknown := self._missing.intersection(text.encode())):
             raise TokenizerError(f"the tokenizer has no token for byte {min(unknown):#04x}")
         return ids
@@ -59,16 +59,21 @@ class ByteLevelTokenizer(Tokenizer):
             data = self._bytes[token] = self._to_bytes(self._inner.id_to_token(token))
         return data
 
-    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> "ByteDetokenizer":
+    def detokenizer(
+        self, prompt: Sequence[int] = (), *, echoed: bool = False, special: bool = False
+    ) -> "ByteDetokenizer":
         """Return a detokenizer. After a prompt that is echoed it completes the character that the prompt has begun."""
-        made = ByteDetokenizer(self.token_bytes)
+        made = ByteDetokenizer(self._named_bytes if special else self.token_bytes)
         for token in prompt[-CHARACTER_BYTES:] if echoed else ():
             made.push(token)
         return made
 
-    def echo(self, prompt: Sequence[int]) -> str:
+    def _named_bytes(self, token: int) -> bytes:
+        return self.token_bytes(token) or self.piece(token).encode()
+
+    def echo(self, prompt: Sequence[int], *, special: bool = False) -> str:
         """Return the text of a prompt, without the first bytes of a character that may be completed after it."""
-        made = ByteDetokenizer(self.token_bytes)
+        made = ByteDetokenizer(self._named_bytes if special else self.token_bytes)
         return "".join(map(made.push, prompt))
 
     def _to_bytes(self, text: str) -> bytes:

@@ -46,11 +46,21 @@ class ContextTokenizer(Tokenizer):
             text = self._texts[token] = "" if self.special(token) else self._after_anchor(token)
         return text.encode()
 
-    def echo(self, prompt: Sequence[int]) -> str:
+    def echo(self, prompt: Sequence[int], *, special: bool = False) -> str:
         """Return the text of a prompt."""
-        return self.decode(prompt)
+        return self._decode(list(prompt)) if special else self.decode(prompt)
 
-    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> "ContextDetokenizer":  # noqa: ARG002
+    def _decode(self, ids: list[int]) -> str:
+        """Return the text of `ids` with the names of special tokens."""
+        return str(self._inner.decode(ids, skip_special_tokens=False))
+
+    def detokenizer(
+        self,
+        prompt: Sequence[int] = (),
+        *,
+        echoed: bool = False,  # noqa: ARG002 - a prompt of such a tokenizer has whole characters
+        special: bool = False,
+    ) -> "ContextDetokenizer":
         """Return a detokenizer that continues `prompt`, echoed or not."""
         before: list[int] = []
         for token in reversed(prompt):
@@ -60,6 +70,8 @@ class ContextTokenizer(Tokenizer):
                 break
             if not self.special(token):
                 before.insert(0, token)
+        if special:
+            return ContextDetokenizer(self._decode, lambda _: False, before)
         return ContextDetokenizer(self.decode, self.special, before)
 
     def _after_anchor(self, token: int) -> str:

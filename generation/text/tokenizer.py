@@ -62,17 +62,19 @@ class Tokenizer(ABC):
         """Return whether a token is special: it marks a place, such as the end of a text, and has no text."""
         return token in self._added and bool(self._added[token].special)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of `text`, as `transformers` does: with the tokens that the file adds at either end.
 
         The name of a special token, such as ``<|endoftext|>``, becomes that token. Nothing is cut off.
+
+        `add_special_tokens` lets the tokenizer's post-processor add its own, if it has one that does.
 
         Raises:
             TokenizerError: the text holds a lone surrogate, or something that the tokenizer has no token for.
         """
         try:
             # As a batch of one it releases the interpreter's lock, and without offsets it takes a tenth of the time.
-            return list(self._inner.encode_batch_fast([text])[0].ids)
+            return list(self._inner.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids)
         except (UnicodeEncodeError, TypeError) as error:
             raise TokenizerError("the text holds half of a surrogate pair, which is no character") from error
 
@@ -105,11 +107,11 @@ class Tokenizer(ABC):
         """
 
     @abstractmethod
-    def echo(self, prompt: Sequence[int]) -> str:
+    def echo(self, prompt: Sequence[int], *, special: bool = False) -> str:
         """Return the text of a prompt that is put before the text which continues it."""
 
     @abstractmethod
-    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> Detokenizer:
+    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False, special: bool = False) -> Detokenizer:
         """Return what turns the tokens that follow `prompt` into text, one at a time."""
 
     def piece(self, token: int) -> str:
@@ -120,3 +122,7 @@ class Tokenizer(ABC):
     def _check(self, token: int) -> None:
         if not self.has(token):
             raise IndexError(f"{token} is not a token id from 0 to {self.vocabulary - 1}")
+
+    def entry(self, token: int) -> str:
+        """Return a token as it stands in the vocabulary, in the alphabet of its bytes."""
+        return str(self._inner.id_to_token(token))

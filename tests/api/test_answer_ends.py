@@ -222,7 +222,10 @@ OPERATIONS = {
     "openapi": ("contract", "get"),
     "playground": ("page", "get"),
     "ready": ("status", "ready"),
+    "reference": ("contract", "page"),
     "tokenize": ("tokens", "tokenize"),
+    "tokenizer_info": ("tokens", "info"),
+    "version": ("model_list", "version"),
 }
 
 

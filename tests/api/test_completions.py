@@ -84,6 +84,7 @@ def test_usage_counts_the_tokens_of_all_prompts_and_choices(api: OpenAI, client:
         "prompt_tokens": prompt_tokens,
         "completion_tokens": 30,
         "total_tokens": prompt_tokens + 30,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 

@@ -52,13 +52,34 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"repetition_penalty": 1e-320}, "repetition_penalty", "greater than or equal to 0.01"),
     ({"frequency_penalty": 2.5}, "frequency_penalty", "less than or equal to 2"),
     ({"presence_penalty": -2.5}, "presence_penalty", "greater than or equal to -2"),
-    ({"logit_bias": {"5": 101}}, "logit_bias", "less than or equal to 100"),
-    ({"logit_bias": {"x": 1}}, "logit_bias", "'x' is not a token id"),
+    ({"logit_bias": {"5": 101}}, "logit_bias", "a number from -100 to 100, or false, not 101"),
+    ({"logit_bias": {"5": True}}, "logit_bias", "a number from -100 to 100, or false, not True"),
+    ({"logit_bias": {"": 1}}, "logit_bias", "a text of 1 to 256 characters"),
+    ({"logit_bias": {"x" * 257: 1}}, "logit_bias", "a text of 1 to 256 characters"),
+    ({"logit_bias": [["a", 1, 2]]}, "logit_bias", "a list of pairs"),
+    ({"logit_bias": [[1.5, 1]]}, "logit_bias", "a list of pairs"),
+    ({"logit_bias": [[999999, 1]]}, "logit_bias", "'999999' is not a token id"),
+    ({"logit_bias": [["a", 1]] * 1025}, "logit_bias", "at most 1024"),
     ({"logit_bias": {"-1": 1}}, "logit_bias", "'-1' is not a token id"),
     ({"logit_bias": {"01": 1}}, "logit_bias", "'01' is not a token id"),
     ({"logit_bias": {"999999": 1}}, "logit_bias", "'999999' is not a token id"),
     ({"logit_bias": {"1" * 5000: 1}}, "logit_bias", "is not a token id"),
-    ({"logprobs": 6}, "logprobs", "less than or equal to 5"),
+    ({"logprobs": 21}, "logprobs", "less than or equal to 20"),
+    ({"logprobs": -2}, "logprobs", "greater than or equal to -1"),
+    ({"prompt_logprobs": 21}, "prompt_logprobs", "less than or equal to 20"),
+    ({"stop_token_ids": [257]}, "stop_token_ids", "'257' is not a token id from 0 to 256"),
+    ({"allowed_token_ids": [300]}, "allowed_token_ids", "'300' is not a token id from 0 to 256"),
+    ({"allowed_token_ids": []}, "allowed_token_ids", "at least 1 item"),
+    ({"logprob_token_ids": [300]}, "logprob_token_ids", "'300' is not a token id from 0 to 256"),
+    ({"bad_words": [""]}, "bad_words", "at least 1 character"),
+    ({"bad_words": ["a"] * 257}, "bad_words", "at most 256 items"),
+    ({"bad_words": ["  "]}, "bad_words", "spaces alone"),
+    ({"priority": 1}, "priority", "only 0 is allowed"),
+    ({"request_id": "a b"}, "request_id", "pattern"),
+    ({"truncation_side": "middle"}, "truncation_side", "'left' or 'right'"),
+    ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens", "greater than or equal to -1"),
+    ({"dry_multiplier": -1}, "dry_multiplier", "greater than or equal to 0"),
+    ({"xtc_probability": 2}, "xtc_probability", "less than or equal to 1"),
     ({"logprobs": True}, "logprobs", "valid integer"),
     ({"echo": 1}, "echo", "valid boolean"),
     ({"stop": ""}, "stop", "a string or a list of at most 4 strings, each of 1 to 256 characters"),
@@ -70,7 +91,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"user": "x" * 513}, "user", "at most 512 characters"),
     ({"suffix": " The end."}, "suffix", "cannot fill in between"),
     ({"min_tokens": 17}, "min_tokens", "at most max_tokens=16"),
-    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "greater than or equal to 1"),
+    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "must be -1 or at least 1"),
     ({"ignore_eos": "no"}, "ignore_eos", "valid boolean"),
     ({"timeout_s": 0}, "timeout_s", "greater than 0"),
     ({"timeout_s": 1e6}, "timeout_s", "at most 200 seconds"),
@@ -79,9 +100,15 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"guided_choice": "yes"}, "guided_choice", "valid array"),
     ({"guided_choice": [""]}, "guided_choice", "at least 1 character"),
     ({"guided_regex": "x" * 2049}, "guided_regex", "at most 2048 characters"),
-    ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_regex", "not together with guided_choice"),
+    ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_choice", "not together with guided_regex"),
     ({"guided_choice": ["a"], "min_tokens": 1}, "min_tokens", "not together with guided_choice"),
-    ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "not together with guided_choice or guided_regex"),
+    ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "not together with guided_regex"),
+    ({"use_beam_search": True, "temperature": 0.5}, "temperature", "must be 0 or 1, got 0.5"),
+    ({"use_beam_search": True, "n": 2, "best_of": 3}, "best_of", "not together with use_beam_search"),
+    ({"use_beam_search": True, "logprobs": 1}, "logprobs", "not together with use_beam_search"),
+    ({"use_beam_search": True, "stop": "a"}, "stop", "not together with use_beam_search"),
+    ({"use_beam_search": True, "guided_regex": "a"}, "guided_regex", "not together with use_beam_search"),
+    ({"length_penalty": 2}, "length_penalty", "only with use_beam_search"),
     ({"model": 5}, "model", "valid string"),
 ]
 
@@ -158,7 +185,7 @@ def test_no_token_in_time_is_an_error(api: OpenAI) -> None:
         (b'{"temperature": NaN}', "temperature", "finite number"),
         (b'{"temperature": -Infinity}', "temperature", "finite number"),
         (b'{"top_p": 1e999}', "top_p", "finite number"),
-        (b'{"logit_bias": {"1": NaN}}', "logit_bias", "finite number"),
+        (b'{"logit_bias": {"1": NaN}}', "logit_bias", "a number from -100 to 100"),
         (b'{"seed": 1' + b"0" * 40 + b"}", "seed", "less than"),
         (b'{"seed": 1' + b"0" * 5000 + b"}", None, "not valid JSON"),
         (b'{"prompt": ' + b"[" * 5000 + b"]" * 5000 + b"}", None, "not valid JSON"),
@@ -259,3 +286,24 @@ async def test_what_a_guide_cannot_follow_any_further_is_the_requests_own_fault(
                 )
         assert caught.value.param == "guided_regex"
         assert "too large" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"logprobs": -1, "max_tokens": 400}, "logprobs"),
+        ({"prompt_logprobs": -1, "prompt": "a " * 300}, "prompt_logprobs"),
+    ],
+)
+def test_more_log_probabilities_than_an_answer_holds_are_refused(api: OpenAI, body: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        whole(api, **{"prompt": PROMPT} | body)
+    assert (caught.value.code, caught.value.param) == ("request_too_large", param)
+
+
+async def test_a_request_that_rules_out_every_token_is_at_fault_itself() -> None:
+    async with fake_api.client(fake_api.service(FakeModel())) as client:
+        with pytest.raises(openai.BadRequestError, match="rule out all"):
+            await client.completions.create(
+                **arguments(model="fake", prompt="a", allowed_token_ids=[97], bad_words=["a"])
+            )

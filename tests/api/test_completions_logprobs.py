@@ -35,9 +35,10 @@ async def test_they_are_those_of_the_model_before_any_sampling_rule() -> None:
     for token, logprob, top in zip(report["tokens"], report["token_logprobs"], report["top_logprobs"], strict=True):
         chosen = token.encode()[0] if not token.startswith("bytes:") else int(token[-2:], 16)
         logits = logits_after(history)
-        expected, alternatives = score(logits, chosen, 2)
+        expected, alternatives, _ = score(logits, chosen, 2)
         assert logprob == expected == top[token]
-        assert list(top.values())[:2] == list(alternatives.values())
+        assert next(iter(top)) == token, "the chosen token comes first"
+        assert sorted(top.values(), reverse=True)[:2] == list(alternatives.values())
         assert len(top) == 2 + (chosen not in alternatives)
         history.append(chosen)
 

@@ -7,7 +7,7 @@ import pytest
 from openai.types import Completion
 
 from generation.engine.sequence import score
-from generation.sampling.params import SamplingParams
+from generation.sampling.params import Dry, SamplingParams
 from generation.sampling.sampler import Sampler
 from tests.support import fake_api
 from tests.support.completions import arguments, texts
@@ -32,7 +32,7 @@ def _oracle(params: SamplingParams, max_tokens: int, choice: int = 0) -> tuple[l
     while len(chosen) < max_tokens:
         logits = logits_after(history)
         token = sampler.choose(logits)
-        if token == END and not params.ignore_eos:
+        if token in params.stop_token_ids or (token == END and not params.ignore_eos):
             return chosen, logprobs, "stop"
         chosen.append(token)
         history.append(token)
@@ -44,6 +44,7 @@ def _text(tokens: list[int]) -> str:
     return bytes(token for token in tokens if token != END).decode(errors="replace")
 
 
+BREAKERS = frozenset(map(ord, '\n:"*'))
 # What OpenAI leaves unsaid is off: no top_k.
 BASE: dict[str, Any] = {"top_k": 0, "seed": SEED}
 FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -65,6 +66,20 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"logit_bias": {"256": 100}}, {"logit_bias": {256: 100}}),
     ({"logit_bias": {"256": 100}, "min_tokens": 7}, {"logit_bias": {256: 100}, "min_tokens": 7}),
     ({"logit_bias": {"256": 4}, "ignore_eos": True}, {"logit_bias": {256: 4}, "ignore_eos": True}),
+    ({"logit_bias": [["A", 100], [66, 99.5]]}, {"logit_bias": {65: 100, 66: 99.5}}),
+    ({"logit_bias": {"AB": 99}}, {"logit_bias": {65: 99, 66: 99}}),
+    (
+        {"logit_bias": [["e", False]] + [[i, False] for i in range(97, 101)]},
+        {"logit_bias": dict.fromkeys([101, *range(97, 101)], float("-inf"))},
+    ),
+    ({"stop_token_ids": [108]}, {"stop_token_ids": (108,)}),
+    ({"allowed_token_ids": [65, 66, 67]}, {"allowed_token_ids": (65, 66, 67)}),
+    ({"bad_words": ["p", "a"]}, {"bad_words": ((112,), (97,))}),
+    (
+        {"dry_multiplier": 50, "dry_allowed_length": 1, "allowed_token_ids": [65, 66]},
+        {"dry": Dry(50, allowed_length=1, breakers=BREAKERS), "allowed_token_ids": (65, 66)},
+    ),
+    ({"xtc_probability": 1, "xtc_threshold": 0.01}, {"xtc_probability": 1.0, "xtc_threshold": 0.01}),
     ({"seed": -1}, {"seed": (1 << 64) - 1}),
     ({"seed": 0}, {"seed": 0}),
 ]

@@ -132,9 +132,9 @@ async def test_the_report_on_a_prompt_is_made_once(monkeypatch: pytest.MonkeyPat
     made: list[int] = []
     genuine = Report.add_prompt
 
-    def add_prompt(self: Report, tokens: Iterable[Token]) -> None:
+    def add_prompt(self: Report, tokens: Iterable[Token], alternatives: int) -> None:
         made.append(1)
-        genuine(self, tokens)
+        genuine(self, tokens, alternatives)
 
     monkeypatch.setattr(Report, "add_prompt", add_prompt)
     async with fake_api.client(fake_api.service(FakeModel())) as api:

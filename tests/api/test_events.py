@@ -130,8 +130,10 @@ async def test_an_encoder_that_fails_ends_the_stream_with_an_error_event() -> No
     assert stream.mailbox.cancelled
 
 
-@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029", "\n", "\r"])
-def test_no_event_holds_what_a_client_may_take_for_the_end_of_a_line(end: str) -> None:
-    sent = event({"text": f"é{end}b"})
-    assert sent.splitlines() == [sent.rstrip("\n"), ""]
-    assert json.loads(sent.removeprefix("data: ")) == {"text": f"é{end}b"}
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"], ids=ascii)
+def test_no_client_takes_a_character_for_the_end_of_a_line(character: str) -> None:
+    """`httpx.iter_lines` splits lines as `str.splitlines` does."""
+    text = f"a{character}b"
+    (line, blank) = event({"text": text}).splitlines()
+    assert blank == ""
+    assert json.loads(line.removeprefix("data: ")) == {"text": text}

@@ -132,6 +132,13 @@ BAD = [
     ({"stop": [1]}, "stop", "valid string"),
     ({"stop": ""}, "stop", "at least 1 character"),
     ({"num_return_sequences": 200}, "num_return_sequences", "at most 16 choices"),
+    ({"num_beams": 65, "do_sample": False}, "num_beams", "less than or equal to 64"),
+    ({"num_beams": 20, "do_sample": False}, "num_beams", "at most 16 beams"),
+    ({"num_beams": 2}, "do_sample", "must be false"),
+    ({"num_beams": 2, "do_sample": False, "num_return_sequences": 3}, "num_return_sequences", "at most num_beams=2"),
+    ({"num_beams": 2, "do_sample": False, "stop": "a"}, "stop", "not together with num_beams"),
+    ({"num_beams": 2, "do_sample": False, "repetition_penalty": 2.0}, "repetition_penalty", "not together"),
+    ({"length_penalty": 2.0}, "length_penalty", "only with num_beams"),
     ({"timeout_s": 500}, "timeout_s", "at most 200"),
     ({"tempreture": 1}, "tempreture", "unknown field"),
 ]

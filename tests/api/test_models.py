@@ -5,6 +5,8 @@ import openai
 import pytest
 from openai import OpenAI
 
+from generation import __version__
+
 
 def test_the_list_has_the_served_model(api: OpenAI, client: httpx.Client) -> None:
     (card,) = api.models.list().data
@@ -12,6 +14,7 @@ def test_the_list_has_the_served_model(api: OpenAI, client: httpx.Client) -> Non
     assert (card.id, card.object, card.owned_by) == (served["name"], "model", "distilgpt2-functions")
     assert card.created > 1.7e9
     assert card.model_dump()["max_model_len"] == served["context"]
+    assert (card.model_dump()["root"], card.model_dump()["parent"]) == (served["name"], None)
     assert client.get("/v1/models").json()["object"] == "list"
 
 
@@ -34,3 +37,7 @@ def test_who_wants_to_chat_hears_what_to_call_instead(api: OpenAI) -> None:
     assert (caught.value.status_code, caught.value.param) == (400, "messages")
     assert "no chat model" in caught.value.message
     assert "/api/v1/completions" in caught.value.message
+
+
+def test_the_version_is_that_of_the_package(client: httpx.Client) -> None:
+    assert client.get("/version").json() == {"version": __version__}

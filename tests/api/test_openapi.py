@@ -1,5 +1,7 @@
 """The OpenAPI document: complete, valid, and true."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, cast
@@ -9,12 +11,13 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from generation.api import openapi_page
 from generation.api.bodies import GenerateBody, parse_json
 from generation.api.completions_body import CompletionBody
 from generation.api.openapi_document import document
 from generation.api.openapi_operations import EVENTS, HTML, JSON, OPERATIONS, TEXT, Operation
 
-DOCUMENT = document(keyed=True)
+DOCUMENT = document(keys="function")
 EXAMPLES = [(one, name) for one in OPERATIONS for name in one.examples if one.body]
 
 
@@ -50,9 +53,9 @@ def _check_answer(one: Operation, response: httpx.Response) -> None:
         _check(_answer_schema(one, media), json.loads(event.removeprefix("data: ")))
 
 
-@pytest.mark.parametrize("keyed", [True, False])
-def test_it_is_a_valid_openapi_document(keyed: bool) -> None:
-    assert list(OpenAPIV31SpecValidator(cast("Any", document(keyed=keyed))).iter_errors()) == []
+@pytest.mark.parametrize("keys", ["function", "bearer", "anonymous"])
+def test_it_is_a_valid_openapi_document(keys: str) -> None:
+    assert list(OpenAPIV31SpecValidator(cast("Any", document(keys=keys))).iter_errors()) == []
 
 
 def test_it_is_served_without_a_key(client: httpx.Client) -> None:
@@ -90,7 +93,9 @@ def test_the_key_is_asked_for_where_the_host_asks() -> None:
     for one in OPERATIONS:
         described = DOCUMENT["paths"]["/" + one.path.replace("{*", "{")][one.method]
         assert bool(described["security"]) == one.keyed == ("401" in described["responses"])
-    for path in document(keyed=False)["paths"].values():
+    for path in document(keys="bearer")["paths"].values():
+        assert all(described["security"] in ([], [{"bearer": []}]) for described in path.values())
+    for path in document(keys="anonymous")["paths"].values():
         assert all(not described["security"] and "401" not in described["responses"] for described in path.values())
 
 
@@ -157,7 +162,13 @@ def test_an_error_is_as_described(client: httpx.Client, path: str, body: dict[st
         {"stop": ""},
         {"n": None, "top_p": None, "stop": None, "min_p": None},
         {"n": 0},
-        {"logprobs": 6},
+        {"logprobs": 21},
+        {"logit_bias": [["text", 1], [5, False]]},
+        {"logit_bias": [["text"]]},
+        {"structured_outputs": {"json": {"type": "object"}}},
+        {"structured_outputs": {"structural_tag": "x"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}},
+        {"truncation_side": "middle"},
         {"guided_choice": []},
         {"logit_bias": {"1": 200}},
         {"stream_options": {"include_usage": True}},
@@ -187,3 +198,44 @@ def test_every_field_of_the_body_can_be_a_query_parameter() -> None:
     described = DOCUMENT["paths"]["/generate/{prompt}"]["get"]["parameters"]
     assert {one["name"] for one in described} == GenerateBody.model_fields.keys()
     assert [one["name"] for one in described if one["in"] == "path"] == ["prompt"]
+
+
+def _defaults(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        if "default" in value:
+            yield value["default"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _defaults(one)
+
+
+def test_no_default_is_a_list_or_an_object() -> None:
+    """Generators of clients drop the operation, or send the default as text."""
+    found = list(_defaults(DOCUMENT["components"]["schemas"]))
+    assert len(found) > 50
+    assert not [one for one in found if isinstance(one, list | dict)]
+
+
+def test_an_event_is_an_object_with_its_data(client: httpx.Client) -> None:
+    content = DOCUMENT["paths"]["/v1/completions"]["post"]["responses"]["200"]["content"][EVENTS]
+    response = client.post("/v1/completions", json={"stream": True, "max_tokens": 2})
+    for event in response.text.split("\n\n")[:-1]:
+        _check(content["schema"], {"data": event.removeprefix("data: ")})
+    for wrong in ({}, {"data": 5}, "data: x"):
+        assert not OAS31Validator(content["schema"] | {"components": DOCUMENT["components"]}).is_valid(wrong)
+
+
+def test_the_page_shows_every_route_and_field_and_loads_nothing(client: httpx.Client) -> None:
+    response = client.get("/reference")
+    assert response.headers["content-type"].startswith(HTML)
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    for one in OPERATIONS:
+        assert f"<code>/api/{one.path.replace('{*', '{')}</code>" in response.text
+    for field in CompletionBody.model_fields:
+        assert f"<code>{field}</code>" in response.text
+    assert "<script" not in response.text
+    assert "http" not in response.text.replace("https://", "http")[: response.text.index("<style>")]
+    digest = base64.b64encode(hashlib.sha256(openapi_page.STYLE.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in response.headers["content-security-policy"]
+    assert f"<style>{openapi_page.STYLE}</style>" in response.text

@@ -32,13 +32,13 @@ async def test_half_a_surrogate_pair_is_the_prompts_fault(tokenizer: Tokenizer, 
 
 async def test_an_empty_prompt_starts_from_the_models_beginning_of_text() -> None:
     tokenizer = ContextTokenizer(unigram(), begin_of_text=1)
-    tokenizer.encode = lambda text: []  # type: ignore[method-assign]
+    tokenizer.encode = lambda *_, **__: []  # type: ignore[method-assign]
     assert await encode(tokenizer, "") == (1,)
 
 
 async def test_an_empty_prompt_is_refused_where_the_model_has_no_beginning() -> None:
     tokenizer = ContextTokenizer(unigram())
-    tokenizer.encode = lambda text: []  # type: ignore[method-assign]
+    tokenizer.encode = lambda *_, **__: []  # type: ignore[method-assign]
     with pytest.raises(InvalidRequestError, match="prompt: must not be empty"):
         await encode(tokenizer, "")
 

@@ -97,7 +97,7 @@ def test_no_tokens_asked_for_ends_after_the_prompt() -> None:
 
 
 def test_scores_of_the_prompt_are_those_of_the_logits() -> None:
-    asked = request("once upon a time", 1, logprobs=2, score_prompt=True)
+    asked = request("once upon a time", 1, logprobs=2, score_prompt=True, prompt_logprobs=2)
     box = add(core := make_core(FakeModel(), chunk=5), asked)
     run(core)
     (report,) = scores(box.items)
@@ -105,7 +105,8 @@ def test_scores_of_the_prompt_are_those_of_the_logits() -> None:
     assert report.tokens[0].logprob is None
     for place in range(1, len(asked.prompt)):
         expected = score(logits_after(asked.prompt[:place]), asked.prompt[place], 2)
-        assert (report.tokens[place].logprob, report.tokens[place].alternatives) == expected
+        found = report.tokens[place]
+        assert (found.logprob, found.alternatives, found.rank) == expected
 
 
 def test_a_known_beginning_is_not_computed_again_and_changes_nothing() -> None:

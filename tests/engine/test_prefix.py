@@ -21,6 +21,11 @@ def test_a_key_stands_for_everything_before_it() -> None:
     assert first[2] != longer[2]
 
 
+def test_a_salt_makes_other_keys() -> None:
+    keys = [tuple(chunk_keys([1, 2, 3, 4, 5], 2, salt)) for salt in ("", "a", "b")]
+    assert not set(keys[0]) & set(keys[1]) | set(keys[1]) & set(keys[2])
+
+
 def test_the_longest_known_beginning_is_found() -> None:
     cache = PrefixCache(1 << 20)
     keys = list(chunk_keys(range(9), 2))

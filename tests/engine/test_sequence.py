@@ -97,8 +97,10 @@ def test_the_place_of_the_prompt_decides_the_index() -> None:
 
 def test_scores_are_log_probabilities_and_agree_exactly() -> None:
     logits = np.array([1, 3, 2, 3], np.float32)
-    logprob, alternatives = score(logits, 1, 2)
+    logprob, alternatives, rank = score(logits, 1, 2)
     assert list(alternatives) == [1, 3]
+    assert (rank, score(logits, 2, 0)[2], score(logits, 0, 0)[2]) == (2, 3, 4)
+    assert list(score(logits, 1, 1, [0, 2])[1]) == [1, 0, 2]
     assert logprob == alternatives[1]
     assert np.isclose(logprob, np.log(np.exp(3) / np.exp([1, 3, 2, 3]).sum()))
     assert score(logits, 0, 0)[1] == {}
@@ -152,3 +154,37 @@ def test_ids_that_are_no_tokens_are_neither_chosen_nor_reported() -> None:
     assert (token.id, list(token.alternatives)) == (65, [65, 66, 67])
     # The probability is shared by all logits, as in transformers.
     assert token.logprob == pytest.approx(float(logits[65] - np.log(np.exp(logits.astype(np.float64)).sum())), abs=1e-5)
+
+
+def test_a_further_token_may_end_the_sequence() -> None:
+    sequence = _sequence(stop_token_ids=(ord("c"),), ignore_eos=True)
+    updates = _feed(sequence, b"abc")
+    assert [update.text for update in updates] == ["a", "b", ""]
+    assert (updates[-1].finish_reason, updates[-1].generated) == ("stop", 3)
+    assert [token.id for token in updates[-1].tokens] == [ord("c")]
+
+
+def test_the_text_of_what_ended_the_sequence_may_be_included() -> None:
+    by_token = _feed(_sequence(stop_token_ids=(ord("c"),), include_stop=True), b"abc")
+    assert ("".join(update.text for update in by_token), by_token[-1].finish_reason) == ("abc", "stop")
+    by_string = _feed(_sequence(stop=("bc",), include_stop=True), b"abc")
+    assert ("".join(update.text for update in by_string), by_string[-1].finish_reason) == ("abc", "stop")
+
+
+def test_special_tokens_may_be_shown() -> None:
+    sequence = _sequence(special_tokens=True, ignore_eos=True)
+    assert [update.text for update in (sequence.accept(END, None, {}),) if update] == ["<|endoftext|>"]
+    at_end = _sequence(special_tokens=True, include_stop=True).accept(END, None, {})
+    assert at_end is not None
+    assert (at_end.text, at_end.finish_reason) == ("<|endoftext|>", "stop")
+
+
+def test_no_stop_string_ends_a_sequence_before_so_many_tokens() -> None:
+    updates = _feed(_sequence(stop=("b", "cd"), min_tokens=3), b"abcd")
+    assert ("".join(update.text for update in updates), updates[-1].generated) == ("ab", 4)
+
+
+def test_tokens_that_a_stop_string_cut_off_are_told_apart() -> None:
+    updates = _feed(_sequence(stop=("bc",)), b"abc")
+    assert [token.id for update in updates for token in update.tokens] == [ord("a")]
+    assert updates[-1].cut == (ord("b"), ord("c"))

@@ -62,6 +62,13 @@ def test_a_request_is_a_span_with_its_phases_inside(spans: InMemorySpanExporter)
     assert dict(phases[2].attributes or {}) == {"generated_tokens": 7, "finish_reasons": ("stop",)}
 
 
+def test_a_span_shows_the_path_template(spans: InMemorySpanExporter) -> None:
+    _finish(RequestRecord("generate_path", "GET", {}, "generate/{*prompt}"))
+    (root,) = spans.get_finished_spans()
+    assert root.name == "GET /api/generate/{prompt}"
+    assert dict(root.attributes or {})["http.route"] == "/api/generate/{prompt}"
+
+
 def test_it_is_a_part_of_the_callers_trace(spans: InMemorySpanExporter) -> None:
     _finish(RequestRecord("generate", "POST", {"traceparent": f"00-{TRACE}-{SPAN}-01"}))
     (root,) = spans.get_finished_spans()

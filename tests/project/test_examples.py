@@ -33,18 +33,24 @@ def keyed() -> Iterator[Served]:
         yield running
 
 
-def _run(name: str, url: str, key: str = "") -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def with_api_keys() -> Iterator[Served]:
+    with serve(API_KEYS=KEY) as running:
+        yield running
+
+
+def _run(name: str, url: str, **keys: str) -> subprocess.CompletedProcess[str]:
     program = PROGRAMS[name]
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed: {name} is not run")
-    environment = os.environ | {"BASE_URL": url, "FUNCTION_KEY": key}
+    environment = os.environ | {"BASE_URL": url} | keys
     command = [program, str(FOLDER / name)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_example_prints_what_the_server_says(keyed: Served, name: str) -> None:
-    said = _run(name, keyed.url, KEY)
+    said = _run(name, keyed.url, FUNCTION_KEY=KEY)
     assert said.returncode == 0, said.stderr
     headers = {"x-functions-key": KEY}
     whole = httpx.post(f"{keyed.url}/generate", json=BODY, headers=headers, timeout=60).json()["generated_sequences"][0]
@@ -59,7 +65,15 @@ def test_an_example_prints_what_the_server_says(keyed: Served, name: str) -> Non
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_example_fails_when_the_server_refuses(keyed: Served, name: str) -> None:
-    said = _run(name, keyed.url, "wrong")
+    said = _run(name, keyed.url, FUNCTION_KEY="wrong")
+    assert said.returncode != 0
+    assert "401" in said.stderr
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_takes_an_api_key(with_api_keys: Served, name: str) -> None:
+    assert _run(name, with_api_keys.url, API_KEY=KEY).returncode == 0
+    said = _run(name, with_api_keys.url, API_KEY="wrong")
     assert said.returncode != 0
     assert "401" in said.stderr
 

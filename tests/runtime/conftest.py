@@ -9,6 +9,8 @@ from benchmarks.server import Served, serve
 from generation.config import ROOT
 from tests.runtime.launch import KEY, MISSING, Runtime, interpreter, serve_runtime
 
+API_KEYS = "new-key-of-the-tests,old-key-of-the-tests"
+
 
 class Host(Protocol):
     """A server of either kind."""
@@ -31,6 +33,28 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     """The app under the official runtime."""
     with serve_runtime(ROOT / "function_app.py", tmp_path_factory.mktemp("runtime") / "log.txt") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def embedded_with_api_keys() -> Iterator[Served]:
+    """The app under the embedded host, with API keys of its own."""
+    with serve(API_KEYS=API_KEYS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def runtime_with_api_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """The app under the official runtime, with API keys of its own."""
+    log_file = tmp_path_factory.mktemp("keys") / "log.txt"
+    with serve_runtime(ROOT / "function_app.py", log_file, API_KEYS=API_KEYS) as running:
+        yield running
+
+
+@pytest.fixture(params=["embedded_with_api_keys", "runtime_with_api_keys"])
+def bearer_host(request: pytest.FixtureRequest) -> Host:
+    """Each of the two hosts, with an app that asks for API keys."""
+    running: Host = request.getfixturevalue(request.param)
+    return running
 
 
 @pytest.fixture(scope="session")

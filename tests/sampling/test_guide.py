@@ -1,6 +1,7 @@
 """Answers within bounds, on the bundled model and on the tokenizer alone."""
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from openai import OpenAI
 from generation.config import ROOT, Settings
 from generation.errors import InvalidRequestError
 from generation.model.artifact import load_tokenizer, read_config
-from generation.sampling import guide as module
-from generation.sampling.guide import GrammarGuide, make_guide
+from generation.sampling import grammar as module
+from generation.sampling.grammar import Constraint, make_guide
+from generation.sampling.guide import GrammarGuide
 from generation.text.byte_level import ByteLevelTokenizer
 from generation.text.context import ContextTokenizer
 from generation.text.tokenizer import Tokenizer
@@ -35,7 +37,9 @@ def tokenizer() -> Tokenizer:
 
 
 async def _maker(tokenizer: Tokenizer, **asked: Any) -> Callable[[], GrammarGuide]:
-    maker = await make_guide(tokenizer, asked.get("choices"), asked.get("regex"))
+    ((kind, value),) = asked.items()
+    constraint = Constraint(kind, value if isinstance(value, str) else json.dumps(value), f"guided_{kind}")
+    maker = await make_guide(tokenizer, constraint)
     assert maker is not None
     return maker
 
@@ -84,7 +88,7 @@ def test_a_choice_may_be_any_text(api: OpenAI, choice: str) -> None:
 
 async def test_every_choice_can_be_the_answer(tokenizer: Tokenizer) -> None:
     """Each of 13 is missed by 300 walks with odds below 1e-9, were first tokens equally likely among them."""
-    maker = await _maker(tokenizer, choices=STRANGE)
+    maker = await _maker(tokenizer, choice=STRANGE)
     assert {_walk(maker(), tokenizer, seed) for seed in range(300)} == set(STRANGE)
 
 
@@ -180,7 +184,7 @@ async def test_end_of_text_is_allowed_where_the_answer_may_end(tokenizer: Tokeni
 
 
 async def test_guides_of_one_request_do_not_disturb_each_other(tokenizer: Tokenizer) -> None:
-    maker = await _maker(tokenizer, choices=["a1", "b2"])
+    maker = await _maker(tokenizer, choice=["a1", "b2"])
     first, second = maker(), maker()
     first.advance(tokenizer.encode("a")[0])
     assert _walk(first, tokenizer, 0) == "1"
@@ -199,13 +203,13 @@ async def test_first_requests_at_once_build_the_vocabulary_once_and_off_the_even
 
     monkeypatch.setattr(llguidance, "LLTokenizer", counting)
     module._vocabulary.cache_clear()
-    await asyncio.gather(*(make_guide(tokenizer, ["a"], None) for _ in range(8)))
+    await asyncio.gather(*(make_guide(tokenizer, Constraint("choice", '["a"]', "x")) for _ in range(8)))
     assert len(built) == 1
     assert built != [threading.main_thread()]
 
 
 async def test_nothing_asked_for_is_no_guide(tokenizer: Tokenizer) -> None:
-    assert await make_guide(tokenizer, None, None) is None
+    assert await make_guide(tokenizer, None) is None
 
 
 def test_without_a_guided_request_the_library_is_not_imported() -> None:
@@ -235,18 +239,18 @@ async def test_any_end_of_text_may_end_an_answer_and_no_other_special_token_is_i
 
 async def test_the_name_of_any_special_token_cannot_be_part_of_a_choice(chat: Tokenizer) -> None:
     with pytest.raises(InvalidRequestError, match=r"<\|im_start\|> cannot be part of an answer"):
-        await make_guide(chat, ["a<|im_start|>"], None)
+        await make_guide(chat, Constraint("choice", '["a<|im_start|>"]', "guided_choice"))
 
 
-@pytest.mark.parametrize(("asked", "param"), [((["a"], None), "guided_choice"), ((None, "a"), "guided_regex")])
-async def test_a_tokenizer_that_is_not_byte_level_is_refused_by_name(asked: Any, param: str) -> None:
+@pytest.mark.parametrize(("asked", "param"), [(("choice", '["a"]'), "guided_choice"), (("regex", "a"), "guided_regex")])
+async def test_a_tokenizer_that_is_not_byte_level_is_refused_by_name(asked: tuple[str, str], param: str) -> None:
     tokenizer = ContextTokenizer(word_piece(), ends_of_text=[3])
     with pytest.raises(InvalidRequestError, match=f"{param}: not supported .* lacks a byte-level tokenizer") as caught:
-        await make_guide(tokenizer, *asked)
+        await make_guide(tokenizer, Constraint(asked[0], asked[1], param))
     assert caught.value.param == param
 
 
 async def test_a_model_that_never_ends_a_text_is_refused_by_name(tokenizer: Tokenizer) -> None:
     inner = tokenizers.Tokenizer.from_file(str(Settings.from_environment().model_dir / "tokenizer.json"))
     with pytest.raises(InvalidRequestError, match="lacks an end-of-text token"):
-        await make_guide(ByteLevelTokenizer(inner), None, "a")
+        await make_guide(ByteLevelTokenizer(inner), Constraint("regex", "a", "guided_regex"))

@@ -17,6 +17,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
+from generation.errors import InvalidRequestError
 from generation.sampling.params import SamplingParams
 from generation.sampling.rules import log_softmax
 from generation.sampling.sampler import NoTokenError, Sampler
@@ -235,12 +236,14 @@ NONE, FIRST = np.zeros(10, np.bool_), np.arange(10) == 0
 def test_where_no_token_can_be_chosen_it_says_so(
     logits: list[float], allowed: NDArray[np.bool_] | None, *, do_sample: bool
 ) -> None:
-    with pytest.raises(NoTokenError, match="no token"):
+    with pytest.raises((NoTokenError, InvalidRequestError), match="no token") as caught:
         _sampler(do_sample=do_sample).choose(np.array(logits, np.float32), allowed)
+    # The request is at fault where the logits are sound.
+    assert isinstance(caught.value, InvalidRequestError) == bool(np.isfinite(logits).all())
 
 
 def test_end_of_text_too_early_as_the_only_one_allowed_is_no_token() -> None:
-    with pytest.raises(NoTokenError):
+    with pytest.raises(InvalidRequestError, match="rule out all"):
         _sampler(min_tokens=1).choose(_logits(1, 10), np.arange(10) == END)
 
 
@@ -256,3 +259,45 @@ def test_no_end_of_text_can_come_before_min_tokens() -> None:
 def test_an_id_that_is_no_token_is_never_chosen(params: dict[str, Any]) -> None:
     sampler = Sampler(SamplingParams(**params), 0, (), [], holes=[1, 3])
     assert {sampler.choose(np.array([1, 50, 2, 60], np.float32)) for _ in range(20)} <= {0, 2}
+
+
+def test_before_so_many_tokens_nothing_that_ends_a_sequence_is_chosen() -> None:
+    sampler = _sampler(min_tokens=3, stop_token_ids=(2, 5), do_sample=False)
+    logits = np.array([0, 1, 9, 2, 3, 8, 0, 7, 0], np.float32)  # END is 7
+    assert [sampler.choose(logits) for _ in range(4)] == [4, 4, 4, 2]
+
+
+def test_only_the_tokens_that_the_request_allows_are_chosen() -> None:
+    sampler = _sampler(allowed_token_ids=(3, 99, 1000), top_k=0)
+    assert set(_tokens(sampler, 60)) == {3, 99, 1000}
+    guided = _sampler(allowed_token_ids=(3, 99))
+    mask = np.zeros(5000, np.bool_)
+    mask[[99, 100]] = True
+    assert guided.choose(_logits(0), mask) == 99
+
+
+def test_a_bad_word_of_one_token_is_never_chosen() -> None:
+    best = int(_logits(0).argmax())
+    assert _sampler(do_sample=False, bad_words=((best,),)).choose(_logits(0)) != best
+
+
+def test_a_bad_word_of_several_tokens_cannot_be_completed() -> None:
+    logits = np.array([0, 9, 5, 1], np.float32)
+    sampler = _sampler(do_sample=False, bad_words=((1, 1, 1),), prompt=(1, 1))
+    assert [sampler.choose(logits) for _ in range(6)] == [1, 1, 2, 1, 1, 2]  # the prompt does not count
+
+
+def test_xtc_takes_a_random_number_for_whether_and_one_for_which() -> None:
+    logits = np.array([3, 2.9, 0, -5], np.float32)
+    tokens = [_sampler(xtc_probability=1.0, xtc_threshold=0.1, seed=seed).choose(logits) for seed in range(50)]
+    assert 0 not in tokens
+    assert 1 in tokens
+    sampler, fresh = _sampler(xtc_probability=0.5), _sampler()
+    _tokens(sampler, 6)
+    fresh._random.random(12)
+    assert sampler._random.random() == fresh._random.random()
+
+
+@pytest.mark.parametrize("params", [{"do_sample": False}, {"temperature": 0.0}])
+def test_greedy_takes_no_notice_of_xtc(params: dict[str, Any]) -> None:
+    assert _tokens(_sampler(xtc_probability=1.0, **params), 5) == [int(_logits(step).argmax()) for step in range(5)]

@@ -23,6 +23,12 @@ EXCHANGE = re.compile(r"```http\n(?P<request>(?:GET|POST) .*?)```\n```http\n(?P<
 TABLE = re.compile(r"<!-- fields of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 SAMPLER = "test_a_field_does_what_the_sampler_does"
+FOLLOWS = "test_the_answer_follows_the_schema"
+WITHOUT_EFFECT = "test_a_field_without_effect_on_this_tokenizer_changes_nothing"
+CUT = "test_a_prompt_is_cut_where_it_is_asked_for"
+ACCEPTED = "test_fields_that_are_accepted_change_nothing"
+DRY = "test_dry_is_that_of_its_author"
+BEAMS = "test_it_is_that_of_transformers"
 PROOFS = {
     "model": ["test_the_models_own_name_or_none_is_accepted", "test_another_model_is_not_found"],
     "prompt": ["test_text_and_token_ids_are_the_same_prompt", "test_every_prompt_of_a_list_gets_its_own_answer"],
@@ -39,7 +45,7 @@ PROOFS = {
     "stop": ["test_a_stop_string_across_tokens_never_shows"],
     "seed": ["test_choices_differ_and_a_seed_repeats_them", SAMPLER],
     "stream": ["test_any_stream_adds_up_to_the_whole_answer"],
-    "stream_options": ["test_the_usage_comes_in_an_event_of_its_own"],
+    "stream_options": ["test_the_usage_comes_in_an_event_of_its_own", "test_the_usage_so_far_comes_with_every_event"],
     "user": ["test_the_user_field_changes_nothing"],
     "suffix": ["test_a_wrong_value_is_refused_with_its_name"],
     "top_k": [SAMPLER],
@@ -47,11 +53,40 @@ PROOFS = {
     "typical_p": [SAMPLER],
     "repetition_penalty": [SAMPLER],
     "ignore_eos": [SAMPLER],
-    "min_tokens": [SAMPLER],
-    "truncate_prompt_tokens": ["test_only_the_end_of_a_prompt_is_kept_when_asked"],
+    "min_tokens": [SAMPLER, "test_no_stop_string_before_the_least_number_of_tokens"],
+    "stop_token_ids": [SAMPLER, "test_a_stop_token_ends_a_choice_and_its_text_may_be_included"],
+    "include_stop_str_in_output": ["test_the_stop_string_may_be_included"],
+    "bad_words": [SAMPLER, "test_words_are_kept_out_with_and_without_a_space_before"],
+    "allowed_token_ids": [SAMPLER],
+    "skip_special_tokens": ["test_special_tokens_are_left_out_unless_asked_for"],
+    "spaces_between_special_tokens": [WITHOUT_EFFECT],
+    "add_special_tokens": [WITHOUT_EFFECT],
+    "use_beam_search": [BEAMS, "test_beams_are_the_choices_of_a_prompt"],
+    "length_penalty": [BEAMS],
+    "prompt_logprobs": ["test_log_probabilities_of_the_prompt"],
+    "logprob_token_ids": ["test_log_probabilities_of_named_tokens"],
+    "return_token_ids": ["test_token_ids_are_those_of_prompt_and_choice"],
+    "truncate_prompt_tokens": [CUT],
+    "truncation_side": [CUT],
+    "priority": [ACCEPTED],
+    "session_id": [ACCEPTED],
+    "request_id": ["test_the_request_names_its_answer"],
+    "cache_salt": ["test_the_usage_says_what_came_from_the_prefix_cache_and_a_salt_keeps_it_apart"],
     "return_tokens_as_token_ids": ["test_tokens_may_be_named_by_their_ids"],
+    "structured_outputs": [FOLLOWS, "test_each_kind_has_its_older_name", "test_any_json_object"],
+    "response_format": [FOLLOWS, "test_any_json_object"],
+    "guided_json": [FOLLOWS, "test_what_random_weights_write_validates"],
     "guided_choice": ["test_the_answer_is_one_of_the_choices"],
     "guided_regex": ["test_the_answer_matches_the_expression"],
+    "guided_grammar": ["test_a_grammar_is_gbnf_or_lark"],
+    "guided_decoding_backend": [FOLLOWS],
+    "dry_multiplier": [SAMPLER, DRY],
+    "dry_base": [DRY],
+    "dry_allowed_length": [SAMPLER, DRY],
+    "dry_penalty_last_n": [DRY],
+    "dry_sequence_breakers": [DRY],
+    "xtc_probability": [SAMPLER],
+    "xtc_threshold": [SAMPLER, "test_xtc_is_that_of_its_author"],
     "timeout_s": ["test_what_there_is_at_the_deadline_is_returned", "test_no_token_in_time_is_an_error"],
 }
 
@@ -94,7 +129,7 @@ def shape(value: Any) -> Any:
 
 def field_table(name: str) -> str:
     """Return the Markdown table of the fields of a body, for completions with the tests that prove them."""
-    fields = document(keyed=True)["components"]["schemas"][name]["properties"]
+    fields = document(keys="function")["components"]["schemas"][name]["properties"]
     proven = name == "CompletionBody"
     rows = ["| field | values | default | what |" + (" proven by |" if proven else "")]
     rows.append("|---|---|---|---|" + ("---|" if proven else ""))
@@ -114,11 +149,17 @@ def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         text = " or ".join(_values(one) for one in schema["anyOf"] if one.get("type") != "null")
     elif "$ref" in schema:
-        inner = document(keyed=True)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+        inner = document(keys="function")["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
         text = "object of " + ", ".join(f"`{name}`" for name in inner)
+    elif kind == "array" and "prefixItems" in schema:
+        text = "[" + ", ".join(_values(one) for one in schema["prefixItems"]) + "]"
+    elif "const" in schema or "enum" in schema:
+        text = " or ".join(f"`{json.dumps(one)}`" for one in schema.get("enum", [schema.get("const")]))
     elif kind == "array":
         most = f" (at most {schema['maxItems']})" if "maxItems" in schema else ""
         text = f"[{_values(schema['items'])}]{most}"
+    elif kind == "object" and schema.get("additionalProperties") is True:
+        text = "object"
     elif kind == "object":
         text = f"{{string: {_values(schema['additionalProperties'])}}}"
     elif kind == "string":

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,20 @@ class ByteCodec:
     begin_of_text = END
     byte_level = True
 
-    def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False) -> ByteDetokenizer:
-        made = ByteDetokenizer(self.token_bytes)
+    def detokenizer(
+        self, prompt: Sequence[int] = (), *, echoed: bool = False, special: bool = False
+    ) -> ByteDetokenizer:
+        named = lambda token: self.token_bytes(token) or self.piece(token).encode()  # noqa: E731
+        made = ByteDetokenizer(named if special else self.token_bytes)
         for token in prompt[-4:] if echoed else ():
             made.push(token)
         return made
 
     def token_bytes(self, token: int) -> bytes:
         return b"" if token == END else bytes([token])
+
+    def piece(self, token: int) -> str:
+        return bytes([token]).decode(errors="replace") if token != END else "<|endoftext|>"
 
 
 class ByteTokenizer(ByteCodec):
@@ -44,17 +51,14 @@ class ByteTokenizer(ByteCodec):
     def has(self, token: int) -> bool:
         return 0 <= token < VOCABULARY
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return list(text.encode())
 
     def decode(self, ids: Iterable[int]) -> str:
         return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
 
-    def echo(self, prompt: Sequence[int]) -> str:
-        return "".join(map(self.detokenizer().push, prompt))
-
-    def piece(self, token: int) -> str:
-        return self.decode([token]) if token != END else "<|endoftext|>"
+    def echo(self, prompt: Sequence[int], *, special: bool = False) -> str:
+        return "".join(map(self.detokenizer(special=special).push, prompt))
 
 
 def logits_after(history: Sequence[int]) -> NDArray[np.float32]:
@@ -128,7 +132,7 @@ class FakeModel:
 
 def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, **options: Any) -> GenerationRequest:
     """Make a request; sampled, with a seed."""
-    names = {"do_sample", "temperature", "top_k", "ignore_eos", "repetition_penalty"}
+    names = {field.name for field in fields(SamplingParams)}
     sampling = SamplingParams(seed=seed, **{key: value for key, value in options.items() if key in names})
     others = {key: value for key, value in options.items() if key not in names}
     return GenerationRequest(tuple(prompt.encode()), max_tokens, sampling=sampling, **others)

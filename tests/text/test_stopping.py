@@ -81,3 +81,15 @@ def test_how_the_text_is_cut_makes_no_difference(stops: list[str], text: str, cu
     places = sorted({0, len(text), *(cut for cut in cuts if cut <= len(text))})
     parts = [text[a:b] for a, b in pairwise(places)]
     assert _through(stops, parts) == _naive(stops, text)
+
+
+def test_the_stop_string_may_be_let_through() -> None:
+    matcher = StopMatcher(["END", "and"], include=True)
+    assert matcher.push("the E") == ("the ", False)
+    assert matcher.push("ND and") == ("END", True)
+
+
+def test_a_stop_string_may_begin_but_not_end_where_none_is_looked_for() -> None:
+    matcher = StopMatcher(["ab"])
+    assert matcher.push("ab ab a", match=False) == ("ab ab ", False)
+    assert matcher.push("b!") == ("", True)

@@ -1,0 +1,123 @@
+"""Structured output: the fields of a body that say what an answer must be, and the one constraint that they come to."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from generation.api.bodies import Body
+from generation.errors import InvalidRequestError
+from generation.sampling.grammar import Constraint
+
+LONGEST_DEFINITION = 1 << 16
+
+_Definition = Annotated[str, Field(min_length=1, max_length=LONGEST_DEFINITION)]
+_Schema = dict[str, Any] | _Definition
+_Regex = Annotated[str, Field(min_length=1, max_length=2048)]
+_Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1, max_length=256)]
+
+
+class StructuredOutputs(Body):
+    """Exactly one of the fields, as vLLM has them."""
+
+    json_schema: _Schema | None = Field(None, alias="json", description="JSON schema, as an object or as a string")
+    regex: _Regex | None = Field(None, description="regular expression that the answer matches")
+    choice: _Choices | None = Field(None, description="strings of which the answer is one")
+    grammar: _Definition | None = Field(None, description="grammar in Lark's or GBNF's notation")
+    json_object: Literal[True] | None = Field(None, description="whether the answer is any JSON object")
+
+
+class NamedSchema(Body):
+    """A JSON schema with its name, as OpenAI has it."""
+
+    name: str = Field(max_length=64, description="accepted; it has no effect on the answer")
+    definition: dict[str, Any] = Field(alias="schema", description="the JSON schema")
+    strict: bool | None = Field(None, description="accepted; the answer always follows the schema")
+    description: str | None = Field(None, max_length=1024, description="accepted; it has no effect on the answer")
+
+
+class ResponseFormat(Body):
+    """What the answer is: text, any JSON object, or JSON that follows a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = Field(None, description="only with the type json_schema")
+
+
+class GuidedFields(Body):
+    """The fields that ask for structured output; vLLM's, its older names of them, and OpenAI's."""
+
+    structured_outputs: StructuredOutputs | None = Field(
+        None, description="the answer follows exactly one of `json`, `regex`, `choice`, `grammar`, `json_object`"
+    )
+    response_format: ResponseFormat | None = Field(None, description="the answer is text, JSON, or follows a schema")
+    guided_json: _Schema | None = Field(None, description="older name of structured_outputs.json")
+    guided_regex: _Regex | None = Field(None, description="older name of structured_outputs.regex")
+    guided_choice: _Choices | None = Field(None, description="older name of structured_outputs.choice")
+    guided_grammar: _Definition | None = Field(None, description="older name of structured_outputs.grammar")
+    guided_decoding_backend: str | None = Field(
+        None, max_length=64, description="accepted; there is one implementation, llguidance"
+    )
+
+    def constraint(self) -> Constraint | None:
+        """Return the constraint that the fields ask for.
+
+        Raises:
+            InvalidRequestError: they ask for none where they must, for two, or for one that is too long.
+        """
+        found = list(self._constraints())
+        if self.structured_outputs is not None:
+            inside = [one for one in found if one.param.startswith("structured_outputs.")]
+            if len(inside) != 1:
+                message = f"structured_outputs: needs exactly one of its fields, got {len(inside)}"
+                raise InvalidRequestError(message, param="structured_outputs")
+        if len(found) > 1:
+            raise InvalidRequestError(f"{found[1].param}: not together with {found[0].param}", param=found[1].param)
+        for one in found:
+            if len(one.text) > LONGEST_DEFINITION and one.kind == "json":
+                message = f"{one.param}: a schema has at most {LONGEST_DEFINITION} characters, got {len(one.text)}"
+                raise InvalidRequestError(message, param=one.param)
+        return found[0] if found else None
+
+    def _constraints(self) -> Iterator[Constraint]:
+        if (inner := self.structured_outputs) is not None:
+            yield from _each("structured_outputs.", inner.json_schema, inner.regex, inner.choice, inner.grammar)
+            if inner.json_object:
+                yield Constraint("json", _ANY_OBJECT, "structured_outputs.json_object")
+        if (given := self.response_format) is not None:
+            if (given.type == "json_schema") != (given.json_schema is not None):
+                message = "response_format.json_schema: belongs to the type json_schema, and to no other"
+                raise InvalidRequestError(message, param="response_format.json_schema")
+            if given.json_schema is not None:
+                text = json.dumps(given.json_schema.definition)
+                yield Constraint("json", text, "response_format.json_schema.schema")
+            elif given.type == "json_object":
+                yield Constraint("json", _ANY_OBJECT, "response_format")
+        yield from _each("guided_", self.guided_json, self.guided_regex, self.guided_choice, self.guided_grammar)
+
+
+_ANY_OBJECT = '{"type": "object"}'
+
+
+def _each(
+    prefix: str, schema: dict[str, Any] | str | None, regex: str | None, choice: list[str] | None, grammar: str | None
+) -> Iterator[Constraint]:
+    if schema is not None:
+        text = _schema_text(schema, prefix + "json") if isinstance(schema, str) else json.dumps(schema)
+        yield Constraint("json", text, prefix + "json")
+    if regex is not None:
+        yield Constraint("regex", regex, prefix + "regex")
+    if choice is not None:
+        yield Constraint("choice", json.dumps(choice, ensure_ascii=False), prefix + "choice")
+    if grammar is not None:
+        yield Constraint("grammar", grammar, prefix + "grammar")
+
+
+def _schema_text(text: str, param: str) -> str:
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{param}: the schema is not valid JSON: {error}", param=param) from None
+    if not isinstance(schema, dict):
+        raise InvalidRequestError(f"{param}: the schema must be a JSON object", param=param)
+    return json.dumps(schema)
