@@ -183,7 +183,7 @@ def _adapter(folder: Path) -> None:
     _write(base)
     settings = LoraConfig(r=4, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, init_lora_weights=False)
     torch.manual_seed(3)
-    get_peft_model(GPT2LMHeadModel.from_pretrained(base), settings).save_pretrained(folder)
+    get_peft_model(GPT2LMHeadModel.from_pretrained(base), settings).save_pretrained(str(folder))
 
 
 def _classifier(folder: Path) -> None:
