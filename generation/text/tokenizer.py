@@ -48,8 +48,9 @@ class Tokenizer(ABC):
         size = inner.get_vocab_size()
         self.vocabulary = size if vocabulary is None else vocabulary
         self.holes = frozenset(holes)
-        if size != self.vocabulary - len(self.holes):
-            raise TokenizerError(f"it has {size} tokens, not {self.vocabulary - len(self.holes)}")
+        expected = self.vocabulary - len(self.holes)
+        if size != expected:
+            raise TokenizerError(f"it has {size} tokens, not {expected}: it is another model's")
         self.ends_of_text = tuple(ends_of_text)
         self.begin_of_text = begin_of_text
         self._added = inner.get_added_tokens_decoder()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -91,7 +92,7 @@ def test_a_file_without_a_checksum_is_refused(demo: Path, name: str) -> None:
 def test_a_tokenizer_of_another_model_is_refused(demo: Path, artifacts: dict[str, Path]) -> None:
     shutil.copy(artifacts["int8"] / "tokenizer.json", demo)
     _seal(demo)
-    assert "belong to different models" in _reason(demo)
+    assert "tokens, not 4096: it is another model's" in _reason(demo)
 
 
 def test_a_graph_of_another_model_is_refused(demo: Path, artifacts: dict[str, Path]) -> None:
@@ -125,9 +126,15 @@ def test_a_context_that_is_not_the_graphs_is_refused(demo: Path, context: int) -
 
 
 @pytest.mark.parametrize("context", [10**12, 10**30])
-def test_a_context_that_no_memory_holds_is_refused(demo: Path, context: int) -> None:
+def test_a_context_that_no_model_has_is_refused(demo: Path, context: int) -> None:
     _seal(demo, context=context)
-    assert f"no memory for a cache of 16 rows of {context} tokens" in _reason(demo)
+    assert f"'context' is {context}, more than any model has" in _reason(demo)
+
+
+def test_a_cache_that_no_memory_holds_is_refused(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.model.artifact.LARGEST", 10**30)
+    _seal(demo, context=10**12)
+    assert re.search(rf"no memory for a cache of \d+ rows of {10**12} tokens", _reason(demo))
 
 
 async def _text(stream: TokenStream) -> str:

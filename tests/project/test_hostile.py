@@ -32,12 +32,12 @@ def test_what_is_out_of_bounds_is_named(seen: Seen, says: str) -> None:
     [
         ("a prompt of a million letters", "400"),
         ("a report of 130 prompts x 16", "400"),
-        ("10,000 names in a query", "400"),
+        ("10,000 names in a query", "414"),
         ("131,000 wrong token ids", "400"),
         ("131,000 token ids", "200"),
         ("80,000 unknown fields", "400"),
-        ("80,000 wrong biases", "400"),
-        ("500,000 ids in a prompt", "400"),
+        ("60,000 wrong biases", "400"),
+        ("500,000 ids in a prompt", "413"),
         ("a regular expression of 2,000 characters", "200"),
     ],
 )

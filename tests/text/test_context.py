@@ -1,17 +1,20 @@
 """Tokenizers that are not byte-level, against `transformers` and against the whole text decoded at once."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
 
 from generation.text import loading
 from generation.text.context import LONGEST, ContextTokenizer
 from generation.text.tokenizer import Tokenizer
 from tests.support.tokenizers import unigram, word_piece
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 TEXTS = ["", "the cat", "The cat, and the hat!", "人は日本語です", "a 🙂 b", "the  cat", "xyzzy 7"]
 
@@ -29,7 +32,9 @@ def tokenizer(inner: tokenizers.Tokenizer, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def theirs(inner: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
+def theirs(inner: tokenizers.Tokenizer) -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False)
 
 
@@ -39,7 +44,7 @@ def test_it_is_decoded_in_context(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_it_agrees_with_transformers(tokenizer: Tokenizer, theirs: PreTrainedTokenizerFast, text: str) -> None:
+def test_it_agrees_with_transformers(tokenizer: Tokenizer, theirs: "PreTrainedTokenizerFast", text: str) -> None:
     ids = tokenizer.encode(text)
     assert ids == theirs.encode(text)
     assert tokenizer.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
