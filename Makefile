@@ -40,7 +40,7 @@ test-heavy: .venv-dev/installed $(RUNTIME)
 
 # Requests made of the OpenAPI document; FUZZ_EXAMPLES for each route.
 fuzz: .venv-dev/installed .venv-fuzz/installed
-	$(DEV) -m pytest -m heavy -rP tests/project/test_fuzz.py
+	$(DEV) -m pytest -m heavy -rP tests/project/test_fuzz.py tests/api/test_openapi_generators.py
 
 soak: .venv-dev/installed
 	$(DEV) -m benchmarks.soak --minutes $(SOAK_MINUTES)

@@ -10,11 +10,11 @@ import azure.functions as func
 from azure.functions.warmup import WarmUpContext  # the package lists it in its __all__ and does not import it
 from starlette.responses import Response
 
-from generation.api import completions as openai
 from generation.api import generate as plain
 from generation.api import health as status
 from generation.api import metrics as prometheus
 from generation.api import models as model_list
+from generation.api import openai
 from generation.api import openapi as contract
 from generation.api import playground as page
 from generation.api import tokenize as tokens
@@ -28,7 +28,7 @@ from generation.config import Settings
 from generation.service import Service
 
 adapt_worker_server()
-service = Service(Settings.from_environment()).start()
+service = Service(Settings.from_environment()).start(then=openai.prepare)
 when_told(service.stop)
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.host_level.upper()])
 keys = ApiKeys(service.settings.api_keys)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -72,14 +73,17 @@ class Service:
         self._lock = threading.Lock()
         self._done = threading.Event()
 
-    def start(self) -> "Service":
+    def start(self, then: Callable[[], object] | None = None) -> "Service":
         """Load in a thread of its own, so that importing the app takes no longer; returns the service itself.
+
+        Args:
+            then: is called in that thread once the service is ready, for what can wait until then.
 
         Raises:
             SettingsError: traces are asked for and cannot be sent.
         """
         tracing.configure(self.settings.traces)
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        threading.Thread(target=self._load, args=(then,), name="load", daemon=True).start()
         return self
 
     def wait(self, timeout_s: float | None = None) -> State:
@@ -144,7 +148,7 @@ class Service:
             loaded.engine.stop(grace_s)
             self._ended()
 
-    def _load(self) -> None:
+    def _load(self, then: Callable[[], object] | None) -> None:
         loaded = None
         try:
             loaded = load(self.settings, self.telemetry)
@@ -162,6 +166,8 @@ class Service:
         if stop and loaded is not None:
             loaded.engine.stop(self._grace_s)
             self._ended()
+        elif then is not None:
+            then()
 
     def _ended(self) -> None:
         self._stopped = True

@@ -234,3 +234,21 @@ assert service.wait(60) == "ready"
 print("ok")
 """
     assert _fresh(code).strip() == "ok"
+
+
+def test_what_can_wait_is_done_after_the_model_is_ready() -> None:
+    service, states, done = Service(Settings()), list[State](), threading.Event()
+
+    def then() -> None:
+        states.append(service.state)
+        done.set()
+
+    service.start(then)
+    assert done.wait(60)
+    assert states == [State.READY]
+    service.stop()
+
+
+def test_the_contract_is_not_loaded_before_the_model() -> None:
+    code = "import sys, generation.api.openai; print(*(name for name in sys.modules if 'completions' in name))"
+    assert _fresh(code).strip() == ""

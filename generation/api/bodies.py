@@ -35,7 +35,7 @@ SEED_LIMIT = 1 << 63
 class Body(BaseModel):
     """Base of every request body."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
