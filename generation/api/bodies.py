@@ -157,8 +157,11 @@ def _takes_text(annotation: Any) -> bool:
 
 def unknown_field(model: type[BaseModel], name: str) -> UnknownFieldError:
     """Return the error for a field that a body does not have."""
-    known = ", ".join(model.model_fields)
-    return UnknownFieldError(f"unknown field {short(name[:64])}; known are: {known}", param=name[:64])
+    from difflib import get_close_matches
+
+    name = name[:SHOWN]
+    closest = ", ".join(get_close_matches(name, model.model_fields, n=5, cutoff=0))
+    return UnknownFieldError(f"unknown field {short(name)}; the closest known are: {closest}", param=name)
 
 
 def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:

@@ -33,8 +33,8 @@ OTHERS_VARIABLES = {
     "WEBSITES_CONTAINER_STOP_TIME_LIMIT": "App Service",
 }
 FILE = re.compile(r"[\w.][\w./-]+\.(?:py|md|json|toml|txt|bicep|sh|mjs|http|yml)")
-# Files of a checkpoint elsewhere, and one that each user writes.
-OTHER_FILES = {"local.settings.json", "vocab.json", "merges.txt"}
+# Files of a checkpoint elsewhere, one that each user writes, and a field of a body.
+OTHER_FILES = {"structured_outputs.json", "local.settings.json", "vocab.json", "merges.txt"}
 EXCHANGES = list(exchanges(PATH.read_text(encoding="utf-8")))
 MODELS = "docs/models.md"
 SUFFIXES = {".py", ".sh", ".yml", ".bicep", ".json", ".example", ".toml"}
