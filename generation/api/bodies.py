@@ -186,13 +186,6 @@ def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
     return InvalidRequestError(f"{where}: {message[0].lower()}{message[1:]}, got {short(first['input'])}", param=param)
 
 
-def _closest(model: type[Body], name: str) -> list[str]:
-    """Return the names of the fields that are most like `name`."""
-    from difflib import get_close_matches
-
-    return get_close_matches(name, model.model_fields, n=5, cutoff=0)
-
-
 def _is_branch(part: int | str) -> bool:
     """Whether a part of a location names a branch of a union rather than a place in the body."""
     return isinstance(part, str) and (not part.isidentifier() or part in {"str", "int", "float", "bool"})
