@@ -54,7 +54,7 @@ def test_a_route_answers_as_the_table_says(damaged: Runtime, method: str, path: 
     assert answer.status_code == status
     if status == 503:
         assert "retry-after" not in answer.headers
-    if status == 503 and method != "HEAD":
+    if status == 503 and method != "HEAD" and path != "/health":  # its body is that of a process that works
         error = answer.json()["error"]
         assert error["code"] == "not_ready"
         assert "model.onnx.data is damaged" in error["message"]
