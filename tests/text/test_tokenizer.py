@@ -21,7 +21,7 @@ END_OF_TEXT = "<|endoftext|>"
 if TYPE_CHECKING:
     from transformers import GPT2TokenizerFast
 
-DISTILGPT2 = Path(os.environ.get("DISTILGPT2_DIR", ROOT.parent / "shared" / "data" / "distilgpt2"))
+DISTILGPT2 = Path(os.environ.get("DISTILGPT2_DIR") or ROOT / "models" / "distilgpt2-files")
 TEXTS = ["", " ", "Once upon a time", "naïve café 🙂 日本語", "a\n\n b\t", "<|endoftext|>after", "x" * 300, "\x00\x7f"]
 
 
