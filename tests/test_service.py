@@ -68,7 +68,7 @@ def get(name):
     response = asyncio.run(handlers[name](Request(scope)))
     return response.status_code, json.loads(response.body), "retry-after" in response.headers
 status, body, _ = get("health")
-assert (status, body["health"], body["state"]) == (200, "failed", "failed"), body
+assert (status, body["health"], body["state"]) == (503, "failed", "failed"), body
 assert "no model in" in body["reason"] or "is missing" in body["reason"], body
 status, body, again = get("generate_path")
 assert (status, body["error"]["code"], again) == (503, "not_ready", False), body
