@@ -2,6 +2,7 @@
 
 import asyncio
 from types import ModuleType
+from typing import Any
 
 from starlette.responses import Response
 
@@ -23,6 +24,6 @@ def prepare() -> ModuleType:
 
 async def post(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/v1/completions``."""
-    contract = _loaded or await asyncio.to_thread(prepare)
+    contract: Any = _loaded or await asyncio.to_thread(prepare)
     response: Response = await contract.post(service, exchange)
     return response
