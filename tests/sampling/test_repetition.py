@@ -82,6 +82,14 @@ def test_dry_is_that_of_its_author(seed: int) -> None:
     np.testing.assert_allclose(apply_dry(logits, history, rule), _reference_dry(history, logits, rule), rtol=1e-6)
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 49, 50, 51, 52, 80])
+def test_dry_counts_a_match_to_the_last_token_and_to_fifty(length: int) -> None:
+    logits, rule = np.zeros(4, np.float32), Dry(multiplier=0.5, base=1.1, allowed_length=1)
+    np.testing.assert_allclose(
+        apply_dry(logits, [1] * length, rule), _reference_dry([1] * length, logits, rule), rtol=1e-6
+    )
+
+
 def test_dry_punishes_what_would_go_on_with_a_repetition() -> None:
     logits = np.zeros(9, np.float32)
     after = apply_dry(logits, [1, 2, 3, 7, 1, 2], Dry(multiplier=2.0, base=1.5, allowed_length=2))
