@@ -34,7 +34,7 @@ NO_CALLS = {"health", "ready", "metrics", "openapi", "playground"}
 def names() -> set[str]:
     """The names of the functions, which are the label `route` and Application Insights' `operation_Name`."""
     text = (ROOT / "function_app.py").read_text(encoding="utf-8")
-    found = set(re.findall(r"^@handler\nasync def (\w+)\(", text, re.MULTILINE))
+    found = set(re.findall(r"^@route\([^\n]*\)\nasync def (\w+)\(", text, re.MULTILINE))
     assert found >= NO_CALLS
     return found
 

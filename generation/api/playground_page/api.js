@@ -73,8 +73,8 @@ async function oneToken(prompt, more, signal) {
   return (await (await post("/v1/completions", { ...asked, ...more }, signal)).json()).choices[0];
 }
 
-/** How many of the likeliest tokens a request can ask for. */
-const mostReported = () => Math.min(20, bound("logprobs", "maximum") ?? 5);
+/** How many of the likeliest tokens a request asks for: a few, so that the panel keeps its height. */
+const mostReported = () => Math.min(5, bound("logprobs", "maximum") ?? 5);
 
 /** Return [[name, logprob], ...] of the likeliest next tokens, likeliest first. */
 async function likeliest(prompt, signal, more = {}) {
