@@ -82,6 +82,7 @@ def second() -> Iterator[Served]:
         yield running
 
 
+@pytest.mark.heavy
 async def test_every_line_arrives_once(tmp_path: Path, served: Served, second: Served) -> None:
     source = write(tmp_path / "in", [request(f"r{i}", prompt=f"Once {i}", max_tokens=6) for i in range(LINES)])
     out = tmp_path / "out"
