@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from generation import __version__
-from generation.api.openapi_operations import OPERATIONS
 from generation.engine.request import ERROR, LENGTH, STOP, TIMEOUT
 from generation.errors import NotReadyError, OverloadedError, TooLargeError
 from generation.observe import delay, record
@@ -69,6 +68,8 @@ def collect(service: Service) -> "Iterator[Metric]":
 
 def _of_requests() -> "Iterator[Metric]":
     from prometheus_client.core import HistogramMetricFamily
+
+    from generation.api.openapi_operations import OPERATIONS  # here: its response models cost cold start
 
     routes = {(one.name, one.method.upper(), 200): 0 for one in OPERATIONS}
     by_status = {tuple(map(str, key)): count for key, count in sorted({**routes, **record.requests}.items())}

@@ -151,6 +151,12 @@ def test_serving_imports_nothing_that_builds_models() -> None:
     assert not {"torch", "transformers", "optimum", "onnx", "huggingface_hub"} & set(loaded.stdout.split())
 
 
+def test_a_start_does_not_build_the_response_models_of_the_document() -> None:
+    program = "import sys, function_app; print('generation.api.responses' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
 def _settings(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, dict):
         for name, inner in value.items():
