@@ -4,8 +4,8 @@
     python -m benchmarks.bulk memory MODEL_DIR --lines 1000000
 
 ``throughput`` runs the same prompts twice: submitted to the engine with nothing around it, and as the lines of a file
-through everything that ``python -m generation batch`` does. Both run in one process, on one engine, in turns; the order
-changes from pair to pair, so that a machine that is not idle disturbs both alike. The figure is the median of the
+through everything that ``python -m generation batch`` does. Both run in one process, on one engine. The
+order alternates from pair to pair, so that other load disturbs both equally. The figure is the median of the
 ratios, of tokens a second and of tokens for each second of processor time: on a busy machine only the latter is of use.
 ``memory`` runs the command on a file of short lines and samples its resident memory.
 """

@@ -1,4 +1,4 @@
-"""Long computations on the event loop, in slices, so that everybody else has their turn in between."""
+"""Split long computations on the event loop into slices, so that other requests are served between them."""
 
 import asyncio
 import json

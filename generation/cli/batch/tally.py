@@ -1,4 +1,4 @@
-"""How far a batch is, and what it has come to: the progress while it runs, and the summary at its end."""
+"""Count the results of a batch: for the progress line while it runs, and for the summary at its end."""
 
 import time
 from collections import Counter, deque
