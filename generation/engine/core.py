@@ -5,10 +5,11 @@ It knows nothing of HTTP. The model is handed in.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from generation.engine import beam_group
 from generation.engine.beam import BeamSearch
+from generation.engine.choosing import attempt, choose
 from generation.engine.group import Group
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
@@ -236,12 +237,13 @@ class EngineCore:
         for sequence, group, draft in zip(running, owners, drafts, strict=True):
             rows = logits[first : first + 1 + len(draft)]
             first += len(rows)
-            if group.search is None:
-                _attempt(failed, group, lambda: _choose(sequence, group, draft, rows))  # noqa: B023 - called at once
-            else:
+            if group.search is not None:
                 beams.setdefault(group, {})[sequence] = rows[0]
+            elif error := attempt(choose, sequence, group, draft, rows):
+                failed[group] = error
         for group, of_beams in beams.items():
-            _attempt(failed, group, lambda: self._advance_beams(group, of_beams))  # noqa: B023 - called at once
+            if error := attempt(self._advance_beams, group, of_beams):
+                failed[group] = error
         for group, reason in failed.items():
             self.abandon(group, reason)
 
@@ -281,27 +283,3 @@ class EngineCore:
 
 def _keys(request: GenerationRequest, chunk: int) -> Iterator[bytes]:
     return chunk_keys(request.prompt, chunk, request.cache_salt)
-
-
-def _attempt(failed: dict[Group, ApiError], group: Group, choose: Callable[[], None]) -> None:
-    """Let a request choose; keep the error if there is one."""
-    try:
-        choose()
-    except ApiError as error:
-        failed[group] = error
-    except Exception:
-        log.exception("choosing a token failed")
-        failed[group] = GenerationFailedError("choosing a token failed")
-
-
-def _choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:
-    """Choose a token from each row while the draft is accepted: a row is valid only if the tokens before it were."""
-    for place, row in enumerate(rows):
-        sequence.length += 1
-        update = sequence.take(row)
-        if update is not None:
-            group.mailbox.post(update)
-        if sequence.drafter is not None:
-            sequence.drafter.push(sequence.last_token)
-        if sequence.finish_reason is not None or draft[place : place + 1] != [sequence.last_token]:
-            return

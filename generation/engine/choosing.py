@@ -1,0 +1,36 @@
+"""Choose the tokens that follow in one sequence from the logits of a step."""
+
+import logging
+from collections.abc import Callable
+
+from generation.engine.group import Group
+from generation.engine.interface import Logits
+from generation.engine.sequence import Sequence
+from generation.errors import ApiError, GenerationFailedError
+
+log = logging.getLogger(__name__)
+
+
+def attempt(choose: Callable[..., None], *arguments: object) -> ApiError | None:
+    """Call `choose`; return the error with which its request must end, if there is one."""
+    try:
+        choose(*arguments)
+    except ApiError as error:
+        return error
+    except Exception:
+        log.exception("choosing a token failed")
+        return GenerationFailedError("choosing a token failed")
+    return None
+
+
+def choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:
+    """Choose a token from each row while the draft is accepted: a row is valid only if the tokens before it were."""
+    for place, row in enumerate(rows):
+        sequence.length += 1
+        update = sequence.take(row)
+        if update is not None:
+            group.mailbox.post(update)
+        if sequence.drafter is not None:
+            sequence.drafter.push(sequence.last_token)
+        if sequence.finish_reason is not None or draft[place : place + 1] != [sequence.last_token]:
+            return
