@@ -87,7 +87,7 @@ async def _engine_requests(
     body: CompletionBody, prompts: list[tuple[int, ...]], loaded: Loaded, settings: Settings
 ) -> list[GenerationRequest]:
     vocabulary = loaded.tokenizer.vocabulary
-    sampling = await sampling_params(body, loaded.tokenizer, vocabulary)
+    sampling = await sampling_params(body, loaded.tokenizer)
     ranked = body.choices > body.n
     reported = _alternatives(body.reported, vocabulary)
     of_prompt = [body.prompt_logprobs] + ([body.reported] if body.echo else [])

@@ -2,24 +2,24 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
 from functools import lru_cache
 
 from generation.api.completions_body import CompletionBody
+from generation.api.prompts import check_ids
 from generation.errors import InvalidRequestError
 from generation.sampling.params import Dry, SamplingParams
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
 
-async def sampling_params(body: CompletionBody, tokenizer: Tokenizer, vocabulary: int) -> SamplingParams:
+async def sampling_params(body: CompletionBody, tokenizer: Tokenizer) -> SamplingParams:
     """Return how the tokens of a completion are chosen.
 
     Raises:
         InvalidRequestError: a field names a token that the model does not have, or a text that cannot be encoded.
     """
     for name in ("stop_token_ids", "allowed_token_ids", "logprob_token_ids"):
-        check_ids(name, getattr(body, name) or (), vocabulary)
-    check_ids("logit_bias", (key for key, _ in body.logit_bias if isinstance(key, int)), vocabulary)
+        check_ids(tokenizer, getattr(body, name) or (), name, name)
+    check_ids(tokenizer, [key for key, _ in body.logit_bias if isinstance(key, int)], "logit_bias", "logit_bias")
     return SamplingParams(
         temperature=body.temperature,
         top_k=max(body.top_k, 0),
@@ -35,18 +35,6 @@ async def sampling_params(body: CompletionBody, tokenizer: Tokenizer, vocabulary
         xtc_threshold=body.xtc_threshold,
         **body.sampling(),
     )
-
-
-def check_ids(param: str, ids: Iterable[int], vocabulary: int) -> None:
-    """Refuse ids that are not tokens of the model.
-
-    Raises:
-        InvalidRequestError: with the name of the field.
-    """
-    for token in ids:
-        if not 0 <= token < vocabulary:
-            message = f"{param}: {str(token)[:32]!r} is not a token id from 0 to {vocabulary - 1}"
-            raise InvalidRequestError(message, param=param)
 
 
 def _encode(param: str, text: str, tokenizer: Tokenizer) -> list[int]:

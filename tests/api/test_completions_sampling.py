@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 from openai.types import Completion
 
+from generation.api.completions_body import CompletionBody
+from generation.api.completions_sampling import sampling_params
 from generation.engine.sequence import score
+from generation.errors import InvalidRequestError
 from generation.sampling.params import Dry, SamplingParams
 from generation.sampling.sampler import Sampler
 from tests.support import fake_api
 from tests.support.completions import arguments, texts
 from tests.support.fakes import END, FakeModel, logits_after
+from tests.support.tokenizers import holed
 
 PROMPT = "once"
 SEED = 5
@@ -157,3 +161,11 @@ async def test_what_there_is_at_the_deadline_is_returned() -> None:
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 7
+
+
+@pytest.mark.parametrize("field", ["stop_token_ids", "allowed_token_ids", "logprob_token_ids", "logit_bias"])
+async def test_an_id_that_is_no_token_is_refused_in_every_field(field: str) -> None:
+    body = CompletionBody.model_validate({field: {"3": 1} if field == "logit_bias" else [2, 3]})
+    with pytest.raises(InvalidRequestError, match=f"^{field}: 3 is not a token id from 0 to 5$") as caught:
+        await sampling_params(body, holed())
+    assert caught.value.param == field

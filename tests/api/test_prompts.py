@@ -1,8 +1,6 @@
 """From a prompt's text to its token ids."""
 
 import pytest
-import tokenizers
-from tokenizers import models
 
 from generation.api.prompts import LONG_TEXT, check_ids, encode, encode_text
 from generation.config import Settings
@@ -10,7 +8,7 @@ from generation.errors import InvalidRequestError
 from generation.model.artifact import load_tokenizer, read_config
 from generation.text.context import ContextTokenizer
 from generation.text.tokenizer import Tokenizer
-from tests.support.tokenizers import unigram
+from tests.support.tokenizers import holed, unigram
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +43,11 @@ async def test_an_empty_prompt_is_refused_where_the_model_has_no_beginning() -> 
 
 @pytest.mark.parametrize("ids", [[], [0, 1], [2, 5]])
 def test_tokens_are_accepted(ids: list[int]) -> None:
-    check_ids(_holed(), ids, "prompt", "prompt")
+    check_ids(holed(), ids, "prompt", "prompt")
 
 
 @pytest.mark.parametrize(("ids", "place", "token"), [([0, 3], 1, 3), ([6], 0, 6), ([1, -1, 3], 1, -1)])
 def test_ids_that_are_no_tokens_are_refused(ids: list[int], place: int, token: int) -> None:
     """Past the end of the vocabulary, and in holes in it: 3 and 4."""
     with pytest.raises(InvalidRequestError, match=rf"^tokens\.{place}: {token} is not a token id from 0 to 5$"):
-        check_ids(_holed(), ids, "tokens", "tokens.{}")
-
-
-def _holed() -> Tokenizer:
-    inner = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "d": 5}))
-    return ContextTokenizer(inner, vocabulary=6, holes=[3, 4])
+        check_ids(holed(), ids, "tokens", "tokens.{}")

@@ -2,6 +2,8 @@
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from generation.text.context import ContextTokenizer
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _MARKS = ".,!?'-0123456789"
 _WORDS = ["the", "and", "was", "cat", "hat", "light", "ferry", "island", "keeper", "人", "語", "日", "本", "は"]
@@ -37,3 +39,9 @@ def unigram() -> Tokenizer:
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", pair=None, special_tokens=[("</s>", 2)])
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     return tokenizer
+
+
+def holed() -> ContextTokenizer:
+    """Return a tokenizer with six ids, of which 3 and 4 are no tokens."""
+    inner = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "d": 5}))
+    return ContextTokenizer(inner, vocabulary=6, holes=[3, 4])
