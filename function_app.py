@@ -3,7 +3,7 @@
 The host matches routes in the alphabetical order of the function names, and the first match wins.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import azure.functions as func
@@ -19,7 +19,7 @@ from generation.api import openapi as contract
 from generation.api import playground as page
 from generation.api import tokenize as tokens
 from generation.api.container_stop import when_told
-from generation.api.exchange import Exchange
+from generation.api.exchange import Exchange, Operation
 from generation.api.handler import handler
 from generation.api.keys import ApiKeys
 from generation.api.route_values import route_value
@@ -34,14 +34,12 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.host_leve
 keys = ApiKeys(service.settings.api_keys)
 
 
-def route(
-    method: str, template: str, *, keyed: bool = True, head: bool = False
-) -> Callable[[Callable[[Exchange], Awaitable[Response]]], Any]:
+def route(method: str, template: str, *, keyed: bool = True, head: bool = False) -> Callable[[Operation], Any]:
     """Register an operation under a route; `keyed` asks for a key, the host's or the app's own."""
     level = None if keyed else func.AuthLevel.ANONYMOUS
     methods = [method, "HEAD"] if head else [method]
 
-    def register(operation: Callable[[Exchange], Awaitable[Response]]) -> Any:
+    def register(operation: Operation) -> Any:
         guarded = keys.guard(operation) if keyed else operation
         return app.route(template, methods=methods, auth_level=level)(handler(guarded, template))
 

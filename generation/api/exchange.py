@@ -6,9 +6,11 @@ request's record here or in `EventStream`; the record writes the request's line,
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Receive
 
 from generation.api.slices import one_at_a_time
@@ -80,6 +82,9 @@ class Exchange:
         if watch.left:
             raise ClientDisconnect
         return items
+
+
+Operation = Callable[[Exchange], Awaitable[Response]]
 
 
 class DisconnectWatch:

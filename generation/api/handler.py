@@ -13,13 +13,12 @@ from starlette.responses import JSONResponse
 from starlette.responses import Response as AnyResponse
 
 from generation.api.events import EventStream
-from generation.api.exchange import CLIENT_LEFT, LIMIT_S, Exchange
+from generation.api.exchange import CLIENT_LEFT, LIMIT_S, Exchange, Operation
 from generation.errors import ApiError, DeadlineError, SlowRequestError
 from generation.observe import delay
 
 log = logging.getLogger("generation.requests")
 
-Operation = Callable[[Exchange], Awaitable[AnyResponse]]
 CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; the client does not read it
 
 

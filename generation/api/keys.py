@@ -5,15 +5,13 @@ The alternative to the platform's function keys, for clients that take a base UR
 
 import functools
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from starlette.responses import Response
 
-from generation.api.exchange import Exchange
+from generation.api.exchange import Exchange, Operation
 from generation.errors import UnauthorizedError
-
-Operation = Callable[[Exchange], Awaitable[Response]]
 
 
 class ApiKeys:
