@@ -39,6 +39,11 @@ class InvalidRequestError(ApiError):
     code = "invalid_value"
 
 
+def refused(param: str, message: str) -> InvalidRequestError:
+    """Return the error for a value of the field `param`; the message begins with the field's name."""
+    return InvalidRequestError(f"{param}: {message}", param=param)
+
+
 class UnknownFieldError(InvalidRequestError):
     """A field that this server does not know or does not support. Nothing is ignored silently."""
 

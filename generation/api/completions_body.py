@@ -8,7 +8,7 @@ from generation.api.bodies import Body, SamplingFields
 from generation.api.completions_extensions import LlamaFields, VllmFields
 from generation.api.completions_prompt import Bias, Prompts, Stops
 from generation.api.constraints import GuidedFields
-from generation.errors import InvalidRequestError
+from generation.errors import refused
 
 # What chooses or constrains single tokens has no meaning in a beam search, or none that clients agree on.
 WITHOUT_BEAMS = (
@@ -94,45 +94,45 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
             InvalidRequestError: with the field that is wrong.
         """
         if self.suffix:
-            raise _refused("suffix", "this model cannot fill in between two texts")
+            raise refused("suffix", "this model cannot fill in between two texts")
         if self.choices < self.n:
-            raise _refused("best_of", f"must be at least n={self.n}, got {self.best_of}")
+            raise refused("best_of", f"must be at least n={self.n}, got {self.best_of}")
         if self.choices > self.n and self.stream:
-            raise _refused("best_of", "cannot be more than n in a stream")
+            raise refused("best_of", "cannot be more than n in a stream")
         if self.stream_options is not None and not self.stream:
-            raise _refused("stream_options", "only allowed with stream=true")
+            raise refused("stream_options", "only allowed with stream=true")
         self._check_tokens()
         self._check_beams()
         if (guided := self.constraint()) is not None:
             # A constraint alone says where an answer ends; what contradicts it would leave no token to choose.
             if self.min_tokens:
-                raise _refused("min_tokens", f"not together with {guided.param}")
+                raise refused("min_tokens", f"not together with {guided.param}")
             if self.ignore_eos:
-                raise _refused("ignore_eos", f"not together with {guided.param}")
+                raise refused("ignore_eos", f"not together with {guided.param}")
         return self
 
     def _check_tokens(self) -> None:
         if self.max_tokens == 0 and not self.echo and self.prompt_logprobs is None:
-            raise _refused("max_tokens", "must be at least 1 without echo or prompt_logprobs, got 0")
+            raise refused("max_tokens", "must be at least 1 without echo or prompt_logprobs, got 0")
         if self.truncate_prompt_tokens == 0:
-            raise _refused("truncate_prompt_tokens", "must be -1 or at least 1, got 0")
+            raise refused("truncate_prompt_tokens", "must be -1 or at least 1, got 0")
         if self.priority:
-            raise _refused("priority", "requests are served in the order in which they come: only 0 is allowed")
+            raise refused("priority", "requests are served in the order in which they come: only 0 is allowed")
         if self.min_tokens > self.max_tokens:
-            raise _refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
+            raise refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
 
     def _check_beams(self) -> None:
         if not self.use_beam_search:
             if self.length_penalty != 1:
-                raise _refused("length_penalty", "only with use_beam_search")
+                raise refused("length_penalty", "only with use_beam_search")
             return
         if self.temperature not in (0, 1):
-            raise _refused("temperature", f"beam search draws nothing: must be 0 or 1, got {self.temperature:g}")
+            raise refused("temperature", f"beam search draws nothing: must be 0 or 1, got {self.temperature:g}")
         if self.choices > self.n:
-            raise _refused("best_of", "not together with use_beam_search, which returns the best by itself")
+            raise refused("best_of", "not together with use_beam_search, which returns the best by itself")
         for name in WITHOUT_BEAMS:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise _refused(name, "not together with use_beam_search")
+                raise refused(name, "not together with use_beam_search")
 
     @property
     def reported(self) -> int | None:
@@ -151,7 +151,3 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
     def usage_in_events(self) -> bool:
         """Whether every event of a stream has the usage so far."""
         return self.stream_options is not None and self.stream_options.continuous_usage_stats
-
-
-def _refused(param: str, message: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{param}: {message}", param=param)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from generation.api.completions_body import CompletionBody
 from generation.api.prompts import check_ids
-from generation.errors import InvalidRequestError
+from generation.errors import refused
 from generation.sampling.params import Dry, SamplingParams
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
@@ -41,7 +41,7 @@ def _encode(param: str, text: str, tokenizer: Tokenizer) -> list[int]:
     try:
         return tokenizer.encode(text)
     except TokenizerError as error:
-        raise InvalidRequestError(f"{param}: {error}", param=param) from None
+        raise refused(param, str(error)) from None
 
 
 def _bias(body: CompletionBody, tokenizer: Tokenizer) -> dict[int, float]:
@@ -64,7 +64,7 @@ def _bad_words(words: list[str], tokenizer: Tokenizer) -> tuple[tuple[int, ...],
         plain = tuple(_encode("bad_words", word.lstrip(), tokenizer))
         spaced = tuple(_encode("bad_words", " " + word.lstrip(), tokenizer))
         if not plain:
-            raise InvalidRequestError("bad_words: a word cannot be made of spaces alone", param="bad_words")
+            raise refused("bad_words", "a word cannot be made of spaces alone")
         found += [plain, spaced]
     return tuple(found)
 

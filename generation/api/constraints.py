@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from generation.api.bodies import Body
-from generation.errors import InvalidRequestError
+from generation.errors import refused
 from generation.sampling.grammar import Constraint
 
 LONGEST_DEFINITION = 1 << 16
@@ -69,14 +69,13 @@ class GuidedFields(Body):
         if self.structured_outputs is not None:
             inside = [one for one in found if one.param.startswith("structured_outputs.")]
             if len(inside) != 1:
-                message = f"structured_outputs: needs exactly one of its fields, got {len(inside)}"
-                raise InvalidRequestError(message, param="structured_outputs")
+                raise refused("structured_outputs", f"needs exactly one of its fields, got {len(inside)}")
         if len(found) > 1:
-            raise InvalidRequestError(f"{found[1].param}: not together with {found[0].param}", param=found[1].param)
+            raise refused(found[1].param, f"not together with {found[0].param}")
         for one in found:
             if len(one.text) > LONGEST_DEFINITION and one.kind == "json":
-                message = f"{one.param}: a schema has at most {LONGEST_DEFINITION} characters, got {len(one.text)}"
-                raise InvalidRequestError(message, param=one.param)
+                message = f"a schema has at most {LONGEST_DEFINITION} characters, got {len(one.text)}"
+                raise refused(one.param, message)
         return found[0] if found else None
 
     def _constraints(self) -> Iterator[Constraint]:
@@ -86,8 +85,7 @@ class GuidedFields(Body):
                 yield Constraint("json", _ANY_OBJECT, "structured_outputs.json_object")
         if (given := self.response_format) is not None:
             if (given.type == "json_schema") != (given.json_schema is not None):
-                message = "response_format.json_schema: belongs to the type json_schema, and to no other"
-                raise InvalidRequestError(message, param="response_format.json_schema")
+                raise refused("response_format.json_schema", "required with the type json_schema, and only with it")
             if given.json_schema is not None:
                 text = json.dumps(given.json_schema.definition)
                 yield Constraint("json", text, "response_format.json_schema.schema")
@@ -117,7 +115,7 @@ def _schema_text(text: str, param: str) -> str:
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"{param}: the schema is not valid JSON: {error}", param=param) from None
+        raise refused(param, f"the schema is not valid JSON: {error}") from None
     if not isinstance(schema, dict):
-        raise InvalidRequestError(f"{param}: the schema must be a JSON object", param=param)
+        raise refused(param, "the schema must be a JSON object")
     return json.dumps(schema)

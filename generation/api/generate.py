@@ -13,7 +13,7 @@ from generation.api.prompts import check_context, check_length, encode, timeout
 from generation.api.route_values import route_value
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
-from generation.errors import InvalidRequestError
+from generation.errors import InvalidRequestError, refused
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service
 
@@ -81,10 +81,6 @@ def check_beams(body: GenerateBody, settings: Settings) -> None:
     Raises:
         InvalidRequestError: with the field that is wrong.
     """
-
-    def refused(param: str, message: str) -> InvalidRequestError:
-        return InvalidRequestError(f"{param}: {message}", param=param)
-
     if body.num_beams == 1:
         if body.length_penalty != 1:
             raise refused("length_penalty", "only with num_beams above 1")

@@ -7,7 +7,7 @@ from functools import partial
 
 from generation.api.bodies import short
 from generation.config import Settings
-from generation.errors import ContextLengthError, InvalidRequestError, ModelNotFoundError
+from generation.errors import ContextLengthError, InvalidRequestError, ModelNotFoundError, refused
 from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
@@ -29,7 +29,7 @@ async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bo
             return encode(text)
         return await asyncio.get_running_loop().run_in_executor(_long_texts, encode, text)
     except TokenizerError as error:
-        raise InvalidRequestError(f"prompt: {error}", param="prompt") from None
+        raise refused("prompt", str(error)) from None
 
 
 async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
@@ -42,8 +42,7 @@ async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = 
     if ids:
         return ids
     if tokenizer.begin_of_text is None:
-        message = "prompt: must not be empty: this model has no beginning-of-text token to start from"
-        raise InvalidRequestError(message, param="prompt")
+        raise refused("prompt", "must not be empty: this model has no beginning-of-text token to start from")
     return (tokenizer.begin_of_text,)
 
 
@@ -109,7 +108,5 @@ def timeout(asked: float | None, settings: Settings) -> float:
         InvalidRequestError: more than the server allows was asked for.
     """
     if asked is not None and asked > settings.timeout_s:
-        raise InvalidRequestError(
-            f"timeout_s: at most {settings.timeout_s:g} seconds, got {asked:g}", param="timeout_s"
-        )
+        raise refused("timeout_s", f"at most {settings.timeout_s:g} seconds, got {asked:g}")
     return asked or settings.timeout_s
