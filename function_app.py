@@ -18,7 +18,7 @@ from generation.api import openai
 from generation.api import openapi as contract
 from generation.api import playground as page
 from generation.api import tokenize as tokens
-from generation.api.container_stop import when_told
+from generation.api.container_stop import on_container_stop
 from generation.api.exchange import Exchange, Operation
 from generation.api.handler import handler
 from generation.api.keys import ApiKeys
@@ -29,7 +29,7 @@ from generation.service import Service
 
 adapt_worker_server()
 service = Service(Settings.from_environment()).start(then=openai.prepare)
-when_told(service.stop)
+on_container_stop(service.stop)
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.host_level.upper()])
 keys = ApiKeys(service.settings.api_keys)
 

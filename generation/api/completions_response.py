@@ -120,7 +120,7 @@ class CompletionResponse:
         if first and body.echo and number in self._scores:
             report.extend(self._prompt_report(number, body.reported))
         report.add(item.tokens, shift=len(self._echoed[number]))
-        return report.legacy()
+        return report.lists()
 
     def _prompt_report(self, number: int, alternatives: int) -> Report:
         """Return the report on a prompt; it is made once, and each choice has its entries."""

@@ -1,7 +1,7 @@
-"""Ends running requests when the container's entry point says that the time to stop is nearly over.
+"""Ends running requests when the container's entry point reports that the grace period is nearly over.
 
-It says so through a socket, not by a signal: at SIGTERM Azure's worker stops its HTTP server, while the Functions host
-still sends it requests. This way the server goes on, and requests that still come are answered with 503.
+The entry point uses a socket because at SIGTERM Azure's worker stops its HTTP server while the Functions host still
+sends requests to it. With a socket the server keeps running and answers new requests with 503.
 """
 
 import logging
@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "STOP_SOCKET"  # which scripts/entrypoint.py sets to a name in Linux's abstract namespace
+VARIABLE = "STOP_SOCKET"  # scripts/entrypoint.py sets it to a name in Linux's abstract namespace
 MESSAGE = b"stop"
 
 
-def when_told(end: Callable[[], object], environment: Mapping[str, str] = os.environ) -> threading.Thread | None:
-    """Call `end` in a thread of its own once the entry point says so; return that thread, None without an entry point.
+def on_container_stop(end: Callable[[], object], environment: Mapping[str, str] = os.environ) -> threading.Thread | None:
+    """Start a thread that calls `end` when the entry point asks for it; return the thread, or None without one.
 
-    Nothing is called if the entry point ends without a word.
+    If the entry point ends without asking, `end` is not called.
     """
     name = environment.get(VARIABLE)
     if not name:
@@ -33,10 +33,10 @@ def _wait(name: str, end: Callable[[], object]) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(f"\0{name}")
-            told = connection.recv(len(MESSAGE)) == MESSAGE
+            asked = connection.recv(len(MESSAGE)) == MESSAGE
         except OSError as error:
-            log.warning("the entry point cannot be reached: %s; a stop will cut off what runs longer than it", error)
+            log.warning("the entry point cannot be reached: %s; a stop will cut off requests that are still running", error)
             return
-    if told:
-        log.info("the container stops: running requests are ended")
+    if asked:
+        log.info("the container is stopping: ending running requests")
         end()

@@ -7,12 +7,12 @@ from typing import Any
 from generation.engine.request import Token
 from generation.text.tokenizer import Tokenizer
 
-# JSON knows no infinity; this is what OpenAI's and vLLM's servers send for a token that cannot be.
+# JSON has no infinity; OpenAI's and vLLM's servers send this value for an impossible token.
 LOWEST = -9999.0
 
 
 class Report:
-    """Collects tokens and returns them in OpenAI's legacy form."""
+    """Collects tokens into the four parallel lists of OpenAI's completions."""
 
     def __init__(self, tokenizer: Tokenizer, *, as_ids: bool) -> None:
         self._tokenizer = tokenizer
@@ -22,7 +22,7 @@ class Report:
         }  # fmt: skip
 
     def add_prompt(self, tokens: Iterable[Token], alternatives: int) -> None:
-        """Add the tokens of an echoed prompt, with so many of the likeliest at each place; -1 = all that there are."""
+        """Add the tokens of an echoed prompt, with this many of the likeliest at each place; -1 = all."""
         detokenizer, offset = self._tokenizer.detokenizer(), 0
         for token in tokens:
             self._add(token, offset, alternatives)
@@ -35,11 +35,11 @@ class Report:
 
     def extend(self, other: "Report") -> None:
         """Add what another report holds."""
-        for name, values in other.legacy().items():
+        for name, values in other.lists().items():
             self._lists[name] += values
 
-    def legacy(self) -> dict[str, list[Any]]:
-        """Return the lists."""
+    def lists(self) -> dict[str, list[Any]]:
+        """Return the four lists by name."""
         return self._lists
 
     def _add(self, token: Token, offset: int, alternatives: int = -1) -> None:
@@ -55,7 +55,7 @@ class Report:
         self._lists["text_offset"].append(offset)
 
     def name(self, token: int) -> str:
-        """Return what a token is called: its text, or its bytes where they are not whole characters."""
+        """Return the name of a token: its text, or its bytes where they are not whole characters."""
         if self._as_ids:
             return f"token_id:{token}"
         data = self._tokenizer.token_bytes(token)

@@ -114,14 +114,14 @@ def test_parts_of_characters_have_names_of_their_own() -> None:
     token = Token(0xC3, 0, -1.0, {0xC3: -1.0, 0xA9: -2.0, END: -3.0, ord("x"): -4.0})
     report = Report(fake_api.tokenizer(), as_ids=False)
     report.add([token], 0)
-    assert list(report.legacy()["top_logprobs"][0]) == ["bytes:\\xc3", "bytes:\\xa9", "<|endoftext|>", "x"]
+    assert list(report.lists()["top_logprobs"][0]) == ["bytes:\\xc3", "bytes:\\xa9", "<|endoftext|>", "x"]
 
 
 def test_what_cannot_be_has_a_finite_number() -> None:
     report = Report(fake_api.tokenizer(), as_ids=False)
     report.add([Token(97, 0, -math.inf, {98: -math.inf})], 0)
-    assert report.legacy()["token_logprobs"] == [-9999.0]
-    assert report.legacy()["top_logprobs"] == [{"b": -9999.0, "a": -9999.0}]
+    assert report.lists()["token_logprobs"] == [-9999.0]
+    assert report.lists()["top_logprobs"] == [{"b": -9999.0, "a": -9999.0}]
 
 
 # What lm-eval's `local-completions` does with an answer, in the order of its requests: the context's tokens and the

@@ -1,4 +1,4 @@
-"""What the app does at the word of the entry point, and without one."""
+"""Whether the app ends its work when the entry point asks for it."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from generation.api.container_stop import MESSAGE, VARIABLE, when_told
+from generation.api.container_stop import MESSAGE, VARIABLE, on_container_stop
 
 SOON_S = 30
 
@@ -23,10 +23,10 @@ def entry_point() -> Iterator[tuple[socket.socket, str]]:
         yield listener, name
 
 
-def _told(entry_point: tuple[socket.socket, str], message: bytes) -> bool:
+def _ended(entry_point: tuple[socket.socket, str], message: bytes) -> bool:
     listener, name = entry_point
     called = threading.Event()
-    thread = when_told(called.set, {VARIABLE: name})
+    thread = on_container_stop(called.set, {VARIABLE: name})
     assert thread is not None
     connection, _ = listener.accept()
     assert not called.is_set()
@@ -37,22 +37,22 @@ def _told(entry_point: tuple[socket.socket, str], message: bytes) -> bool:
     return called.is_set()
 
 
-def test_work_is_ended_when_the_entry_point_says_so(entry_point: tuple[socket.socket, str]) -> None:
-    assert _told(entry_point, MESSAGE)
+def test_work_is_ended_when_the_entry_point_asks_for_it(entry_point: tuple[socket.socket, str]) -> None:
+    assert _ended(entry_point, MESSAGE)
 
 
-def test_an_entry_point_that_ends_ends_nothing(entry_point: tuple[socket.socket, str]) -> None:
-    assert not _told(entry_point, b"")
+def test_an_entry_point_that_ends_without_asking_ends_no_work(entry_point: tuple[socket.socket, str]) -> None:
+    assert not _ended(entry_point, b"")
 
 
 @pytest.mark.parametrize("environment", [{}, {VARIABLE: ""}])
 def test_without_an_entry_point_nothing_waits(environment: dict[str, str]) -> None:
-    assert when_told(pytest.fail, environment) is None
+    assert on_container_stop(pytest.fail, environment) is None
 
 
 def test_an_entry_point_that_is_gone_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        thread = when_told(pytest.fail, {VARIABLE: f"nobody-{os.urandom(8).hex()}"})
+        thread = on_container_stop(pytest.fail, {VARIABLE: f"missing-{os.urandom(8).hex()}"})
         assert thread is not None
         thread.join(SOON_S)
     assert "the entry point cannot be reached" in caplog.text
