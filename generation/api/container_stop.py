@@ -16,7 +16,9 @@ VARIABLE = "STOP_SOCKET"  # scripts/entrypoint.py sets it to a name in Linux's a
 MESSAGE = b"stop"
 
 
-def on_container_stop(end: Callable[[], object], environment: Mapping[str, str] = os.environ) -> threading.Thread | None:
+def on_container_stop(
+    end: Callable[[], object], environment: Mapping[str, str] = os.environ
+) -> threading.Thread | None:
     """Start a thread that calls `end` when the entry point asks for it; return the thread, or None without one.
 
     If the entry point ends without asking, `end` is not called.
@@ -35,7 +37,7 @@ def _wait(name: str, end: Callable[[], object]) -> None:
             connection.connect(f"\0{name}")
             asked = connection.recv(len(MESSAGE)) == MESSAGE
         except OSError as error:
-            log.warning("the entry point cannot be reached: %s; a stop will cut off requests that are still running", error)
+            log.warning("the entry point cannot be reached: %s; a stop will cut off running requests", error)
             return
     if asked:
         log.info("the container is stopping: ending running requests")
