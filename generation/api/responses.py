@@ -121,6 +121,10 @@ class PromptLogprob(Answer):
     decoded_token: str
 
 
+# "error": the computation of one prompt of a list failed.
+FinishReason = Literal["stop", "length", "error"]
+
+
 class _ChoiceHead(Answer):
     index: int = Field(description="place of the prompt times n, plus place of the choice")
     text: str
@@ -135,13 +139,13 @@ class _ChoiceHead(Answer):
 class Choice(_ChoiceHead):
     """One answer to one prompt."""
 
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
 class ChoicePart(_ChoiceHead):
     """More of one choice; the last part has the finish reason."""
 
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
 
 
 class _CompletionHead(Answer):
