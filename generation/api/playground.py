@@ -26,7 +26,6 @@ async def get() -> Response:
         media_type="text/html",
         headers={
             "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cache-Control": "no-cache",
