@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from openai import OpenAI
 
@@ -245,8 +244,3 @@ def test_beams_of_the_plain_contract_are_the_same(api: OpenAI, client: httpx.Cli
     events = [json.loads(event.removeprefix("data: ")) for event in streamed.split("\n\n")[:-2]]
     parts = ["".join(event["text"] for event in events if event["index"] == index) for index in range(4)]
     assert parts == [*beams[:2], "", ""]
-
-
-def test_nobody_reads_what_was_refused(api: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError):
-        chunks(api, prompt=PROMPT, prompt_logprobs=30)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from benchmarks.server import Served
-from generation.api import completions, generate, tokenize
+from generation.api import completions, generate, responses, tokenize
 from generation.api.cost import Cost, least_tokens
 from generation.api.handler import answer
 from generation.api.logprobs import Report
@@ -32,6 +32,7 @@ SETTINGS = Settings(max_cost=1024)
         (Cost(1, 10, 4, 20, echo=True), 10 + 80 + 80 + 40),
         (Cost(1, 10, 1, 20, logprobs=0), 10 + 20 + 20 * 2),
         (Cost(2, 20, 4, 0, echo=True, logprobs=5), 20 + 80 * 7),
+        (Cost(1, 10, 2, 0, prompt_logprobs=3), 10 + 20 * 5),
     ],
 )
 def test_what_is_computed_and_what_is_reported_count(cost: Cost, tokens: int) -> None:
@@ -73,7 +74,7 @@ def test_a_text_has_as_many_tokens_as_its_length_asks_for_at_least() -> None:
 class _Untouched:
     """A tokenizer that must not be used."""
 
-    end_of_text, vocabulary, longest = 0, 257, 4
+    vocabulary, longest = 257, 4
 
     def encode(self, text: str) -> list[int]:
         raise AssertionError(f"{len(text)} characters were tokenized")
@@ -167,3 +168,6 @@ async def test_the_failure_of_one_prompt_leaves_the_others_their_answers() -> No
     assert [str(choice.finish_reason) for choice in whole.choices] == [ends[0], ends[1]]
     assert (streamed[1], ends[1]) == ("", "error")
     assert streamed[0] != ""
+    responses.Completion.model_validate(whole.model_dump(exclude_unset=True))
+    for event in events:
+        responses.CompletionEvent.model_validate(event.model_dump(exclude_unset=True))

@@ -235,7 +235,7 @@ def test_the_page_shows_every_route_and_field_and_loads_nothing(client: httpx.Cl
     for field in CompletionBody.model_fields:
         assert f"<code>{field}</code>" in response.text
     assert "<script" not in response.text
-    assert "http" not in response.text.replace("https://", "http")[: response.text.index("<style>")]
+    assert "http" not in response.text[: response.text.index("<style>")]
     digest = base64.b64encode(hashlib.sha256(openapi_page.STYLE.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in response.headers["content-security-policy"]
     assert f"<style>{openapi_page.STYLE}</style>" in response.text

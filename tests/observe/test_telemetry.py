@@ -90,7 +90,7 @@ async def test_runs_over_prompts_are_counted(engine: Engine, model: FakeModel) -
 
 async def test_draft_tokens_are_counted(engine: Engine) -> None:
     await _finish(engine, "abcabcabcabc", 60, ignore_eos=True, do_sample=False)
-    assert engine.telemetry.drafted >= engine.telemetry.accepted >= 0
+    assert engine.telemetry.drafted > 0
     telemetry = Telemetry()
     telemetry.speculated(5, 2)
     telemetry.speculated(5, 0)
