@@ -25,10 +25,12 @@ def at_most(most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Stop = Annotated[str, Field(min_length=1, max_length=256)]
-SHOWN = 64
+LONGEST_STOP = 256
+Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
+TokenId = Annotated[int, Field(ge=0)]
+SHOWN = 64  # characters of a value in a message
 MOST_TOKENS = 1 << 17
-MOST_FIELDS = 128  # no body has so many
+MOST_FIELDS = 128  # more than any body has
 SEED_LIMIT = 1 << 63
 
 
@@ -108,7 +110,7 @@ class DetokenizeBody(Body):
     """Body of ``POST /api/detokenize``."""
 
     model: str | None = Field(None, description="the served model's name; left out = the served model")
-    tokens: Annotated[list[Annotated[int, Field(ge=0)]], FailFast(), at_most(MOST_TOKENS)] = Field(
+    tokens: Annotated[list[TokenId], FailFast(), at_most(MOST_TOKENS)] = Field(
         max_length=MOST_TOKENS, description="token ids", examples=[[0, 1]]
     )
 
@@ -175,8 +177,8 @@ def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
     if not first["loc"]:
         return InvalidBodyError("the body must be a JSON object")
     place = [part for part in first["loc"] if not _is_branch(part)]
-    where = ".".join(str(part) for part in place)[:64]
-    param = ".".join(part for part in place if isinstance(part, str))[:64]
+    where = ".".join(str(part) for part in place)[:SHOWN]
+    param = ".".join(part for part in place if isinstance(part, str))[:SHOWN]
     if kind == "extra_forbidden":
         if len(place) == 1:
             return unknown_field(model, where)
@@ -194,7 +196,7 @@ def _is_branch(part: int | str) -> bool:
 def short(value: object) -> str:
     """Return a value as a message shows it: at most 64 characters, whatever its size."""
     if isinstance(value, str | bytes):
-        value = value[:65]
+        value = value[: SHOWN + 1]
     elif isinstance(value, list | dict) and len(value) > SHOWN:
         value = (
             list(itertools.islice(value, SHOWN))

@@ -4,14 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from generation.api.bodies import Body
+from generation.api.bodies import Body, TokenId
 
 MOST_IDS = 1 << 16
 MOST_WORDS = 256
 MOST_NAMED = 128
 
-_Id = Annotated[int, Field(ge=0)]
-_Ids = Annotated[list[_Id], Field(max_length=MOST_IDS)]
+_Ids = Annotated[list[TokenId], Field(max_length=MOST_IDS)]
 _Word = Annotated[str, Field(min_length=1, max_length=256)]
 _Breaker = Annotated[str, Field(min_length=1, max_length=32)]
 
@@ -48,7 +47,7 @@ class VllmFields(Body):
         le=20,
         description="report the log-probability of each token of the prompt and this many of the likeliest; -1 = all",
     )
-    logprob_token_ids: Annotated[list[_Id], Field(max_length=MOST_NAMED)] | None = Field(
+    logprob_token_ids: Annotated[list[TokenId], Field(max_length=MOST_NAMED)] | None = Field(
         None, description="report these tokens in top_logprobs, besides the likeliest"
     )
     return_tokens_as_token_ids: bool = Field(False, description="name tokens token_id:<id> in logprobs")

@@ -6,23 +6,23 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from generation.api.bodies import LONGEST_STOP, Stop, TokenId
+
 MOST_PROMPTS = 2048
 MOST_STOPS = 4
 MOST_BIASES = 1024
-LONGEST_STOP = 256
 LONGEST_BIAS = 100.0
 _NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
-TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
-_Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+_Ids = Annotated[list[TokenId], Field(min_length=1)]
 _AnyPrompt = (
     str
     | Annotated[list[str], Field(min_length=1, max_length=MOST_PROMPTS)]
     | _Ids
     | Annotated[list[_Ids], Field(min_length=1, max_length=MOST_PROMPTS)]
 )
-_Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
-_AnyStop = _Stop | Annotated[list[_Stop], Field(max_length=MOST_STOPS)]
+_AnyStop = Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)]
 
 
 def _split_prompts(given: object) -> tuple[str | tuple[int, ...], ...]:
@@ -78,7 +78,7 @@ def _one_bias(pair: Any) -> tuple[str | int, float]:
         raise _bias_error()
     key, value = pair
     if isinstance(key, str) and _NUMBER.fullmatch(key):
-        if not TOKEN_ID.fullmatch(key):
+        if not _TOKEN_ID.fullmatch(key):
             raise PydanticCustomError("bias", f"{key[:32]!r} is not a token id")
         key = int(key)
     if type(key) is not int and not (isinstance(key, str) and 0 < len(key) <= LONGEST_STOP):
