@@ -19,8 +19,8 @@ def write(folder: Path) -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-    from generation.export.train import train_tokenizer
     from generation.export.training import END_OF_TEXT
+    from generation.export.training_runs import train_tokenizer
 
     tokenizer = train_tokenizer([_words(200_000)], VOCABULARY)
     if tokenizer.get_vocab_size() != VOCABULARY:

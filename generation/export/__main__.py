@@ -5,9 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from generation.config import how_to_install
 from generation.export.defaults import CACHE_TYPES, DEFAULT_MODEL, DEFAULT_PRECISION, PRECISIONS
-from generation.export.errors import ExportError
+from generation.export.errors import ExportError, missing_package
 
 DESCRIPTION = """\
 Turn a GPT-2 checkpoint into an artifact that the server can run, and prove it right.
@@ -58,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             progress=progress,
         )
     except ImportError as error:
-        print(f"error: {error}. The export has its own packages: {how_to_install('export')}", file=sys.stderr)
+        print(f"error: {missing_package(error)}", file=sys.stderr)
         return 2
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Perplexity on a text of yours: ``python -m generation.export.perplexity CHECKPOINT TEXT ARTIFACT...``.
+"""Measure perplexity on your own text: ``python -m generation.export.perplexity CHECKPOINT TEXT ARTIFACT...``.
 
 The export judges by a short text of its own. This command takes the first tokens of any file, in windows of the whole
 context, and compares the checkpoint in PyTorch with artifacts made from it.
@@ -8,10 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from generation.export import hub
-from generation.export.checkpoint import load
-from generation.export.errors import ExportError
-from generation.export.verify import open_model, perplexity
+from generation.export.errors import ExportError, missing_package
 from generation.model.artifact import ArtifactError
 
 
@@ -25,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         _print_table(options.checkpoint, options.text, options.artifacts, options.tokens)
+    except ImportError as error:
+        print(f"error: {missing_package(error)}", file=sys.stderr)
+        return 2
     except (OSError, UnicodeDecodeError, ExportError, ArtifactError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -34,6 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_table(name: str, text: Path, artifacts: list[Path], tokens: int) -> None:
+    # Here, not above: the help text should not wait for torch.
+    from generation.export import hub
+    from generation.export.checkpoint import load
+    from generation.export.verify import open_model, perplexity
+
     checkpoint = load(hub.find(name))
     # No token is longer than a few characters on average, so this much text is enough.
     ids = checkpoint.tokenizer.encode(text.read_text(encoding="utf-8")[: 16 * tokens]).ids[:tokens]

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,32 +18,10 @@ from tqdm import tqdm
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from generation.export.errors import ExportError
+from generation.export.recipe import Recipe
 
 END_OF_TEXT = "<|endoftext|>"
 HELD_OUT_EVERY = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the result, besides the text. Sizes in tokens, rates per optimizer step.
-
-    A Muon rate of nought leaves the matrices to AdamW too.
-    """
-
-    layers: int = 6
-    width: int = 192
-    heads: int = 6
-    context: int = 512
-    vocabulary: int = 4096
-    batch: int = 8
-    epochs: float = 6.0
-    dropout: float = 0.0
-    muon_rate: float = 0.02
-    adam_rate: float = 2e-3
-    weight_decay: float = 0.1
-    warmup: float = 0.02
-    decay: float = 0.6
-    seed: int = 1
 
 
 def split_documents(text: str) -> tuple[list[str], list[str]]:

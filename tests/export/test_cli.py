@@ -1,8 +1,11 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from generation.config import ROOT
 from generation.export import pipeline
 from generation.export.__main__ import main
 from generation.export.errors import ExportError
@@ -43,6 +46,35 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     assert main([]) == 130
     assert "the output is as it was" in capsys.readouterr().err
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+
+sys.modules["torch"] = None
+module, *arguments = sys.argv[1:]
+sys.argv = [module, *arguments]
+runpy.run_module(module, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["generation.export", "models/demo/checkpoint"],
+        ["generation.export.train", "README.md", "models/none"],
+        ["generation.export.perplexity", "models/demo/checkpoint", "README.md", "models/demo"],
+    ],
+    ids=str,
+)
+def test_without_its_packages_a_command_says_what_to_install(command: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2
+    assert "The export has its own packages: pip install --group export" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import torch
 
-from generation.export.training import Recipe, batches, optimizers, rate, split_documents
+from generation.export.recipe import Recipe
+from generation.export.training import batches, optimizers, rate, split_documents
 
 
 def test_every_fiftieth_document_is_held_out() -> None:

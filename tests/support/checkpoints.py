@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from generation.export.train import train_tokenizer
+from generation.export.training_runs import train_tokenizer
 from generation.export.verify import EVALUATION_TEXT
 
 VOCABULARY = 400
