@@ -45,34 +45,40 @@ class Settings:
         metadata={"text": "folder of the model to serve; relative to the project, or to where an installed tool runs"},
     )
     auth_level: str = _choice(
-        "function", ("function", "anonymous"), "key that the Functions host asks for on the routes that cost CPU"
+        "function", ("function", "anonymous"), "key that the Functions host requires on routes that cost CPU"
     )
     api_keys: tuple[str, ...] = field(
         default=(),
         repr=False,
         metadata={
-            "text": "API keys that the app itself asks for as bearer token, instead of the host's function key: "
+            "text": "API keys that the app itself accepts as bearer tokens, instead of the host's function key: "
             "separated by commas, or `@` and the path of a file with one on each line"
         },
     )
-    threads: int = _number(0, 0, 256, "threads that compute; 0 = the processors this container may use")
-    max_running: int = _number(16, 1, 256, "sequences that are decoded in one step")
+    threads: int = _number(0, 0, 256, "compute threads; 0 = the processors that this container may use")
+    max_running: int = _number(16, 1, 256, "most sequences in a decode step")
     cache_mb: int = _number(0, 0, 1 << 20, "MiB for the KV cache; 0 = a quarter of this container's memory")
-    prefix_cache_mb: int = _number(64, 0, 1 << 20, "MiB for beginnings of prompts kept for reuse; 0 = off")
+    prefix_cache_mb: int = _number(
+        64, 0, 1 << 20, "MiB for the prefix cache, which reuses the beginnings of prompts; 0 = off"
+    )
     prefill_chunk: int = _number(128, 16, 1024, "prompt tokens computed between two decode steps")
-    speculate: int = _number(15, 0, 32, "draft tokens for a sequence at most (speculation); 0 = off")
-    max_waiting: int = _number(256, 0, 1 << 16, "requests that may wait, a list of prompts as one; past it 429")
-    max_waiting_tokens: int = _number(32768, 1, 1 << 24, "prompt tokens that may wait; past it 429")
-    max_cost: int = _number(1 << 19, 1024, 1 << 26, "tokens that a request may compute and report; past it 400")
-    timeout_s: float = _number(200.0, 0.1, 225.0, "seconds after which a request ends with what it has, and its cap")
-    keep_alive_s: float = _number(15.0, 0.05, 200.0, "seconds of silence after which a stream gets a comment line")
+    speculate: int = _number(15, 0, 32, "most draft tokens per sequence (speculation); 0 = off")
+    max_waiting: int = _number(256, 0, 1 << 16, "most requests in the queue, a list of prompts as one; 429 above")
+    max_waiting_tokens: int = _number(32768, 1, 1 << 24, "most prompt tokens in the queue; 429 above")
+    max_cost: int = _number(1 << 19, 1024, 1 << 26, "most tokens that a request may compute and report; 400 above")
+    timeout_s: float = _number(
+        200.0, 0.1, 225.0, "maximum and default time of a request in seconds; the partial output is returned"
+    )
+    keep_alive_s: float = _number(
+        15.0, 0.05, 200.0, "seconds without an event after which a stream gets a comment line"
+    )
     drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests get to finish at shutdown")
-    max_body_kb: int = _number(1024, 1, 1 << 16, "KiB of a request body; past it 413")
+    max_body_kb: int = _number(1024, 1, 1 << 16, "largest request body in KiB; 413 above")
     cors_origins: str = field(
         default="",
         metadata={"text": "origins, separated by commas, whose pages may call the embedded host; in Azure use its own"},
     )
-    log_prompts: str = _choice("off", ("off", "on"), "whether the log has the prompts of each request")
+    log_prompts: str = _choice("off", ("off", "on"), "whether the log includes prompts")
     traces: str = _choice(
         "auto",
         ("auto", "off", "otlp", "applicationinsights"),

@@ -17,28 +17,31 @@ body=$(mktemp)
 trap 'rm -f "$body"' EXIT
 # What the last look showed: a status, or 000 where nothing answered.
 look() {
+    : > "$body"
     status=$(curl -sS --max-time 20 -o "$body" -w '%{http_code}' "$1" 2> /dev/null) || status=000
 }
 
-# The revision in the last answer; "an older process of SHA" where it has not started since SINCE.
+# The revision in the last answer; "an older process of SHA" where it has not started since SINCE. Fails if the answer is
+# not the app's. The app answers 503 too, where its model has failed.
 running() {
     python3 -c '
 import json, sys, time
 health, since = json.load(sys.stdin), float(sys.argv[1] or 0)
 older = time.time() - health.get("uptime_s", 0) < since
 print(("an older process of " if older else "") + (health.get("revision") or "none"))
-' "${SINCE:-}" < "$body" 2> /dev/null || echo unreadable
+' "${SINCE:-}" < "$body" 2> /dev/null
 }
 
 health=
 revision=
-# Whether one look finds the commit, and a model that is served.
+# Whether one look finds the commit, and a model that is served. `revision` keeps what the last answer of the app named.
 serves() {
+    local found
     look "$url/health"
     health=$status
-    [ "$status" = 200 ] || return 1
-    revision=$(running)
-    [ "$revision" = "$sha" ] || return 1
+    found=$(running) || return 1
+    revision=$found
+    [ "$status" = 200 ] && [ "$revision" = "$sha" ] || return 1
     look "$url/ready"
     [ "$status" = 200 ]
 }
@@ -55,7 +58,7 @@ end=$((SECONDS + wait_s))
 while :; do
     if serves; then
         hold && { echo "ok: $url runs $sha"; exit 0; }
-        echo "error: $url ran $sha, and then did not hold: /health answered $health, /ready $status" >&2
+        echo "error: $url ran $sha, and then did not hold: the last probe answered $status" >&2
         exit 1
     fi
     [ "$SECONDS" -lt "$end" ] || break
@@ -64,12 +67,12 @@ done
 
 echo "error: $url does not run $sha after $wait_s s" >&2
 if [ -z "$revision" ]; then
-    echo "  /health answered $health and never 200: the container does not start. Look at its log (az webapp log tail)." >&2
+    echo "  /health answered $health and named no revision: the container does not start. Look at its log (az webapp log tail)." >&2
     echo "  The usual causes: the image cannot be pulled, WEBSITES_PORT is not 80, the storage account cannot be reached." >&2
 elif [ "$revision" != "$sha" ]; then
     echo "  it still runs: $revision. The usual causes: continuous deployment is off (the webhook answers 200 even so);" >&2
     echo "  the app follows another tag than the one that was pushed; the image cannot be pulled." >&2
 else
-    echo "  it runs the new image, and /ready answered $status: the model does not load. /health gives the reason." >&2
+    echo "  it runs the new image, and the last probe answered $status: the model does not load. /health gives the reason." >&2
 fi
 exit 1

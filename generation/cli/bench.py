@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from generation.cli.bench_report import Outcome, Progress, summarize, table
+from generation.cli.deployment import check_address, error_code, key_headers
 
 KEY_VARIABLE = "BENCH_KEY"
 PROMPT = "Once upon a time"
@@ -29,7 +30,7 @@ MOST_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load to send: where to, how many requests, for how long.
+    """The load: address, requests and duration.
 
     Attributes:
         url: address of the deployment, ending in the route prefix.
@@ -53,31 +54,28 @@ class Load:
 
 
 def connect(load: Load) -> http.client.HTTPConnection:
-    """Return a connection to the deployment; it opens with the first request."""
+    """Return a connection to the deployment; the first request opens it."""
     parts = urlsplit(load.url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(parts.netloc, timeout=load.timeout_s)
 
 
 def ask(load: Load, method: str, path: str, body: dict[str, Any] | None = None) -> http.client.HTTPResponse:
-    """Send one request on a connection of its own; the response has been begun and not been read."""
+    """Send one request on a connection of its own; return the response, whose body has not been read."""
     connection = connect(load)
-    headers = {"Content-Type": "application/json", "Connection": "close"}
-    if load.key:
-        # The platform looks for its function key in the first, the app for one of API_KEYS in the second.
-        headers |= {"x-functions-key": load.key, "Authorization": f"Bearer {load.key}"}
+    headers = {"Content-Type": "application/json", "Connection": "close", **key_headers(load.key)}
     content = None if body is None else json.dumps(body)
     connection.request(method, urlsplit(load.url).path.rstrip("/") + path, content, headers)
     return connection.getresponse()
 
 
 def stream(load: Load, number: int, due: float) -> Outcome:
-    """Send request `number`, `due` at that time of `time.perf_counter`; return its result."""
+    """Send request `number`, which was due at `due` (by `time.perf_counter`); return its outcome."""
     outcome = Outcome(due)
     try:
         with ask(load, "POST", "/v1/completions", load.body | {"seed": number}) as response:
             if response.status != http.client.OK:
-                outcome.error = f"HTTP {response.status}{_code(response.read(1 << 16))}"
+                outcome.error = f"HTTP {response.status} {error_code(response.read(1 << 16)) or ''}".strip()
             else:
                 _read(response, outcome, load.timeout_s)
     except TimeoutError:
@@ -86,14 +84,6 @@ def stream(load: Load, number: int, due: float) -> Outcome:
         outcome.error = type(error).__name__
     outcome.ended = time.perf_counter()
     return outcome
-
-
-def _code(content: bytes) -> str:
-    """Return the code of an error in our shape, with a blank before it; nothing of any other."""
-    try:
-        return f" {json.loads(content)['error']['code']}"
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def _read(response: http.client.HTTPResponse, outcome: Outcome, timeout_s: float) -> None:
@@ -119,10 +109,10 @@ def _read(response: http.client.HTTPResponse, outcome: Outcome, timeout_s: float
 
 @dataclass(slots=True)
 class Run:
-    """A load under way; `outcomes` may be read at any time."""
+    """A load under way; `outcomes` may be read at any time, and `on_progress` is called several times a second."""
 
     load: Load
-    told: Callable[["Run"], None]
+    on_progress: Callable[["Run"], None]
     outcomes: list[Outcome] = field(default_factory=list)
     begun: float = field(default_factory=time.perf_counter)
     left_out: int = 0
@@ -131,7 +121,7 @@ class Run:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
-        """Send everything, and wait for the answers; Ctrl-C ends it early, with what there is."""
+        """Send everything and wait for the responses; Ctrl-C ends the run early and keeps the outcomes so far."""
         threads: list[threading.Thread] = []
         try:
             if self.load.rate is None:
@@ -141,10 +131,10 @@ class Run:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.2)
-                    self.told(self)
+                    self.on_progress(self)
         except KeyboardInterrupt:
             self.stopped = True
-        self.told(self)
+        self.on_progress(self)
 
     def _next(self) -> int | None:
         """Return the number of the next request, or None when there is none to send."""
@@ -166,7 +156,7 @@ class Run:
         while (number := self._next()) is not None:
             while (wait := due - time.perf_counter()) > 0:
                 time.sleep(min(wait, 0.2))
-                self.told(self)
+                self.on_progress(self)
             threads[:] = [thread for thread in threads if thread.is_alive()]
             if len(threads) >= MOST_AT_ONCE:
                 self.left_out += 1
@@ -187,7 +177,7 @@ def register(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("bench", help="put load on a running deployment and measure it")
     add = parser.add_argument
-    add("--url", default="http://127.0.0.1:7071/api", help="its address, with the prefix (default: %(default)s)")
+    add("--url", default="http://127.0.0.1:7071/api", help="address with the route prefix (default: %(default)s)")
     add("--key", help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
     add("--clients", type=_positive(int), default=8, help="closed loop: streams at once (default: %(default)s)")
     add("--rate", type=_positive(float), help="open loop: requests a second, instead of --clients")
@@ -214,10 +204,7 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    parts = urlsplit(options.url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        print(f"error: --url={options.url!r} is no http:// or https:// address", file=sys.stderr)
-        return 2
+    check_address(options.url)
     body = {
         "prompt": options.prompt, "max_tokens": options.max_new_tokens, "ignore_eos": not options.stop_at_end,
         "stream": True, "stream_options": {"include_usage": True},

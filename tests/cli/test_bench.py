@@ -2,17 +2,15 @@
 
 import io
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from benchmarks.server import Served
 from generation.cli.bench_report import Outcome, Progress, quantile, summarize
 from generation.cli.main import main
+from tests.support.loopback import Asked, serve_answers
 
 
 def _bench(served: Served, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -50,52 +48,31 @@ def test_the_table_is_for_people(served: Served, capsys: pytest.CaptureFixture[s
     assert "| time to first token |" in out
 
 
-class _Odd(BaseHTTPRequestHandler):
-    """Healthy, and otherwise not: the seed says how."""
-
-    answers: ClassVar = {
-        1: (429, b'{"error": {"code": "overloaded"}}'),
-        2: (200, b'data: {"choices": []}\n\n'),
-        3: (200, b'data: {"error": {"code": "not_ready"}}\n\ndata: [DONE]\n\n'),
-        4: (502, b"<html>"),
-    }  # fmt: skip
-    keys: ClassVar[list[str | None]] = []
-
-    def do_GET(self) -> None:
-        self._answer(200, b'{"model": {"name": "odd", "precision": "int8"}}')
-
-    def do_POST(self) -> None:
-        self.keys.append(self.headers["x-functions-key"])
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self._answer(*self.answers[body["seed"]])
-
-    def _answer(self, status: int, content: bytes) -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def odd() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Odd) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/api"
-        server.shutdown()
-        thread.join()
+ODD = {
+    1: (429, b'{"error": {"code": "overloaded"}}'),
+    2: (200, b'data: {"choices": []}\n\n'),
+    3: (200, b'data: {"error": {"code": "not_ready"}}\n\ndata: [DONE]\n\n'),
+    4: (502, b"<html>"),
+}  # fmt: skip
 
 
 def test_errors_are_counted_by_kind_and_nothing_but_errors_is_a_failure(
-    odd: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    keys = set()
+
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        if asked.method == "GET":
+            return 200, b'{"model": {"name": "odd", "precision": "int8"}}'
+        keys.add(asked.headers["x-functions-key"])
+        return ODD[json.loads(asked.body)["seed"]]
+
     monkeypatch.setenv("BENCH_KEY", "k1")
-    assert main(["bench", "--url", odd, "--requests", "4", "--json"]) == 1
+    with serve_answers(answer) as url:
+        assert main(["bench", "--url", f"{url}/api", "--requests", "4", "--json"]) == 1
     errors = json.loads(capsys.readouterr().out)["requests"]["errors"]
     assert errors == {"HTTP 429 overloaded": 1, "stream broke off": 1, "stream not_ready": 1, "HTTP 502": 1}
-    assert set(_Odd.keys) == {"k1"}
+    assert keys == {"k1"}
 
 
 @pytest.mark.parametrize(

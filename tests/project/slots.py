@@ -5,13 +5,13 @@ starts there; a swap exchanges what the two addresses lead to, and nothing else.
 """
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.support.loopback import Asked, serve_answers
 
 AZ = """#!/bin/sh
 echo "$*" >> "$0.calls"
@@ -53,45 +53,28 @@ def serve_slots(slots: Slots, folder: Path) -> Iterator[Slots]:
     program.write_text(AZ, encoding="utf-8")
     program.chmod(0o755)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            text = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
-            if self.path == "/control/swap":
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        match asked.method, asked.path:
+            case "POST", "/control/swap":
                 slots.production, slots.staging = slots.staging, slots.production
                 slots.swaps += 1
-            elif text != slots.staging.image:
-                slots.staging = slots.images[text]
-                slots.staging.started = time.time()
-            self._answer(200, b"")
+                return 200, b""
+            case "POST", _:
+                image = asked.body.decode()
+                if image != slots.staging.image:
+                    slots.staging = slots.images[image]
+                    slots.staging.started = time.time()
+                return 200, b""
+            case _, "/control/staged":
+                return 200, slots.staging.image.encode()
+        process = slots.production if asked.path.startswith("/production") else slots.staging
+        if process is slots.production and slots.swaps and process.looks is not None:
+            process.looks -= 1
+            process.ready = process.looks >= 0
+        if asked.path.endswith("/ready"):
+            return 200 if process.ready else 503, b"{}"
+        health = {"health": "ok", "revision": process.revision, "uptime_s": time.time() - process.started}
+        return 200, json.dumps(health).encode()
 
-        def do_GET(self) -> None:
-            if self.path == "/control/staged":
-                return self._answer(200, slots.staging.image.encode())
-            process = slots.production if self.path.startswith("/production") else slots.staging
-            if process is slots.production and slots.swaps and process.looks is not None:
-                process.looks -= 1
-                process.ready = process.looks >= 0
-            if self.path.endswith("/ready"):
-                return self._answer(200 if process.ready else 503, b"{}")
-            body = {"health": "ok", "revision": process.revision, "uptime_s": time.time() - process.started}
-            return self._answer(200, json.dumps(body).encode())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    slots.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serve_answers(answer) as slots.url:
         yield slots
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,14 +1,13 @@
 """``scripts/cost.py`` against a stand-in for Azure's price list, and with prices that are given."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 
 from scripts import cost
+from tests.support.loopback import Asked, serve_answers
 
 # One item a tier, as the list has it: the first of them may be free.
 LIST = {
@@ -27,30 +26,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
     """The questions that the stand-in was asked. It knows one region."""
     questions: list[dict[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            question = {name: values[0] for name, values in parse_qs(urlparse(self.path).query).items()}
-            questions.append(question)
-            name = question["$filter"].split("meterName eq '")[1].split("'")[0]
-            prices = LIST[name] if "armRegionName eq 'westeurope'" in question["$filter"] else []
-            body = json.dumps({"Items": [{"meterName": name, "retailPrice": one} for one in prices]}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        question = {name: values[0] for name, values in parse_qs(urlparse(asked.path).query).items()}
+        questions.append(question)
+        name = question["$filter"].split("meterName eq '")[1].split("'")[0]
+        prices = LIST[name] if "armRegionName eq 'westeurope'" in question["$filter"] else []
+        return 200, json.dumps({"Items": [{"meterName": name, "retailPrice": one} for one in prices]}).encode()
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    monkeypatch.setenv("PRICES_URL", f"http://127.0.0.1:{server.server_port}/api/retail/prices")
-    monkeypatch.setenv("NO_PROXY", "*")
-    yield questions
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve_answers(answer) as url:
+        monkeypatch.setenv("PRICES_URL", f"{url}/api/retail/prices")
+        monkeypatch.setenv("NO_PROXY", "*")
+        yield questions
 
 
 def total(capsys: pytest.CaptureFixture[str]) -> float:

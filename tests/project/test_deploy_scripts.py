@@ -3,16 +3,15 @@
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from generation.config import ROOT
+from tests.support.loopback import Asked, serve_answers
 
 OLD, NEW = "a" * 40, "b" * 40
 IMAGE = "ghcr.io/o/r@sha256:" + "1" * 64
@@ -25,7 +24,8 @@ class Site:
 
     url: str = ""
     webhook: int = 202
-    revisions: list[str] = field(default_factory=lambda: [OLD])  # one a look; the last one stays
+    # One a look; the last one stays. None is a page of the platform's, in place of the app's answer.
+    revisions: list[str | None] = field(default_factory=lambda: [OLD])
     uptime_s: float = 0
     health: int = 200
     ready: int = 200
@@ -36,35 +36,19 @@ class Site:
 def site() -> Iterator[Site]:
     state = Site()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            state.called += self.path == "/api/registry/webhook"
-            self._answer(state.webhook, b"")
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        if asked.method == "POST":
+            state.called += asked.path == "/api/registry/webhook"
+            return state.webhook, b""
+        if asked.path == "/api/ready":
+            return state.ready, b"{}"
+        revision = state.revisions.pop(0) if len(state.revisions) > 1 else state.revisions[0]
+        if revision is None:
+            return state.health, b"<html>"
+        return state.health, json.dumps({"revision": revision, "uptime_s": state.uptime_s}).encode()
 
-        def do_GET(self) -> None:
-            if self.path == "/api/ready":
-                return self._answer(state.ready, b"{}")
-            revision = state.revisions.pop(0) if len(state.revisions) > 1 else state.revisions[0]
-            body = {"health": "ok", "revision": revision, "uptime_s": state.uptime_s}
-            return self._answer(state.health, json.dumps(body).encode())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve_answers(answer) as state.url:
+        yield state
 
 
 def run(script: str, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -129,18 +113,28 @@ def test_a_new_image_of_the_same_commit_counts_once_its_process_has_started(site
     assert f"it still runs: an older process of {NEW}" in done.stderr
 
 
-def test_an_app_that_never_answers_well_is_an_error_that_points_to_its_log(site: Site) -> None:
-    site.health = 503
+@pytest.mark.parametrize("health", [200, 503])
+def test_an_app_that_never_answers_is_an_error_that_points_to_its_log(site: Site, health: int) -> None:
+    site.health, site.revisions = health, [None]
     done = run("await-revision.sh", f"{site.url}/api", NEW)
     assert done.returncode == 1
-    assert "answered 503" in done.stderr
+    assert f"/health answered {health} and named no revision" in done.stderr
+    assert "az webapp log tail" in done.stderr
 
 
-def test_a_new_revision_that_cannot_serve_is_an_error(site: Site) -> None:
-    site.revisions, site.ready = [NEW], 503
+@pytest.mark.parametrize("health", [200, 503])
+def test_a_new_revision_that_cannot_serve_is_an_error(site: Site, health: int) -> None:
+    site.revisions, site.health, site.ready = [NEW], health, 503
     done = run("await-revision.sh", f"{site.url}/api", NEW)
     assert done.returncode == 1
-    assert "the model does not load" in done.stderr
+    assert "the last probe answered 503: the model does not load" in done.stderr
+
+
+def test_a_restart_in_between_does_not_hide_the_revision_that_ran_before(site: Site) -> None:
+    site.revisions = [OLD, None]
+    done = run("await-revision.sh", f"{site.url}/api", NEW, WAIT_S="1")
+    assert done.returncode == 1
+    assert f"it still runs: {OLD}" in done.stderr
 
 
 AZ = """#!/bin/sh

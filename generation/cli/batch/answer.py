@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from generation.cli.batch.lines import Line, key
+from generation.cli.deployment import error_code
 from generation.errors import ApiError
 
 OK = 200
@@ -48,7 +49,7 @@ class Answer:
             clean = clean.replace(char, escaped)
         usage = parsed.get("usage") if isinstance(parsed, dict) and status == OK else None
         counts = {name: count for name, count in usage.items() if type(count) is int} if isinstance(usage, dict) else {}
-        code = None if status == OK else f"{status} {_code(parsed)}".strip()
+        code = None if status == OK else f"{status} {error_code(body) or ''}".strip()
         return cls(status, request_id, clean, None, counts, code)
 
     @classmethod
@@ -67,12 +68,6 @@ class Answer:
             error = json.dumps(self.error.body()["error"] | {"line": line.number}, separators=(",", ":"))
         head = f'{{"id":"{ID}{line.fingerprint}","custom_id":{json.dumps(line.custom_id)},"response":'
         return head.encode() + response + f',"error":{error}}}\n'.encode()
-
-
-def _code(body: Any) -> str:
-    """Return the code of an error in our shape; nothing of any other."""
-    error = body.get("error") if isinstance(body, dict) else None
-    return str(error.get("code") or "")[:64] if isinstance(error, dict) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import h11
 
 from generation import __version__
+from generation.cli.deployment import key_headers
 
 CONNECT_S = 30.0
 LARGEST_BODY = 64 << 20
@@ -90,7 +91,7 @@ class Client:
 
     Args:
         url: address that all paths are relative to.
-        key: function key, sent with every request.
+        key: function key or API key, sent with every request.
         timeout_s: seconds that one request may take.
     """
 
@@ -102,8 +103,7 @@ class Client:
         self._port = parts.port or (443 if self._tls else 80)
         self._timeout_s = timeout_s
         self._headers = [("Host", self._authority), ("User-Agent", f"distilgpt2-functions/{__version__}")]
-        if key:
-            self._headers.append(("x-functions-key", key))
+        self._headers += key_headers(key).items()
         self._idle: list[_Connection] = []
 
     async def send(self, method: str, path: str, content: bytes = b"") -> Reply:

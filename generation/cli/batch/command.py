@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from generation.cli.deployment import check_address
 from generation.cli.inputs import add_model, settings
 from generation.config import ROOT
 from generation.errors import ApiError, InvalidRequestError
@@ -30,7 +30,7 @@ MOST_REMOTE, PATIENCE_S = 256, 600
 SIGNALLED = 128
 EPILOG = f"""\
 A line of the input is OpenAI's: {{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {{...}}}}.
-Killed at any moment, the same command goes on where it was. Ctrl-C finishes the lines that run; twice, it does not.
+After any interruption the same command continues. Ctrl-C finishes the running lines; a second Ctrl-C stops at once.
 
 exit status: 0 every line is answered, {LINES_FAILED} the run is complete and lines have failed, 1 it had to
 end early, 2 a wrong call or input, 130 stopped by Ctrl-C, 143 by SIGTERM. docs/bulk.md has recipes.
@@ -51,10 +51,10 @@ def register(commands: Any) -> None:
     add("output", metavar="OUTPUT", help="file to which answers are appended; - writes to standard output")
     add_model(parser)
     add("--url", help="address of a deployment, with its route prefix, such as https://APP.azurewebsites.net/api")
-    add("--key", help=f"function key; better in the environment, as {KEY_VARIABLE}")
+    add("--key", help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
     many = f"lines at once at most (default: twice MAX_RUNNING; with --url {MOST_REMOTE})"
     add("--concurrency", type=_count, metavar="N", help=many)
-    patience = f"with --url: end after so many seconds without an answer (default: {PATIENCE_S})"
+    patience = f"with --url: seconds without an answer after which the run ends (default: {PATIENCE_S})"
     add("--patience", type=_count, metavar="S", help=patience)
     add("--ordered", action="store_true", help="write answers in the order of the input, not as they come")
     add("--retry-failed", action="store_true", help="try the lines again that failed in an earlier run")
@@ -97,22 +97,13 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     if options.url is not None:
-        if not _is_address(options.url):
-            raise InvalidRequestError(f"--url={options.url!r} is no http:// or https:// address")
+        check_address(options.url)
         if options.model is not None:
             raise InvalidRequestError("--model is the model of this process: not together with --url")
     if options.ordered and options.retry_failed:
         raise InvalidRequestError("--retry-failed appends what failed at the end: not together with --ordered")
     if options.input != "-" and os.path.realpath(options.input) == os.path.realpath(options.output):
         raise InvalidRequestError("INPUT and OUTPUT are the same file")
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no number
-        return False
 
 
 def _answer_all(options: argparse.Namespace, source: "Source", index: "Index", output: "Output", tally: "Tally") -> int:
@@ -150,7 +141,7 @@ def _signals(runner: "Runner") -> Iterator[list[int]]:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        print("\nThe lines that run are finished first; Ctrl-C again does not wait.", file=sys.stderr, flush=True)
+        print("\nFinishing the running lines; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
         runner.stop()
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -194,7 +185,7 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
 
 
 def _again(options: argparse.Namespace) -> str:
-    """Return the command that goes on; without a key, and without what an earlier run has done."""
+    """Return the command that continues the run; without a key, and without ``--retry-failed``."""
     words = ["python", "-m", "generation", "batch", options.input, options.output]
     for name in ("model", "url", "concurrency", "patience"):
         if getattr(options, name) is not None:

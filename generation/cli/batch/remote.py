@@ -12,11 +12,12 @@ from generation.cli.batch.client import Client, ConnectionBrokenError, Reply
 from generation.cli.batch.level import Level, queue_s
 from generation.cli.batch.lines import Line
 from generation.cli.batch.runner import StoppedError
+from generation.cli.deployment import error_code
 from generation.errors import ApiError, NotReadyError
 
 # Longer than the load balancer waits, so that it is the deployment that says how a request ended.
 TIMEOUT_S = 240.0
-# A line fails for good when it has failed so often, and lines after it were answered meanwhile.
+# A line fails for good after this many failed attempts during which other lines were answered.
 ATTEMPTS = 8
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 SHORTEST_RETRY_AFTER_S, LONGEST_RETRY_AFTER_S = 0.1, 120.0
@@ -34,7 +35,7 @@ class RemoteBackend:
 
     Args:
         url: its address, with the route prefix.
-        key: function key.
+        key: function key or API key.
         limit: requests at once at most.
         patience_s: seconds without any answer after which the run ends.
     """
@@ -104,7 +105,7 @@ class RemoteBackend:
             others = self._answers > answers
             if _is_busy(reply) or not others:
                 self._level.congested(sent)
-            if not _is_busy(reply) and (others or _error_code(reply) is not None):
+            if not _is_busy(reply) and (others or (reply is not None and error_code(reply.body) is not None)):
                 failed += 1
             if failed == ATTEMPTS:
                 return _give_up(reply, why)
@@ -115,7 +116,7 @@ class RemoteBackend:
 
     def _check_key(self, reply: Reply) -> None:
         if reply.status in KEY_REFUSED:
-            message = f"{self._url} refuses the call with status {reply.status}: is the function key right?"
+            message = f"{self._url} refuses the call with status {reply.status}: is the key right?"
             raise StoppedError(message)
 
     def _check_patience(self, reply: Reply | None, why: str) -> None:
@@ -125,17 +126,9 @@ class RemoteBackend:
             raise StoppedError(f"{self._url} has answered nothing for {silent_s:.0f} s; the last was: {last}")
 
 
-def _error_code(reply: Reply | None) -> str | None:
-    """Return the code of an error in the app's shape; None of any other reply. The platform's errors are pages."""
-    try:
-        return str(json.loads(reply.body)["error"]["code"]) if reply is not None else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def _is_ours(reply: Reply) -> bool:
     """Whether it is the app that replied."""
-    return reply.status == HTTPStatus.OK or _error_code(reply) is not None
+    return reply.status == HTTPStatus.OK or error_code(reply.body) is not None
 
 
 def _is_final(reply: Reply) -> bool:
@@ -148,8 +141,9 @@ def _is_final(reply: Reply) -> bool:
 
 def _is_busy(reply: Reply | None) -> bool:
     """Whether the deployment says that it is busy or not ready."""
-    refused = reply is not None and reply.status == HTTPStatus.TOO_MANY_REQUESTS
-    return refused or _error_code(reply) == NotReadyError.code
+    return reply is not None and (
+        reply.status == HTTPStatus.TOO_MANY_REQUESTS or error_code(reply.body) == NotReadyError.code
+    )
 
 
 def _give_up(reply: Reply | None, why: str) -> Answer:

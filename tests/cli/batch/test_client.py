@@ -1,4 +1,4 @@
-"""The HTTP client, against a server that speaks byte for byte as it is told to."""
+"""The HTTP client, against a server that sends scripted bytes."""
 
 import pytest
 
@@ -14,7 +14,7 @@ async def test_a_request_carries_path_key_and_body() -> None:
     assert (reply.status, reply.headers["x-thing"], reply.body) == (200, "b", b'{"a": 1}')
     (asked,) = server.asked
     assert (asked.path, asked.body) == ("/api/v1/completions", {"n": 1})
-    assert asked.headers["x-functions-key"] == "k"
+    assert (asked.headers["x-functions-key"], asked.headers["authorization"]) == ("k", "Bearer k")
     assert asked.headers["host"] == f"127.0.0.1:{server.port}"
 
 
@@ -28,7 +28,7 @@ async def test_connections_are_kept_unless_the_server_closes_them() -> None:
             await client.send("POST", "/", str(number).encode())
         client.close()
     assert [one.connection for one in server.asked] == [1, 1, 2]
-    assert "x-functions-key" not in server.asked[0].headers
+    assert not {"x-functions-key", "authorization"} & set(server.asked[0].headers)
 
 
 async def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:

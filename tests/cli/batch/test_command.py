@@ -97,7 +97,7 @@ def test_a_key_comes_from_the_environment(tmp_path: Path) -> None:
         assert _run(source, tmp_path / "out", "--url", keyed.url, BATCH_KEY="secret").returncode == 0
         said = _run(source, tmp_path / "none", "--url", keyed.url, BATCH_KEY="wrong")
     assert said.returncode == 1
-    assert b"status 401: is the function key right?" in said.stderr
+    assert b"status 401: is the key right?" in said.stderr
     assert b"To go on: python -m generation batch" in said.stderr
     assert read(tmp_path / "none") == []
 
@@ -110,7 +110,7 @@ def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert "The lines that run are finished first" in said
+    assert "Finishing the running lines" in said
     assert f"To go on: python -m generation batch {source} {out} --concurrency 2\n" in said
     assert 1 < len(read(out)) < 41
     assert len(set(ids(out))) == len(ids(out))
@@ -126,7 +126,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path, second: signal.Signals) -
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         said = b""
-        while b"finished first" not in said:
+        while b"Finishing the running" not in said:
             said += process.stderr.read1(100)  # type: ignore[attr-defined]
         process.send_signal(second)
         said += process.communicate(timeout=60)[1]
