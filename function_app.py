@@ -1,6 +1,6 @@
-"""The HTTP triggers: routes, methods and key levels. What they do is in `generation.api`.
+"""The HTTP triggers: routes, methods and key levels. `generation.api` implements them.
 
-The host matches routes in the alphabetical order of the function names, and the first match wins.
+The host matches routes in alphabetical order of the function names; the first match wins.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ keys = ApiKeys(service.settings.api_keys)
 
 
 def route(method: str, template: str, *, keyed: bool = True, head: bool = False) -> Callable[[Operation], Any]:
-    """Register an operation under a route; `keyed` asks for a key, the host's or the app's own."""
+    """Register an operation under a route; with `keyed` it requires a key, the host's or the app's own."""
     level = None if keyed else func.AuthLevel.ANONYMOUS
     methods = [method, "HEAD"] if head else [method]
 
@@ -48,13 +48,13 @@ def route(method: str, template: str, *, keyed: bool = True, head: bool = False)
 
 @route("GET", "health", keyed=False, head=True)
 async def health(_: Exchange) -> Response:
-    """Say whether the process lives, and what it serves."""
+    """Report whether the process works, and what it serves."""
     return await status.health(service)
 
 
 @route("GET", "ready", keyed=False, head=True)
 async def ready(_: Exchange) -> Response:
-    """Say whether the process can serve."""
+    """Report whether the process can serve."""
     return await status.ready(service)
 
 
@@ -90,7 +90,7 @@ async def models_one(exchange: Exchange) -> Response:
 
 @route("POST", "v1/chat/completions")
 async def chat_completions(_: Exchange) -> Response:
-    """Refuse: this is not a chat model."""
+    """Refuse the request: this is not a chat model."""
     return await model_list.chat()
 
 
@@ -102,7 +102,7 @@ async def tokenize(exchange: Exchange) -> Response:
 
 @route("POST", "detokenize")
 async def detokenize(exchange: Exchange) -> Response:
-    """Join tokens to text."""
+    """Convert tokens to text."""
     return await tokens.detokenize(service, exchange)
 
 
@@ -114,35 +114,35 @@ async def tokenizer_info(_: Exchange) -> Response:
 
 @route("GET", "version", keyed=False)
 async def version(_: Exchange) -> Response:
-    """Say which version runs."""
+    """Report the running version."""
     return await model_list.version()
 
 
 @route("GET", "reference", keyed=False)
 async def reference(_: Exchange) -> Response:
-    """Show the API as a page."""
+    """Return the API reference as a page."""
     return await contract.page(service)
 
 
 @route("GET", "openapi.json", keyed=False)
 async def openapi(_: Exchange) -> Response:
-    """Describe the whole API."""
+    """Return the OpenAPI document."""
     return await contract.get(service)
 
 
 @route("GET", "metrics")
 async def metrics(_: Exchange) -> Response:
-    """Report the metrics for Prometheus."""
+    """Return the metrics in Prometheus's format."""
     return await prometheus.get(service)
 
 
 @route("GET", "playground", keyed=False)
 async def playground(_: Exchange) -> Response:
-    """Show a page to try the model."""
+    """Return a page to try the model."""
     return await page.get()
 
 
 @app.warm_up_trigger("context")
 async def warmup(context: WarmUpContext) -> None:  # noqa: ARG001
-    """Hold a new instance back until it can serve. The platform asks for this name."""
+    """Delay a new instance until it can serve. The platform requires this function name."""
     await status.warm_up(service)

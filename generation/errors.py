@@ -1,6 +1,6 @@
-"""Typed errors. Each carries what a client needs: HTTP status, type, code, the offending parameter and a message.
+"""Typed errors with an HTTP status, type, code, the offending parameter and a message.
 
-The body has the shape of OpenAI's errors, which clients of that API turn into their own exceptions:
+The body has the shape of OpenAI's errors, which that API's clients turn into exceptions:
 ``{"error": {"message", "type", "param", "code"}}``.
 """
 
@@ -8,7 +8,7 @@ import math
 
 
 class ApiError(Exception):
-    """An error whose message is meant for the caller."""
+    """An error whose message the caller sees."""
 
     status = 500
     type = "server_error"
@@ -25,14 +25,14 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that belong to the error: ``Retry-After`` in whole seconds where it makes sense."""
+        """Return the error's headers: ``Retry-After`` in whole seconds if the request can be retried."""
         if self.retry_after_s is None:
             return {}
         return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
 
 
 class InvalidRequestError(ApiError):
-    """The request is wrong, and would be wrong at any time."""
+    """The request is wrong; retrying cannot fix it."""
 
     status = 400
     type = "invalid_request_error"
@@ -45,7 +45,7 @@ def refused(param: str, message: str) -> InvalidRequestError:
 
 
 class UnknownFieldError(InvalidRequestError):
-    """A field that this server does not know or does not support. Nothing is ignored silently."""
+    """The request has a field that this server does not know or support."""
 
     code = "unsupported_parameter"
 
@@ -78,13 +78,13 @@ class SlowRequestError(InvalidRequestError):
 
 
 class ContextLengthError(InvalidRequestError):
-    """The prompt and what was asked for do not fit into the context window."""
+    """The prompt and the new tokens do not fit into the context window."""
 
     code = "context_length_exceeded"
 
 
 class TooLargeError(InvalidRequestError):
-    """The request could never be admitted, however idle the server, or it costs too much."""
+    """The request costs too much, or even an idle server could not admit it."""
 
     code = "request_too_large"
 
@@ -103,7 +103,7 @@ class UnauthorizedError(InvalidRequestError):
     code = "invalid_api_key"
 
     def headers(self) -> dict[str, str]:
-        """Return the scheme that is asked for, as RFC 9110 wants it in every 401."""
+        """Return the authentication scheme, which RFC 9110 requires in every 401."""
         return super().headers() | {"WWW-Authenticate": "Bearer"}
 
 
@@ -123,13 +123,13 @@ class NotReadyError(ApiError):
 
 
 class GenerationFailedError(ApiError):
-    """The engine met an unexpected error in the step that computed this request."""
+    """The step that computed this request failed unexpectedly."""
 
     code = "generation_failed"
 
 
 class DeadlineError(ApiError):
-    """The request reached its deadline before there was anything to return."""
+    """The request reached its deadline before a token was generated."""
 
     status = 503
     code = "timeout"

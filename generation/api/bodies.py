@@ -1,6 +1,6 @@
-"""The bodies of requests as pydantic models: one source for validation and for the OpenAPI document.
+"""Request bodies as pydantic models: the one source of validation and of the OpenAPI document.
 
-Strict: no coercion of types, no NaN, and no field that is not known.
+Validation is strict: it converts no types and refuses NaN and unknown fields.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from generation.errors import InvalidBodyError, InvalidRequestError, UnknownFiel
 
 
 def at_most(most: int) -> BeforeValidator:
-    """Return a validator that refuses what is too large before its values are looked at, one finding for each."""
+    """Return a validator that refuses a list or an object with too many entries before it validates the entries."""
 
     def check(given: object) -> object:
         if isinstance(given, list | dict) and len(given) > most:
@@ -42,7 +42,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_fields_only(cls, data: Any) -> Any:
-        """Refuse the first unknown field of a large body: pydantic would make a finding of each of them."""
+        """Refuse the first unknown field of a large body; pydantic would report every one of them."""
         if isinstance(data, dict) and len(data) > MOST_FIELDS:
             unknown = next((key for key in data if key not in cls.model_fields), "")
             raise unknown_field(cls, str(unknown))
@@ -50,20 +50,29 @@ class Body(BaseModel):
 
 
 class SamplingFields(Body):
-    """How tokens are chosen; shared by the plain and the OpenAI contract."""
+    """How tokens are chosen; shared by `/generate` and `/v1/completions`."""
 
-    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this much probability")
-    min_p: float = Field(0.0, ge=0, le=1, description="keep tokens with this part of the likeliest token's probability")
-    typical_p: float = Field(1.0, gt=0, le=1, description="keep the most typical tokens with this much probability")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="keep the smallest set of likeliest tokens whose probabilities add up to this"
+    )
+    min_p: float = Field(
+        0.0, ge=0, le=1, description="keep tokens whose probability is at least this fraction of the top token's"
+    )
+    typical_p: float = Field(
+        1.0, gt=0, le=1, description="keep the most typical tokens whose probabilities add up to this"
+    )
     repetition_penalty: float = Field(
-        1.0, ge=0.01, le=10, description="divide the score of every token seen in prompt or text; 1 = off"
+        1.0,
+        ge=0.01,
+        le=10,
+        description="lower the score of every token in the prompt or the text by this factor; 1 = off",
     )
     seed: int | None = Field(
-        None, ge=-SEED_LIMIT, lt=SEED_LIMIT, description="same seed and request, same answer; null = a fresh one"
+        None, ge=-SEED_LIMIT, lt=SEED_LIMIT, description="same seed and request, same answer; null = a random seed"
     )
-    ignore_eos: bool = Field(False, description="go on past the end-of-text token")
+    ignore_eos: bool = Field(False, description="continue past the end-of-text token")
     timeout_s: float | None = Field(
-        None, gt=0, description="seconds after which the request ends with what it has; at most the server's own"
+        None, gt=0, description="maximum request time in seconds; partial text is returned; default: the server's limit"
     )
 
     def sampling(self) -> dict[str, Any]:
@@ -76,40 +85,41 @@ class SamplingFields(Body):
 class GenerateBody(SamplingFields):
     """Body of ``POST /api/generate``; names and defaults are those of the `transformers` text-generation pipeline."""
 
-    prompt: str = Field(description="the text to go on from; empty = from nothing", examples=["Once upon a time"])
-    max_new_tokens: int = Field(50, ge=1, le=1 << 20, description="tokens to generate at most")
+    prompt: str = Field(
+        description="the text to continue; empty = start from the beginning-of-text token",
+        examples=["Once upon a time"],
+    )
+    max_new_tokens: int = Field(50, ge=1, le=1 << 20, description="maximum number of tokens to generate")
     num_return_sequences: int = Field(1, ge=1, le=256, description="sequences to generate")
-    do_sample: bool = Field(True, description="sample; false = always the likeliest token")
-    temperature: float = Field(1.0, ge=0, le=100, description="below 1 bolder choices are rarer; 0 = no sampling")
+    do_sample: bool = Field(True, description="sample; false = greedy: always the likeliest token")
+    temperature: float = Field(1.0, ge=0, le=100, description="lower is more predictable; 0 = greedy")
     top_k: int = Field(50, ge=0, le=1 << 20, description="keep this many of the likeliest tokens; 0 = all")
     num_beams: int = Field(
-        1, ge=1, le=64, description="above 1: beam search with so many beams, which needs do_sample=false"
+        1, ge=1, le=64, description="number of beams; above 1 = beam search, which needs do_sample=false"
     )
     length_penalty: float = Field(
         1.0, ge=-10, le=10, description="with num_beams: above 0 favours long sequences, below 0 short ones"
     )
     stop: Stop | Annotated[list[Stop], at_most(16), Field(max_length=16)] | None = Field(
-        None, description="strings that end a sequence; their text is left out"
+        None, description="strings that end a sequence; the text leaves them out"
     )
-    return_full_text: bool = Field(True, description="whether the answer begins with the prompt")
-    stream: bool = Field(False, description="answer with server-sent events")
+    return_full_text: bool = Field(True, description="begin each sequence with the prompt")
+    stream: bool = Field(False, description="stream the answer as server-sent events")
 
 
 class TokenizeBody(Body):
     """Body of ``POST /api/tokenize``."""
 
-    model: str | None = Field(None, description="the served model's name; left out = the served model")
+    model: str | None = Field(None, description="name of the served model; may be omitted")
     prompt: str = Field(description="the text to split", examples=["Once upon a time"])
-    add_special_tokens: bool = Field(
-        True, description="whether the tokenizer adds its special tokens; GPT-2's has none to add"
-    )
-    return_token_strs: bool = Field(False, description="report the tokens as they stand in the vocabulary")
+    add_special_tokens: bool = Field(True, description="add the tokenizer's special tokens; GPT-2's adds none")
+    return_token_strs: bool = Field(False, description="also return the tokens as the vocabulary spells them")
 
 
 class DetokenizeBody(Body):
     """Body of ``POST /api/detokenize``."""
 
-    model: str | None = Field(None, description="the served model's name; left out = the served model")
+    model: str | None = Field(None, description="name of the served model; may be omitted")
     tokens: Annotated[list[TokenId], FailFast(), at_most(MOST_TOKENS)] = Field(
         max_length=MOST_TOKENS, description="token ids", examples=[[0, 1]]
     )
@@ -131,9 +141,9 @@ def parse_json(model: type[Parsed], body: bytes) -> Parsed:
 
 
 def parse_query(model: type[Parsed], values: Mapping[str, Any]) -> Parsed:
-    """Validate query parameters, texts or lists of texts; raises like `parse_json`.
+    """Validate query parameters, strings or lists of strings; raises like `parse_json`.
 
-    The value of a field that is no text is written as in JSON; of true and false the case does not matter.
+    Values of fields that are not strings are written as in JSON; `true` and `false` in any case.
     """
     try:
         return model.model_validate({name: _from_query(model, name, value) for name, value in values.items()})
@@ -158,7 +168,7 @@ def _takes_text(annotation: Any) -> bool:
 
 
 def unknown_field(model: type[BaseModel], name: str) -> UnknownFieldError:
-    """Return the error for a field that a body does not have."""
+    """Return the error for an unknown field."""
     from difflib import get_close_matches
 
     name = name[:SHOWN]
@@ -167,9 +177,9 @@ def unknown_field(model: type[BaseModel], name: str) -> UnknownFieldError:
 
 
 def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
-    """Turn the first finding of pydantic into our own error."""
+    """Turn the first error that pydantic found into an `InvalidRequestError`."""
     found = error.errors(include_url=False)
-    # A union reports a finding for each of its branches; the deepest one comes from the branch that was meant.
+    # A union reports an error for each of its branches; the deepest one comes from the branch that the client meant.
     first = max((one for one in found if one["loc"][:1] == found[0]["loc"][:1]), key=lambda one: len(one["loc"]))
     kind, message = first["type"], first["msg"]
     if kind == "json_invalid":
@@ -189,12 +199,12 @@ def explain(model: type[Body], error: ValidationError) -> InvalidRequestError:
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether a part of a location names a branch of a union rather than a place in the body."""
+    """Return whether a part of a location names a branch of a union instead of a place in the body."""
     return isinstance(part, str) and (not part.isidentifier() or part in {"str", "int", "float", "bool"})
 
 
 def short(value: object) -> str:
-    """Return a value as a message shows it: at most 64 characters, whatever its size."""
+    """Return a value as messages show it, in at most `SHOWN` characters."""
     if isinstance(value, str | bytes):
         value = value[: SHOWN + 1]
     elif isinstance(value, list | dict) and len(value) > SHOWN:

@@ -1,4 +1,4 @@
-"""OpenAI's ``/v1/completions`` on our engine. The reference is OpenAI's description, then vLLM's server."""
+"""OpenAI's ``/v1/completions``. The reference is OpenAI's description, then vLLM's server."""
 
 import asyncio
 
@@ -65,7 +65,7 @@ def _cost(body: CompletionBody, prompt_tokens: int, loaded: Loaded) -> Cost:
 
 
 async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]]:
-    """Return the token ids of every prompt, cut where the request asks for it."""
+    """Return the token ids of every prompt, truncated where the request asks for it."""
     keep = body.truncate_prompt_tokens
     if keep == -1:
         keep = max(loaded.config.context - body.max_tokens, 1)
@@ -79,7 +79,7 @@ async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]
         if keep is not None:
             ids = ids[-keep:] if body.truncation_side == "left" else ids[:keep]
         result.append(ids)
-        await asyncio.sleep(0)  # there may be thousands: let others have their turn
+        await asyncio.sleep(0)  # there may be thousands: other requests run in between
     return result
 
 

@@ -1,4 +1,4 @@
-"""The body of ``POST /api/v1/completions``: OpenAI's fields, and the extensions that vLLM's clients know."""
+"""The body of ``POST /api/v1/completions``: OpenAI's fields, and the extensions of vLLM and llama.cpp."""
 
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from generation.api.completions_prompt import Bias, Prompts, Stops
 from generation.api.constraints import GuidedFields
 from generation.errors import refused
 
-# What chooses or constrains single tokens has no meaning in a beam search, or none that clients agree on.
+# Fields that choose or constrain single tokens have no meaning, or no agreed one, in beam search.
 WITHOUT_BEAMS = (
     "allowed_token_ids", "bad_words", "dry_multiplier", "frequency_penalty", "guided_choice", "guided_grammar",
     "guided_json", "guided_regex", "logit_bias", "logprob_token_ids", "logprobs", "min_p", "min_tokens",
@@ -20,24 +20,24 @@ WITHOUT_BEAMS = (
 
 
 def _nullable(schema: dict[str, Any]) -> None:
-    """Say in the JSON schema that every field may be null."""
+    """Allow null for every field in the JSON schema."""
     for name, one in schema["properties"].items():
         if {"type": "null"} not in one.get("anyOf", ()):
             kept = {key: one.pop(key) for key in ("title", "description", "default", "examples") if key in one}
             if isinstance(kept.get("default"), list | dict):
-                kept["default"] = None  # generators of clients take no default that is a list or an object
+                kept["default"] = None  # client generators reject a default that is a list or an object
             schema["properties"][name] = {"anyOf": [one, {"type": "null"}]} | kept
 
 
 class StreamOptions(Body):
     """Options of a streamed answer."""
 
-    include_usage: bool | None = Field(None, description="end the stream with an event that holds the usage")
+    include_usage: bool | None = Field(None, description="end the stream with an event that has the usage")
     continuous_usage_stats: bool = Field(
         False,
-        description="tell the usage of a choice so far in each event; include_usage is then on unless it is false",
+        description="report the usage of a choice so far in each event; turns include_usage on unless that is false",
     )
-    include_obfuscation: bool = Field(False, description="accepted for compatibility; there is no padding to leave out")
+    include_obfuscation: bool = Field(False, description="accepted; the server never adds padding")
 
 
 class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
@@ -45,35 +45,39 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
 
     model_config = ConfigDict(json_schema_extra=_nullable)
 
-    model: str | None = Field(None, description="the served model's name; left out = the served model")
+    model: str | None = Field(None, description="name of the served model; may be omitted")
     prompt: Prompts = Field(
         ("",),
-        description="text, token ids, or a list of either; left out or empty = start from nothing",
+        description="text, token ids, or a list of either; omitted or empty = start from the beginning-of-text token",
         examples=["Once upon a time"],
     )
-    max_tokens: int = Field(16, ge=0, le=1 << 20, description="tokens to generate at most; 0 needs echo")
+    max_tokens: int = Field(
+        16, ge=0, le=1 << 20, description="maximum number of tokens to generate; 0 needs echo or prompt_logprobs"
+    )
     n: int = Field(1, ge=1, le=128, description="choices for each prompt")
     best_of: int | None = Field(
-        None, ge=0, le=128, description="generate this many, return the n of the highest mean log-probability; 0 = n"
+        None, ge=0, le=128, description="generate this many, return the n with the highest mean log-probability; 0 = n"
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="below 1 bolder choices are rarer; 0 = no sampling")
-    frequency_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this per use")
-    presence_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this once used")
+    temperature: float = Field(1.0, ge=0, le=2, description="lower is more predictable; 0 = greedy")
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="lower a token's score by this for each time it was generated"
+    )
+    presence_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this once it was generated")
     logit_bias: Bias = Field(
-        (), description="added to the score of the tokens with this id or of this text; false = never choose them"
+        (), description="numbers to add to the scores of tokens, by token id or text; false = never choose them"
     )
     logprobs: int | None = Field(
         None,
         ge=-1,
         le=20,
-        description="report each token's log-probability and this many of the likeliest tokens; -1 = all",
+        description="report the log-probabilities of each token and of this many likeliest tokens; -1 = all",
     )
     echo: bool = Field(False, description="begin the answer with the prompt")
-    stop: Stops = Field((), description="strings that end a choice; their text is left out unless asked for")
-    stream: bool = Field(False, description="answer with server-sent events")
+    stop: Stops = Field((), description="strings that end a choice; the text leaves them out by default")
+    stream: bool = Field(False, description="stream the answer as server-sent events")
     stream_options: StreamOptions | None = Field(None, description="only with stream")
     user: str | None = Field(None, max_length=512, description="accepted; it has no effect on the answer")
-    suffix: str = Field("", description="not supported: only null or an empty string")
+    suffix: str = Field("", description="not supported; only null or an empty string is accepted")
 
     @model_validator(mode="before")
     @classmethod
@@ -88,13 +92,13 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
         return self.best_of or self.n
 
     def check(self) -> Self:
-        """Check what concerns more than one field.
+        """Check the rules that concern more than one field.
 
         Raises:
             InvalidRequestError: with the field that is wrong.
         """
         if self.suffix:
-            raise refused("suffix", "this model cannot fill in between two texts")
+            raise refused("suffix", "this model cannot fill in text between two texts")
         if self.choices < self.n:
             raise refused("best_of", f"must be at least n={self.n}, got {self.best_of}")
         if self.choices > self.n and self.stream:
@@ -104,7 +108,7 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
         self._check_tokens()
         self._check_beams()
         if (guided := self.constraint()) is not None:
-            # A constraint alone says where an answer ends; what contradicts it would leave no token to choose.
+            # The constraint decides where an answer ends; a field that contradicts it would leave no token to choose.
             if self.min_tokens:
                 raise refused("min_tokens", f"not together with {guided.param}")
             if self.ignore_eos:
@@ -117,7 +121,7 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
         if self.truncate_prompt_tokens == 0:
             raise refused("truncate_prompt_tokens", "must be -1 or at least 1, got 0")
         if self.priority:
-            raise refused("priority", "requests are served in the order in which they come: only 0 is allowed")
+            raise refused("priority", "requests are served in order of arrival: only 0 is allowed")
         if self.min_tokens > self.max_tokens:
             raise refused("min_tokens", f"must be at most max_tokens={self.max_tokens}, got {self.min_tokens}")
 
@@ -127,9 +131,9 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
                 raise refused("length_penalty", "only with use_beam_search")
             return
         if self.temperature not in (0, 1):
-            raise refused("temperature", f"beam search draws nothing: must be 0 or 1, got {self.temperature:g}")
+            raise refused("temperature", f"beam search does not sample: must be 0 or 1, got {self.temperature:g}")
         if self.choices > self.n:
-            raise refused("best_of", "not together with use_beam_search, which returns the best by itself")
+            raise refused("best_of", "not together with use_beam_search, which already returns the best")
         for name in WITHOUT_BEAMS:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise refused(name, "not together with use_beam_search")

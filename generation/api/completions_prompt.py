@@ -1,4 +1,4 @@
-"""The forms that a prompt, stop strings and a bias may have in the body of ``POST /api/v1/completions``."""
+"""The forms of a prompt, stop strings and a bias in the body of ``POST /api/v1/completions``."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ _AnyStop = Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)]
 
 
 def _split_prompts(given: object) -> tuple[str | tuple[int, ...], ...]:
-    """Return the prompts of a request, each a text or token ids; the union's own findings would only confuse."""
+    """Return the prompts of a request, each a text or token ids. A union's own error messages would be confusing."""
     if isinstance(given, str):
         return (given,)
     if isinstance(given, list) and given:
@@ -62,9 +62,9 @@ def _are_ids(values: list[Any]) -> bool:
 
 
 def _split_bias(given: object) -> tuple[tuple[str | int, float], ...]:
-    """Return pairs of a token id, or of a text, and what is added to the score of the tokens.
+    """Return pairs of a token id or a text and the number to add to the scores of the tokens.
 
-    OpenAI has an object with ids as strings. llama.cpp's server also takes texts in their place, lists of pairs, and
+    OpenAI takes an object with ids as strings. llama.cpp's server also takes texts instead of ids, lists of pairs, and
     false for tokens that are never chosen. A text of digits is an id.
     """
     pairs = list(given.items()) if isinstance(given, dict) else given

@@ -1,4 +1,4 @@
-"""From what the engine reports to OpenAI's objects, as events or whole; the whole is the sum of the events."""
+"""Builds OpenAI's response objects from the engine's updates, as events or whole; the whole sums up the events."""
 
 import math
 import time
@@ -18,10 +18,10 @@ from generation.service import Loaded
 
 
 class CompletionResponse:
-    """Makes the answer to one request.
+    """Builds the response to one request.
 
     Attributes:
-        timelines: of the request's prompts, once they are submitted; they know what came from the prefix cache.
+        timelines: of the request's prompts, once they are submitted; they count the tokens from the prefix cache.
     """
 
     def __init__(self, body: CompletionBody, loaded: Loaded, prompts: list[tuple[int, ...]]) -> None:
@@ -29,7 +29,7 @@ class CompletionResponse:
         self._body = body
         self._tokenizer = loaded.tokenizer
         self._prompts = prompts
-        # A character of which the prompt has only the first bytes comes with the text.
+        # If a prompt ends within a character, the character belongs to the generated text.
         special = not body.skip_special_tokens
         self._echoed = [loaded.tokenizer.echo(ids, special=special) if body.echo else "" for ids in prompts]
         self._reports: dict[int, Report] = {}
@@ -45,7 +45,7 @@ class CompletionResponse:
         }
 
     def event(self, item: Item) -> str:
-        """Return the server-sent event for an item, or nothing if it has none of its own."""
+        """Return the server-sent event for an item, or an empty string if it has none."""
         choice = self._choice(item)
         if choice is None or not isinstance(item, Update):
             return ""
@@ -60,7 +60,7 @@ class CompletionResponse:
         return event(self._head | {"choices": [], "usage": self._usage()}) if self._body.usage_at_end else ""
 
     async def whole(self, items: Iterable[Item]) -> dict[str, Any]:
-        """Return the whole response; it is made in slices."""
+        """Return the whole response, built in slices."""
         slices = Slices()
         choices: dict[int, dict[str, Any]] = {}
         logprobs: dict[int, list[float]] = defaultdict(list)
@@ -91,7 +91,7 @@ class CompletionResponse:
         }
 
     def _choice(self, item: Item) -> dict[str, Any] | None:
-        """Return a piece of a choice; the first one has what belongs to the prompt."""
+        """Return a piece of a choice; the first piece includes the prompt's part."""
         if isinstance(item, PromptScores):
             self._scores[item.number] = item
             return None
@@ -123,7 +123,7 @@ class CompletionResponse:
         return report.lists()
 
     def _prompt_report(self, number: int, alternatives: int) -> Report:
-        """Return the report on a prompt; it is made once, and each choice has its entries."""
+        """Return the report on a prompt; it is made once for all choices."""
         if number not in self._reports:
             self._reports[number] = Report(self._tokenizer, as_ids=self._body.return_tokens_as_token_ids)
             self._reports[number].add_prompt(self._scores[number].tokens, alternatives)
@@ -135,12 +135,12 @@ def _usage(prompt: int, generated: int) -> dict[str, int]:
 
 
 def _mean(logprobs: list[float]) -> float:
-    """Return the mean log-probability of a choice; one of which nothing is left ranks last."""
+    """Return the mean log-probability of a choice; a choice without tokens ranks last."""
     return fmean(logprobs) if logprobs else -math.inf
 
 
 def _extend(choice: dict[str, Any], piece: dict[str, Any]) -> None:
-    """Add the next piece of a choice to what there is."""
+    """Append the next piece of a choice."""
     choice["text"] += piece["text"]
     choice["finish_reason"] = piece["finish_reason"]
     if choice["logprobs"] is not None:

@@ -1,4 +1,4 @@
-"""From the fields of a completion to the sampler's parameters: texts become tokens, and tokens are checked."""
+"""Converts the fields of a completion to the sampler's parameters: encodes texts and checks token ids."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ from generation.text.tokenizer import Tokenizer, TokenizerError
 
 
 async def sampling_params(body: CompletionBody, tokenizer: Tokenizer) -> SamplingParams:
-    """Return how the tokens of a completion are chosen.
+    """Return the sampling parameters of a completion.
 
     Raises:
         InvalidRequestError: a field names a token that the model does not have, or a text that cannot be encoded.
@@ -45,7 +45,7 @@ def _encode(param: str, text: str, tokenizer: Tokenizer) -> list[int]:
 
 
 def _bias(body: CompletionBody, tokenizer: Tokenizer) -> dict[int, float]:
-    """Return what is added to the scores; a text biases each of its tokens, and biases of one token add up."""
+    """Return the bias of each token; a text biases each of its tokens, and biases of one token add up."""
     biases: Counter[int] = Counter()
     for key, value in body.logit_bias:
         for token in (key,) if isinstance(key, int) else set(_encode("logit_bias", key, tokenizer)):
@@ -56,7 +56,7 @@ def _bias(body: CompletionBody, tokenizer: Tokenizer) -> dict[int, float]:
 def _bad_words(words: list[str], tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
     """Return the tokens of each word as it is and after a space.
 
-    vLLM (``SamplingParams.update_from_tokenizer``) leaves out the form after a space where it has another number of
+    vLLM (``SamplingParams.update_from_tokenizer``) omits the form after a space if it has a different number of
     tokens. Byte-level tokenizers often have " word" as one token and "word" as two, so both count here.
     """
     found = []

@@ -1,4 +1,4 @@
-"""Structured output: the fields of a body that say what an answer must be, and the one constraint that they come to."""
+"""Structured output: the fields of a body that constrain the answer, and the one constraint they define."""
 
 import json
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ _Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]],
 
 
 class StructuredOutputs(Body):
-    """Exactly one of the fields, as vLLM has them."""
+    """vLLM's structured outputs; exactly one field must be given."""
 
-    json_schema: _Schema | None = Field(None, alias="json", description="JSON schema, as an object or as a string")
+    json_schema: _Schema | None = Field(None, alias="json", description="JSON schema, as an object or a string")
     regex: _Regex | None = Field(None, description="regular expression that the answer matches")
-    choice: _Choices | None = Field(None, description="strings of which the answer is one")
+    choice: _Choices | None = Field(None, description="the answer is one of these strings")
     grammar: _Definition | None = Field(None, description="grammar in Lark's or GBNF's notation")
-    json_object: Literal[True] | None = Field(None, description="whether the answer is any JSON object")
+    json_object: Literal[True] | None = Field(None, description="true = the answer is any JSON object")
 
 
 class NamedSchema(Body):
-    """A JSON schema with its name, as OpenAI has it."""
+    """A JSON schema with a name, as in OpenAI's API."""
 
     name: str = Field(max_length=64, description="accepted; it has no effect on the answer")
     definition: dict[str, Any] = Field(alias="schema", description="the JSON schema")
@@ -38,14 +38,14 @@ class NamedSchema(Body):
 
 
 class ResponseFormat(Body):
-    """What the answer is: text, any JSON object, or JSON that follows a schema."""
+    """The form of the answer: text, any JSON object, or JSON that follows a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = Field(None, description="only with the type json_schema")
 
 
 class GuidedFields(Body):
-    """The fields that ask for structured output; vLLM's, its older names of them, and OpenAI's."""
+    """The fields for structured output: vLLM's, their older names, and OpenAI's."""
 
     structured_outputs: StructuredOutputs | None = Field(
         None, description="the answer follows exactly one of `json`, `regex`, `choice`, `grammar`, `json_object`"
@@ -60,10 +60,10 @@ class GuidedFields(Body):
     )
 
     def constraint(self) -> Constraint | None:
-        """Return the constraint that the fields ask for.
+        """Return the constraint that the fields define, if any.
 
         Raises:
-            InvalidRequestError: they ask for none where they must, for two, or for one that is too long.
+            InvalidRequestError: `structured_outputs` is empty, two constraints are given, or one is too long.
         """
         found = list(self._constraints())
         if self.structured_outputs is not None:

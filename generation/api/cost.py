@@ -1,12 +1,12 @@
-"""What a request costs, computed and bounded in this one place before any work is done for it.
+"""Computes and bounds the cost of a request before any work is done for it.
 
 The unit is a token, computed or reported:
 
 - each prompt is computed once, and each of its choices generates `new_tokens`;
-- each choice reports its new tokens, and its prompt where that is echoed;
+- each choice reports its new tokens, and its prompt if that is echoed;
 - with log-probabilities each reported token counts once more for itself and for each alternative.
 
-A reported token or log-probability takes some 35 bytes of JSON, so the bound is one on the bytes of an answer, too.
+A reported token or log-probability takes about 35 bytes of JSON, so the bound also limits the size of an answer.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from generation.errors import TooLargeError
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What is asked for.
+    """The quantities that determine the cost of a request.
 
     Attributes:
-        prompts: how many there are.
-        prompt_tokens: of all prompts together; where they are not known yet, the fewest that there can be.
+        prompts: number of prompts.
+        prompt_tokens: of all prompts together; before they are tokenized, a lower bound.
         choices: sequences for each prompt.
-        new_tokens: tokens for each choice at most.
-        echo: whether the answer holds the prompt with each choice.
-        logprobs: alternatives reported with each token; None for no report.
-        prompt_logprobs: alternatives reported with each token of the prompt by itself; None for no report.
-        fields: what the body calls prompt, choices and new tokens.
+        new_tokens: maximum number of tokens for each choice.
+        echo: whether each choice of the answer includes the prompt.
+        logprobs: alternatives reported with each token; None if no log-probabilities are reported.
+        prompt_logprobs: the same for the prompt's own report.
+        fields: the body's names of prompt, choices and new tokens.
     """
 
     prompts: int
@@ -54,7 +54,7 @@ class Cost:
         )
 
     def check(self, settings: Settings) -> None:
-        """Refuse what costs too much, or more choices than can run at once.
+        """Refuse a request that costs too much, or has more choices than can run at once.
 
         Raises:
             TooLargeError: the message names the fields and the bound.
@@ -66,7 +66,7 @@ class Cost:
         if self.tokens <= settings.max_cost:
             return
         parts = [
-            f"{prompt} ({self.prompts} of together at least {self.prompt_tokens} tokens)",
+            f"{prompt} ({self.prompts}, with at least {self.prompt_tokens} tokens in all)",
             f"{choices}={self.choices}",
             f"{new}={self.new_tokens}",
         ]
@@ -78,12 +78,12 @@ class Cost:
             parts.append(f"prompt_logprobs={self.prompt_logprobs}")
         raise TooLargeError(
             f"{', '.join(parts)}: this costs {self.tokens} tokens to compute and report, more than the "
-            f"{settings.max_cost} of MAX_COST: send fewer prompts in a request, or ask for less of each",
+            f"{settings.max_cost} of MAX_COST: send fewer prompts in a request, or ask for less with each",
             param=self._dearest(settings.max_cost),
         )
 
     def _dearest(self, most: int) -> str:
-        """Return the field that is best lowered."""
+        """Return the field whose value the client should lower."""
         prompt, choices, new = self.fields
         if replace(self, logprobs=self.logprobs and 0, prompt_logprobs=self.prompt_logprobs and 0).tokens <= most:
             more = replace(self, prompt_logprobs=None).tokens < replace(self, logprobs=None).tokens
@@ -92,7 +92,7 @@ class Cost:
 
 
 def least_tokens(prompts: Sequence[str | Sequence[int]], longest: int | None) -> int:
-    """Return the fewest tokens that prompts can have, whose tokens are no longer than `longest` characters."""
+    """Return the fewest tokens that the prompts can have if no token is longer than `longest` characters."""
     return sum(
         len(one) if not isinstance(one, str) else 1 if longest is None else max(1, -(-len(one) // longest))
         for one in prompts

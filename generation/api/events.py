@@ -22,7 +22,7 @@ PING = ": ping\n\n"
 
 
 def event(data: Any) -> str:
-    """Return one server-sent event. What many clients take for the end of a line is escaped."""
+    """Return one server-sent event. Characters that many clients treat as the end of a line are escaped."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     if not text.isascii():
         text = text.translate(_LINE_ENDS)
@@ -30,16 +30,16 @@ def event(data: Any) -> str:
 
 
 class EventStream(StreamingResponse):
-    """Sends the events that `encode` makes of the items of `stream`, ended by ``data: [DONE]``.
+    """Sends the items of `stream` as events made by `encode`, then ``data: [DONE]``.
 
-    After `keep_alive_s` seconds of silence a comment line is sent. When the response ends, however it ends, so does the
-    work, and the request's record is told.
+    After `keep_alive_s` seconds of silence it sends a comment line. However the response ends, it cancels the remaining
+    work and closes the request's record.
 
     Args:
         exchange: the request.
-        stream: what the engine yields for it.
-        encode: returns the event of an item, or nothing.
-        keep_alive_s: seconds.
+        stream: the items from the engine.
+        encode: returns the event of an item, or an empty string.
+        keep_alive_s: seconds of silence before a comment line.
         first: events to send before all others.
         last: returns the events to send after all items.
     """
@@ -64,27 +64,27 @@ class EventStream(StreamingResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send the response. A client that does not read all of it within `LIMIT_S` is cut off."""
-        ended = "cancelled"  # by the server that calls this, unless it gets further
+        """Send the response; disconnect a client that does not read it within `LIMIT_S`."""
+        ended = "cancelled"  # by the server, unless the send below completes
         try:
             with DisconnectWatch(receive, self._stream) as watch:
                 async with asyncio.timeout(LIMIT_S):
                     ended = await self._send(send, watch)
         except TimeoutError:
             ended = DeadlineError.code
-        except OSError:  # how servers of ASGI 2.4 report that the client has disconnected
+        except OSError:  # servers of ASGI 2.4 report a client disconnect this way
             ended = CLIENT_LEFT
         finally:
             self._record.answered(self.status_code, ended or self._error_code)
 
     async def _send(self, send: Send, watch: DisconnectWatch) -> str:
-        """Send everything; return what prevented it, if anything did."""
+        """Send everything; return the error code if something prevented it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for text in self.body_iterator:
             if watch.left:
                 break
             await send({"type": "http.response.body", "body": str(text).encode(), "more_body": True})
-        # A disconnect that the server has seen during the last event reaches the watch in the next turn of the loop.
+        # A disconnect that the server noticed during the last event reaches the watch in the next turn of the loop.
         await asyncio.sleep(0)
         if watch.left:
             return CLIENT_LEFT

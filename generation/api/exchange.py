@@ -1,7 +1,7 @@
-"""One HTTP request and its answer, as the contracts see them: reading the body, asking the engine, ending.
+"""One HTTP request and its answer: reads the body, submits to the engine, and ends the request.
 
-It owns how a request ends. Completion, errors, the time limit, client disconnects and shutdown are all told to the
-request's record here or in `EventStream`; the record writes the request's line, counts and spans once.
+This module and `EventStream` report every end of a request to its record: completion, errors, the time limit, client
+disconnects and shutdown. The record writes the request's log line, metrics and spans once.
 """
 
 import asyncio
@@ -22,16 +22,17 @@ from generation.observe.record import RequestRecord
 
 log = logging.getLogger("generation.requests")
 
-# The load balancer gives up after 230 s without a byte. `functionTimeout` is unbounded, so this is what ends a handler.
+# The load balancer closes a connection after 230 s without a byte. `functionTimeout` is unbounded, so this limit ends a
+# handler.
 LIMIT_S = 230.0
-# A body arrives in so many seconds, or its connection is closed.
+# Maximum time for a body to arrive; then its connection is closed.
 BODY_S = 60.0
 LARGE_BYTES = 1 << 16
 CLIENT_LEFT = "client_left"
 
 
 class Exchange:
-    """One HTTP request, and what was asked of the engine to answer it."""
+    """One HTTP request and its work in the engine."""
 
     def __init__(self, name: str, request: Request, route: str | None = None) -> None:
         self.request = request
@@ -44,11 +45,11 @@ class Exchange:
             BodyTooLargeError: it is larger than the limit; the rest is not read.
             UnsupportedEncodingError: it is compressed.
             SlowRequestError: it did not arrive within `BODY_S`.
-            ClientDisconnect: the client left before its end.
+            ClientDisconnect: the client disconnected before the end.
         """
         encoding = self.request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
-            raise UnsupportedEncodingError(f"the body is encoded as {encoding[:32]!r}: send it as it is")
+            raise UnsupportedEncodingError(f"the body is encoded as {encoding[:32]!r}: send it uncompressed")
         parts, size = [], 0
         try:
             async with asyncio.timeout(BODY_S):
@@ -60,7 +61,7 @@ class Exchange:
         except TimeoutError:
             raise SlowRequestError(f"the body did not arrive within {BODY_S:g} s") from None
         if size > LARGE_BYTES:
-            await one_at_a_time()  # to validate it takes milliseconds
+            await one_at_a_time()  # validation takes milliseconds
         return b"".join(parts)
 
     def submit(self, engine: Engine, *requests: GenerationRequest) -> TokenStream:
@@ -74,7 +75,7 @@ class Exchange:
         """Return everything that the stream yields. A client disconnect stops the work.
 
         Raises:
-            ClientDisconnect: the client left before the end.
+            ClientDisconnect: the client disconnected before the end.
             ApiError: what the stream raises.
         """
         with DisconnectWatch(self.request.receive, stream) as watch:
@@ -90,8 +91,8 @@ Operation = Callable[[Exchange], Awaitable[Response]]
 class DisconnectWatch:
     """Cancels a stream when its client disconnects; a context manager around the reading of the stream.
 
-    After the body, ASGI's `receive` waits for the disconnect, so there is nothing to poll. An unread rest of the body
-    is dropped.
+    After the body, ASGI's `receive` waits for the disconnect, so polling is unnecessary. An unread rest of the body is
+    dropped.
     """
 
     def __init__(self, receive: Receive, stream: TokenStream) -> None:
@@ -113,7 +114,7 @@ class DisconnectWatch:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
         except Exception:
-            log.exception("a client disconnect could not be watched for")
+            log.exception("waiting for a client disconnect failed")
         else:
             self.left = True
             self._stream.cancel()

@@ -1,4 +1,4 @@
-"""The plain contract, which grew out of the workshop's ``GET /{prompt}``: text in, whole sequences out."""
+"""``/generate``, which extends the workshop app's ``GET /{prompt}``: a prompt in, whole sequences out."""
 
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ async def post(service: Service, exchange: Exchange) -> Response:
 
 
 async def get(service: Service, exchange: Exchange) -> Response:
-    """Answer ``GET /api/generate/{*prompt}``, the workshop's call: the prompt in the path, the rest in the query."""
+    """Answer ``GET /api/generate/{*prompt}``, with the prompt in the path and other fields in the query."""
     request = exchange.request
     values: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
@@ -38,7 +38,7 @@ async def get(service: Service, exchange: Exchange) -> Response:
         else:
             values[name] = value
     if "prompt" in values:
-        raise InvalidRequestError("prompt belongs into the path", param="prompt")
+        raise InvalidRequestError("prompt: belongs in the path", param="prompt")
     body = parse_query(GenerateBody, values | {"prompt": route_value(request, "prompt")})
     return await _respond(service, exchange, body, sequences_only=True)
 
@@ -50,7 +50,7 @@ def _cost(body: GenerateBody, prompt_tokens: int, context: int) -> Cost:
 
 
 async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings) -> GenerationRequest:
-    """Return what the engine is asked for.
+    """Return the request to the engine.
 
     Raises:
         InvalidRequestError: or a subclass; the prompt does not fit, or the timeout is too long.
@@ -76,7 +76,7 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
 
 
 def check_beams(body: GenerateBody, settings: Settings) -> None:
-    """Refuse what contradicts a beam search.
+    """Refuse fields that contradict a beam search.
 
     Raises:
         InvalidRequestError: with the field that is wrong.
@@ -88,7 +88,7 @@ def check_beams(body: GenerateBody, settings: Settings) -> None:
     if body.num_beams > settings.max_running:
         raise refused("num_beams", f"at most {settings.max_running} beams can run at once, got {body.num_beams}")
     if body.do_sample:
-        raise refused("do_sample", "beam search draws nothing: must be false with num_beams above 1")
+        raise refused("do_sample", "beam search does not sample: must be false with num_beams above 1")
     if body.num_return_sequences > body.num_beams:
         raise refused("num_return_sequences", f"must be at most num_beams={body.num_beams}")
     if body.repetition_penalty != 1 or body.stop:
@@ -96,9 +96,9 @@ def check_beams(body: GenerateBody, settings: Settings) -> None:
 
 
 class Whole:
-    """An answer that is whole at its end, gathered from the parts that come out of the engine.
+    """Collects the engine's updates into a whole answer.
 
-    Of a beam search, the engine reports every beam, the best first; those that were not asked for are left out.
+    A beam search reports every beam, the best first; surplus beams are dropped.
     """
 
     def __init__(self, body: GenerateBody, asked: GenerationRequest) -> None:
@@ -108,7 +108,7 @@ class Whole:
         self._generated = 0
 
     def add(self, item: Item) -> str:
-        """Take in a part; return its text."""
+        """Add an update; return its text."""
         if not isinstance(item, Update):
             return ""
         self._generated += item.generated
@@ -119,7 +119,7 @@ class Whole:
         return item.text
 
     def response(self, *, sequences_only: bool = False) -> JSONResponse:
-        """Return the answer: texts, finish reasons and usage, or the texts alone as the workshop had them."""
+        """Return the answer: texts, finish reasons and usage, or the texts alone, as in the workshop app."""
         if sequences_only:
             return JSONResponse({"generated_sequences": self.texts})
         usage = {

@@ -1,6 +1,6 @@
-"""Makes HTTP handlers of operations. A handler never raises, always ends, and always answers in the form of the API.
+"""Turns operations into HTTP handlers that never raise, always end, and report errors in the API's form.
 
-An exception from a handler gives a bare 500 on Functions and can break the connection for others.
+On Functions an exception from a handler becomes a bare 500 and can break the connection for other requests.
 """
 
 import asyncio
@@ -45,10 +45,10 @@ async def answer(
 
     Args:
         name: of the operation, in the log and in the metrics.
-        request: what is to be answered.
-        operation: what answers it.
+        request: the HTTP request.
+        operation: returns the response.
         route: the path template, for spans.
-        limited: whether it must end within `LIMIT_S` seconds, as behind the load balancer.
+        limited: whether it must end within `LIMIT_S` seconds, the load balancer's limit.
     """
     delay.watch(asyncio.get_running_loop())
     exchange = Exchange(name, request, route)
@@ -71,11 +71,11 @@ async def answer(
         raise
     except Exception:
         log.exception("request %s failed", record.id)
-        unexpected = ApiError(f"an unexpected error happened; the log knows it as request {record.id}")
+        unexpected = ApiError(f"an unexpected error happened; find it in the log by the request id {record.id}")
         error_code = unexpected.code
         response = JSONResponse(unexpected.body(), unexpected.status)
     response.headers.update(record.headers())
-    # Generated text may look like a page; no browser shall take an answer for one.
+    # Generated text may look like HTML; browsers must not render it.
     response.headers["x-content-type-options"] = "nosniff"
     if not isinstance(response, EventStream):
         record.answered(response.status_code, error_code)

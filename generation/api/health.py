@@ -16,7 +16,7 @@ FIRST_TOKEN_S = 10.0
 
 
 async def health(service: Service) -> Response:
-    """Answer ``GET /api/health``: 200 while the process works or will; 503 when it has failed and must be replaced."""
+    """Answer ``GET /api/health``: 200 while the process is loading, ready or draining; 503 when it must be replaced."""
     config = service.model_config()
     model: dict[str, Any] | None = None
     if config is not None:
@@ -42,9 +42,9 @@ async def health(service: Service) -> Response:
 
 
 async def warm_up(service: Service) -> None:
-    """Wait until the model is loaded and has computed a token: the first one is slower than those that follow."""
+    """Wait until the model is loaded and has computed a token: the first token is slower than later ones."""
     await asyncio.to_thread(service.wait, WARM_UP_S)
-    with contextlib.suppress(ApiError):  # a model that cannot be served is what `ready` and `health` report
+    with contextlib.suppress(ApiError):  # `ready` and `health` report a model that cannot be served
         loaded = service.loaded()
         first = GenerationRequest((loaded.tokenizer.begin_of_text or 0,), 1, timeout_s=FIRST_TOKEN_S)
         async for _ in loaded.engine.submit(first):
@@ -55,7 +55,7 @@ async def ready(service: Service) -> Response:
     """Answer ``GET /api/ready``: 200 when requests can be served.
 
     Raises:
-        NotReadyError: they cannot be.
+        NotReadyError: requests cannot be served.
     """
     service.loaded()
     return JSONResponse({"ready": True})

@@ -1,6 +1,6 @@
-"""API keys of the app's own (the setting ``API_KEYS``), sent as ``Authorization: Bearer KEY``.
+"""The app's own API keys (the setting ``API_KEYS``), sent as ``Authorization: Bearer KEY``.
 
-The alternative to the platform's function keys, for clients that take a base URL and a key and nothing else.
+They replace the platform's function keys for clients that accept only a base URL and a key.
 """
 
 import functools
@@ -15,14 +15,14 @@ from generation.errors import UnauthorizedError
 
 
 class ApiKeys:
-    """Checks the bearer token of requests; without keys, every request passes, since the platform checks its own."""
+    """Checks the bearer token of requests; without keys every request passes, because the platform checks its own."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        # Digests have one length, so comparing them tells nothing of the length of a key.
+        # Digests have one length, so comparing them does not reveal the length of a key.
         self._digests = [_digest(key) for key in keys]
 
     def guard(self, operation: Operation) -> Operation:
-        """Return the operation with the check before it."""
+        """Return the operation with a key check before it."""
         if not self._digests:
             return operation
 
@@ -34,10 +34,10 @@ class ApiKeys:
         return guarded
 
     def check(self, authorization: str) -> None:
-        """Check the value of an ``Authorization`` header, in a time that depends on no key (RFC 6750, section 2.1).
+        """Check an ``Authorization`` header (RFC 6750, section 2.1) in a time that does not depend on the keys.
 
         Raises:
-            UnauthorizedError: it holds none of the keys.
+            UnauthorizedError: it has none of the keys.
         """
         scheme, _, token = authorization.strip().partition(" ")
         given = _digest(token.strip())
@@ -45,7 +45,7 @@ class ApiKeys:
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
         if scheme.lower() != "bearer" or not any(matches):
             problem = "the API key is wrong" if authorization else "the API key is missing"
-            raise UnauthorizedError(f"{problem}: send one that this server knows, as Authorization: Bearer KEY")
+            raise UnauthorizedError(f"{problem}: send a valid one as Authorization: Bearer KEY")
 
 
 def _digest(key: str) -> bytes:

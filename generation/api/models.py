@@ -1,4 +1,4 @@
-"""OpenAI's list of models, which has one entry here, and what to say to those who want to chat."""
+"""OpenAI's list of models, with one entry, and the refusal of chat requests."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ async def chat() -> Response:
     """Answer ``POST /api/v1/chat/completions``.
 
     Raises:
-        InvalidRequestError: always; this is no chat model.
+        InvalidRequestError: always; this is not a chat model.
     """
-    message = "this model continues text and is no chat model: call /api/v1/completions with a prompt instead"
+    message = "this is not a chat model: call /api/v1/completions with a prompt instead"
     raise InvalidRequestError(message, param="messages")

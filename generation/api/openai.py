@@ -1,4 +1,4 @@
-"""The way into OpenAI's contract. Its code is loaded after the model, or by the first request if that comes sooner."""
+"""Loads OpenAI's contract lazily: after the model, or with the first request if that comes sooner."""
 
 import asyncio
 from types import ModuleType
@@ -13,7 +13,7 @@ _loaded: ModuleType | None = None
 
 
 def prepare() -> ModuleType:
-    """Load the contract, which takes as long as a good part of the cold start, and build its models; return it."""
+    """Import the contract and build its models, which would slow the cold start; return it."""
     global _loaded  # noqa: PLW0603 - a module is loaded once a process
     from generation.api import completions, completions_body
 

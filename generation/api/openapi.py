@@ -1,4 +1,4 @@
-"""``GET /api/openapi.json``, and the same as a page. Both are made when somebody first asks for them."""
+"""``GET /api/openapi.json``, and the same as a page. Both are built at the first request for them."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ async def get(service: Service) -> Response:
 
 
 async def page(service: Service) -> Response:
-    """Answer ``GET /api/reference``. The page has no script and asks nothing of any other place."""
+    """Answer ``GET /api/reference``. The page has no script and makes no requests."""
     content, policy = await asyncio.to_thread(_page, keys=_keys(service))
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
     return Response(content, media_type="text/html", headers=headers)
@@ -35,6 +35,6 @@ def _page(*, keys: str) -> tuple[bytes, str]:
 
 @lru_cache
 def _content(*, keys: str) -> bytes:
-    from generation.api.openapi_document import document  # imports what nothing else needs
+    from generation.api.openapi_document import document  # imported here: nothing else needs it
 
     return json.dumps(document(keys=keys), ensure_ascii=False).encode()

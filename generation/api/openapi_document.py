@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 of the whole surface, made of the very models that validate requests."""
+"""The OpenAPI 3.1 document of all routes, built from the models that validate requests."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,14 +13,14 @@ from generation.api.openapi_operations import EVENTS, JSON, OPERATIONS, Operatio
 REFS = "#/components/schemas/{model}"
 ERRORS = {
     400: "The request is wrong; `param` names the field.",
-    401: "The key is missing or wrong. A function key is checked by the Functions host, which answers without a body.",
+    401: "The key is missing or wrong. For a function key the Functions host answers, without a body.",
     404: "The model is not served here.",
     408: "The body did not arrive in time.",
-    413: "The body is larger than the server takes.",
+    413: "The body is larger than the server accepts.",
     415: "The body is compressed.",
     429: "The queue is full; try again after `Retry-After` seconds.",
-    500: "An unexpected error; the log knows it by the request id.",
-    503: "Not ready: loading, shutting down, or no token in time. With `Retry-After` if trying again can help.",
+    500: "An unexpected error; find it in the log by the request id.",
+    503: "Not ready: loading, shutting down, or no token in time. With `Retry-After` if a retry can help.",
 }
 BODY_ERRORS = (408, 415)
 WITH_RETRY = (429, 503)
@@ -37,8 +37,8 @@ def document(*, keys: str) -> dict[str, Any]:
     """Return the OpenAPI document.
 
     Args:
-        keys: what the routes that cost CPU ask for: ``function`` for the host's function key, ``bearer`` for an API key
-            of the app's own, ``anonymous`` for neither.
+        keys: the keys of the keyed routes: ``function`` for the host's function key, ``bearer`` for the app's own API
+            keys, ``anonymous`` for none.
     """
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
@@ -61,11 +61,11 @@ def document(*, keys: str) -> dict[str, Any]:
             "responses": {f"Error{status}": _error(status) for status in ERRORS},
             "headers": {
                 "RequestId": {
-                    "description": "the request's own x-request-id, or a fresh one; the log knows it",
+                    "description": "the request's own x-request-id, or a new one; the log has it",
                     "schema": {"type": "string"},
                 },
                 "ServerTiming": {
-                    "description": "where the time of the answer went, in milliseconds",
+                    "description": "time of each stage of the request, in milliseconds",
                     "schema": {"type": "string"},
                 },
                 "RetryAfter": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
@@ -80,7 +80,7 @@ def document(*, keys: str) -> dict[str, Any]:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Leaves out the titles that pydantic makes of field names."""
+    """Omits the titles that pydantic derives from field names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
@@ -149,7 +149,7 @@ def _event(model: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of one event of a stream: an object with its fields, as OpenAPI 3.2 defines it."""
     of_model = {"type": "string", "contentMediaType": JSON}
     of_model["contentSchema"] = {"anyOf": [_ref(model), _ref(answers.Failure)]}  # type: ignore[assignment]
-    description = f"JSON: a {model.__name__}, or an error that ended the stream; [DONE] in the last event"
+    description = f"JSON: a {model.__name__}, or an error that ended the stream; the last event is [DONE]"
     return {
         "type": "object",
         "description": "One server-sent event.",

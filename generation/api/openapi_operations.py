@@ -1,4 +1,4 @@
-"""Every route and method, for the OpenAPI document: what it takes and what it answers."""
+"""Every route and method for the OpenAPI document: parameters, bodies and responses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ class Operation:
 
     Attributes:
         name: name of the function in ``function_app.py``.
-        answers: what comes with status 200, by media type; for events the model of one event's data; None where there
-            is no model.
-        keyed: whether the function key is asked for.
+        answers: models of the 200 response by media type; for events, the model of one event's data; None without a
+            model.
+        keyed: whether it requires a key.
         body: model of the request's body.
-        examples: bodies, or values of the parameters, that tests send.
+        examples: bodies, or parameter values, that the tests send.
         query: model whose other fields are query parameters.
         errors: other statuses.
-        head: whether HEAD is answered too, with the headers of GET.
+        head: whether it also answers HEAD, with the headers of GET.
     """
 
     name: str
@@ -85,7 +85,7 @@ OPERATIONS = (
         "generate_path",
         "get",
         "generate/{*prompt}",
-        "Generate text from a prompt in the path, which may hold slashes or be left out",
+        "Generate text from a prompt in the path, which may contain slashes or be omitted",
         {JSON: answers.GeneratedSequences, EVENTS: answers.GeneratedEvent},
         examples={"two": {"prompt": PROMPT, "max_new_tokens": 20, "num_return_sequences": 2}},
         query=GenerateBody,
@@ -114,7 +114,7 @@ OPERATIONS = (
         "chat_completions",
         "post",
         "v1/chat/completions",
-        "Always refused: the model continues text and is no chat model",
+        "Always refused: this is not a chat model",
         {},
         examples={"chat": {"messages": [{"role": "user", "content": "Hello"}]}},
         errors=(400,),
@@ -139,7 +139,7 @@ OPERATIONS = (
         "detokenize",
         "post",
         "detokenize",
-        "Join tokens to text",
+        "Convert tokens to text",
         {JSON: answers.Text},
         body=DetokenizeBody,
         examples={"tokens": {"tokens": [10, 20, 30]}},
@@ -149,13 +149,13 @@ OPERATIONS = (
         "tokenizer_info",
         "get",
         "tokenizer_info",
-        "The tokenizer, as lm-eval's remote tokenizer asks for it",
+        "The tokenizer, in the form that lm-eval's remote tokenizer reads",
         {JSON: answers.TokenizerInfo},
         errors=(500, 503),
     ),
-    Operation("version", "get", "version", "The version that runs", {JSON: answers.Version}, keyed=False),
+    Operation("version", "get", "version", "The running version", {JSON: answers.Version}, keyed=False),
     Operation("reference", "get", "reference", "This document as a page", {HTML: None}, keyed=False),
-    Operation("metrics", "get", "metrics", "What was counted, in Prometheus's text format", {TEXT: None}),
+    Operation("metrics", "get", "metrics", "Metrics in Prometheus's text format", {TEXT: None}),
     Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),
     Operation("playground", "get", "playground", "A page to try the server with", {HTML: None}, keyed=False),
 )

@@ -1,4 +1,4 @@
-"""The OpenAPI document as one HTML page, for people: routes, fields, examples and answers."""
+"""The OpenAPI document as one HTML page: routes, fields, examples and responses."""
 
 import base64
 import hashlib
@@ -43,7 +43,7 @@ def render(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
         f"<h1>{escape(title)}</h1><p>{escape(document['info']['summary'])}. "
-        f'<a href="openapi.json">The same for machines</a>.</p><ul>{index}</ul>{sections}<h2>Objects</h2>{models}'
+        f'<a href="openapi.json">OpenAPI document</a>.</p><ul>{index}</ul>{sections}<h2>Objects</h2>{models}'
         "</body></html>"
     )
 
@@ -64,7 +64,7 @@ def _operation(method: str, path: str, one: dict[str, Any], schemas: dict[str, A
     answers = "".join(
         f"<li>{escape(status)}: {_answer(response)}</li>" for status, response in one["responses"].items()
     )
-    return "".join(parts) + f"<p>Answers:</p><ul>{answers}</ul>"
+    return "".join(parts) + f"<p>Responses:</p><ul>{answers}</ul>"
 
 
 def _answer(response: dict[str, Any]) -> str:

@@ -11,9 +11,9 @@ from starlette.responses import Response
 PARTS = Path(__file__).with_name("playground_page")
 # The scripts share one scope; a part uses what the parts before it define, except inside functions.
 SCRIPTS = ("base", "text", "sampling", "api", "settings", "editor", "tree", "inspector", "generate", "share", "main")
-# Block comments that have lines to themselves, and what follows `//` at a line's begin or after two spaces.
+# Block comments that have lines to themselves, and what follows `//` at the start of a line or after two spaces.
 _COMMENTS = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*$|(?:^|  )[ \t]*//[^\n]*$", re.DOTALL | re.MULTILINE)
-# Spaces that a style sheet, and a script, does not need. No text in the scripts has these operators.
+# Spaces that the style sheet and the scripts do not need. No string in the scripts contains these operators.
 _STYLE_SPACES = re.compile(r"\s*([{};,>])\s*|(?<=:) ")
 _SCRIPT_SPACES = re.compile(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) ")
 
@@ -35,7 +35,7 @@ async def get() -> Response:
 
 @lru_cache
 def page() -> tuple[str, str]:
-    """Put the parts together.
+    """Assemble the page.
 
     Returns:
         The page, and a content security policy that admits its own style and script, by their hashes, and nothing else.

@@ -1,4 +1,4 @@
-"""From what a body asks for to what the engine takes; shared by the contracts."""
+"""Checks and conversions between request bodies and the engine, shared by the contracts."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from generation.errors import ContextLengthError, InvalidRequestError, ModelNotF
 from generation.service import Loaded
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
-# Encoding a text of this many characters takes a millisecond or so; longer ones must not hold up the event loop.
+# Encoding a text of this many characters takes about a millisecond; longer texts must not block the event loop.
 LONG_TEXT = 4096
-# One after the other: each takes a processor from the model, and some 100 bytes for each token.
+# One at a time: each takes a core from the model, and about 100 bytes per token.
 _long_texts = ThreadPoolExecutor(1, "tokenize")
 
 
 async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
-    """Turn text into token ids, with the special tokens that the tokenizer adds to each text, if it does.
+    """Convert text to token ids, with the special tokens that the tokenizer adds, if any.
 
     Raises:
         InvalidRequestError: the text cannot be encoded.
@@ -33,10 +33,10 @@ async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bo
 
 
 async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
-    """Turn a prompt into token ids; one without any becomes the model's beginning-of-text token.
+    """Convert a prompt to token ids; an empty one becomes the beginning-of-text token.
 
     Raises:
-        InvalidRequestError: the text cannot be encoded, or has no tokens and the model no beginning.
+        InvalidRequestError: the text cannot be encoded, or is empty and the model has no beginning-of-text token.
     """
     ids = tuple(await encode_text(tokenizer, text, add_special_tokens=add_special_tokens))
     if ids:
@@ -50,7 +50,7 @@ def check_ids(tokenizer: Tokenizer, ids: Sequence[int], param: str, where: str) 
     """Refuse ids that are not tokens; `where` is their place in the body.
 
     Raises:
-        InvalidRequestError: with the first one.
+        InvalidRequestError: names the first such id.
     """
     last = tokenizer.vocabulary - 1
     if ids and 0 <= min(ids) and max(ids) <= last and tokenizer.holes.isdisjoint(ids):
@@ -62,10 +62,10 @@ def check_ids(tokenizer: Tokenizer, ids: Sequence[int], param: str, where: str) 
 
 
 def check_length(text: str, longest: int | None, context: int) -> None:
-    """Refuse a text that is too long for the context window, whatever its tokens, of `longest` characters at most.
+    """Refuse a text that cannot fit into the context window even if every token has `longest` characters.
 
     Raises:
-        ContextLengthError: with the numbers.
+        ContextLengthError: names the lengths.
     """
     if longest is not None and len(text) > context * longest:
         raise ContextLengthError(
@@ -79,7 +79,7 @@ def check_model(name: str | None, loaded: Loaded) -> None:
     """Refuse a model that is not served.
 
     Raises:
-        ModelNotFoundError: with the name of the one that is.
+        ModelNotFoundError: names the served model.
     """
     if name is not None and name != loaded.config.name:
         raise ModelNotFoundError(
@@ -88,10 +88,10 @@ def check_model(name: str | None, loaded: Loaded) -> None:
 
 
 def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str) -> None:
-    """Refuse what does not fit into the context window; nothing is ever cut off.
+    """Refuse a request that does not fit into the context window; the server never truncates unasked.
 
     Raises:
-        ContextLengthError: with the numbers.
+        ContextLengthError: names the lengths.
     """
     if prompt_tokens + new_tokens > context:
         raise ContextLengthError(
@@ -105,7 +105,7 @@ def timeout(asked: float | None, settings: Settings) -> float:
     """Return the seconds that a request may take.
 
     Raises:
-        InvalidRequestError: more than the server allows was asked for.
+        InvalidRequestError: it is more than the server allows.
     """
     if asked is not None and asked > settings.timeout_s:
         raise refused("timeout_s", f"at most {settings.timeout_s:g} seconds, got {asked:g}")

@@ -1,4 +1,4 @@
-"""The shapes of what the server answers, for the OpenAPI document. Tests hold the real answers against them."""
+"""Response models for the OpenAPI document. Tests validate real responses against them."""
 
 from typing import Literal
 
@@ -14,10 +14,10 @@ class Answer(BaseModel):
 class ErrorDetail(Answer):
     """What went wrong."""
 
-    message: str = Field(description="what is wrong and what is allowed, for people")
+    message: str = Field(description="what is wrong and what is allowed")
     type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
-    param: str | None = Field(description="the field that is wrong, if it is one")
-    code: str = Field(description="what is wrong, for programs", examples=["context_length_exceeded"])
+    param: str | None = Field(description="the field that is wrong, if any")
+    code: str = Field(description="machine-readable error code", examples=["context_length_exceeded"])
 
 
 class Failure(Answer):
@@ -31,7 +31,7 @@ class ServedModel(Answer):
 
     name: str
     precision: Literal["fp32", "int8", "int4"]
-    context: int = Field(description="tokens of prompt and answer together, at most")
+    context: int = Field(description="maximum number of tokens of prompt and answer together")
     vocabulary: int = Field(description="token ids are below this")
     source_revision: str | None
 
@@ -66,7 +66,7 @@ class Usage(Answer):
 class PromptTokenDetails(Answer):
     """Where the tokens of the prompts came from."""
 
-    cached_tokens: int = Field(description="tokens that were not computed but came from the prefix cache")
+    cached_tokens: int = Field(description="tokens reused from the prefix cache")
 
 
 class CompletionUsage(Usage):
@@ -82,13 +82,13 @@ class EventUsage(Usage):
 
 
 class GeneratedSequences(Answer):
-    """What the workshop's call returned."""
+    """Sequences, as the workshop app returned them."""
 
     generated_sequences: list[str]
 
 
 class Generated(GeneratedSequences):
-    """Whole sequences."""
+    """Whole sequences with finish reasons and usage."""
 
     finish_reasons: list[Literal["stop", "length", "timeout"]]
     usage: Usage
@@ -110,14 +110,14 @@ class Logprobs(Answer):
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
-    text_offset: list[int] = Field(description="where the token's text begins in the text of the choice, in characters")
+    text_offset: list[int] = Field(description="offset of the token's text in the text of the choice, in characters")
 
 
 class PromptLogprob(Answer):
-    """A token at a place of the prompt."""
+    """A token at one position of the prompt."""
 
     logprob: float
-    rank: int = Field(description="1 for the likeliest token of the place")
+    rank: int = Field(description="1 for the likeliest token at this position")
     decoded_token: str
 
 
@@ -126,14 +126,14 @@ FinishReason = Literal["stop", "length", "error"]
 
 
 class _ChoiceHead(Answer):
-    index: int = Field(description="place of the prompt times n, plus place of the choice")
+    index: int = Field(description="index of the prompt times n, plus index of the choice")
     text: str
     logprobs: Logprobs | None
     prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = Field(
-        None, description="only where asked for: the tokens of the prompt and the likeliest at their places, by id"
+        None, description="only if requested: for each prompt token, it and the likeliest tokens at its position, by id"
     )
     prompt_token_ids: list[int] | None = Field(None, description="only with return_token_ids")
-    token_ids: list[int] | None = Field(None, description="only with return_token_ids; all that were generated")
+    token_ids: list[int] | None = Field(None, description="only with return_token_ids; all generated tokens")
 
 
 class Choice(_ChoiceHead):
@@ -153,7 +153,7 @@ class _CompletionHead(Answer):
     object: Literal["text_completion"]
     created: int = Field(description="seconds since 1970")
     model: str
-    system_fingerprint: str = Field(description="same fingerprint, seed and request: same answer")
+    system_fingerprint: str = Field(description="the same fingerprint, seed and request give the same answer")
 
 
 class Completion(_CompletionHead):
@@ -197,11 +197,11 @@ class Tokens(Answer):
     """A text in tokens."""
 
     tokens: list[int]
-    pieces: list[str] = Field(description="the text of each token; U+FFFD stands for parts of characters")
-    token_strs: list[str] | None = Field(description="the tokens as the vocabulary has them; null unless asked for")
+    pieces: list[str] = Field(description="text of each token; U+FFFD for parts of characters")
+    token_strs: list[str] | None = Field(description="the tokens as the vocabulary spells them; null unless requested")
     count: int
     max_context: int
-    max_model_len: int = Field(description="the same, by the name that vLLM has for it")
+    max_model_len: int = Field(description="the same, under vLLM's name")
 
 
 class Text(Answer):
@@ -211,7 +211,7 @@ class Text(Answer):
 
 
 class TokenizerInfo(Answer):
-    """The tokenizer, as lm-eval's remote tokenizer asks for it."""
+    """The tokenizer, in the form that lm-eval's remote tokenizer reads."""
 
     tokenizer_class: str
     bos_token: str
@@ -224,6 +224,6 @@ class TokenizerInfo(Answer):
 
 
 class Version(Answer):
-    """The version that runs."""
+    """The running version."""
 
     version: str

@@ -10,21 +10,21 @@ from weakref import WeakKeyDictionary
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-# Far below what a reader of a stream notices; a slice is passed on after a few steps of a computation.
+# Far below what a reader of a stream notices.
 SLICE_S = 0.005
 PIECE_BYTES = 1 << 16
-# Values that are encoded at once: simple ones, and objects of them. Either takes a millisecond or so.
+# Values to encode at once: simple ones, and objects of simple ones. Either takes about a millisecond.
 MANY, FEW = 2048, 64
 
 
 class Slices:
-    """Counts the time of the slice that runs."""
+    """Measures the time of the current slice."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
     async def turn(self) -> None:
-        """Let others have their turn if this slice is used up; to be called within any long loop."""
+        """Yield to the event loop if this slice has used its time; call it in every long loop."""
         if time.perf_counter() - self._began > SLICE_S:
             await asyncio.sleep(0)
             self._began = time.perf_counter()
@@ -34,13 +34,13 @@ _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]" = WeakKeyDi
 
 
 async def one_at_a_time() -> None:
-    """Return to one caller in each turn of the event loop: for work of milliseconds that cannot be cut into slices."""
+    """Return to one caller in each turn of the event loop: for work of milliseconds that cannot be sliced."""
     async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         await asyncio.sleep(0)
 
 
 class PiecesResponse(Response):
-    """A JSON response whose body is given and sent in pieces; it has a length like any other."""
+    """A JSON response that sends its body in pieces, with a content length."""
 
     media_type = "application/json"
 
@@ -58,7 +58,7 @@ class PiecesResponse(Response):
 
 
 async def json_response(content: dict[str, Any]) -> Response:
-    """Return the response of an object; the bytes are those of `JSONResponse`, built in slices."""
+    """Return an object as a JSON response with the bytes of `JSONResponse`, built in slices."""
     pieces, part, size = list[bytes](), list[str](), 0
     slices = Slices()
     for text in _parts(content):
@@ -73,7 +73,7 @@ async def json_response(content: dict[str, Any]) -> Response:
 
 
 def _parts(value: Any) -> Iterator[str]:
-    """Yield the JSON text of a value in parts, none of which takes long."""
+    """Yield the JSON text of a value in parts that each take little time."""
     if isinstance(value, dict) and not _is_flat(value):
         before = "{"
         for key, one in value.items():
@@ -98,7 +98,7 @@ def _parts(value: Any) -> Iterator[str]:
 
 
 def _is_flat(value: Any) -> bool:
-    """Return whether a value holds no others but a few simple ones."""
+    """Return whether a value is simple or contains only a few simple ones."""
     if isinstance(value, dict):
         return len(value) <= FEW and not any(isinstance(one, dict | list) for one in value.values())
     return not isinstance(value, list)

@@ -18,7 +18,7 @@ async def tokenize(service: Service, exchange: Exchange) -> Response:
     body = parse_json(TokenizeBody, await exchange.body(service.settings.max_body_kb * 1024))
     loaded = service.loaded()
     check_model(body.model, loaded)
-    most = service.settings.max_cost // 2  # each token is reported twice, by its id and by its text
+    most = service.settings.max_cost // 2  # each token is reported twice, as id and as text
     _check_size(least_tokens([body.prompt], loaded.tokenizer.longest), most)
     ids = await encode_text(loaded.tokenizer, body.prompt, add_special_tokens=body.add_special_tokens)
     _check_size(len(ids), most)
@@ -34,14 +34,14 @@ async def tokenize(service: Service, exchange: Exchange) -> Response:
 
 
 def split_text(ids: list[int], pieces: list[str], context: int, entries: list[str] | None = None) -> dict[str, Any]:
-    """Return the answer for a text that has these tokens; `entries` are how they stand in the vocabulary."""
+    """Return the answer for a text with these tokens; `entries` are their spellings in the vocabulary."""
     return {
         "tokens": ids,
         "pieces": pieces,
         "token_strs": entries,
         "count": len(ids),
         "max_context": context,
-        "max_model_len": context,  # the name that vLLM's clients read
+        "max_model_len": context,  # vLLM's name
     }
 
 

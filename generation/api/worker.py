@@ -1,7 +1,7 @@
-"""Adapts the HTTP server that Azure's Python worker starts in this process to the host in front of it.
+"""Adapts the HTTP server that Azure's Python worker starts in this process to the Functions host in front of it.
 
-The http extension makes that server, with uvicorn and its defaults, after it has imported ``function_app.py``. When the
-server loses a request, or refuses it by itself, the host's invocation waits for ever.
+The http extension creates that server, uvicorn with its defaults, after it has imported ``function_app.py``. If the
+server loses or refuses a request by itself, the host's invocation never ends.
 """
 
 import functools
@@ -16,24 +16,24 @@ from azurefunctions.extensions.http.fastapi import web as extension
 from starlette.convertors import PathConvertor
 from starlette.routing import Match
 
-# The host keeps idle connections to the worker for a minute and reuses them. A POST on a connection that the worker is
-# just closing is lost, and its caller never gets an answer. The worker must therefore keep connections longer.
+# The host keeps idle connections to the worker for a minute and reuses them. A POST on a connection that the worker
+# is closing is lost, and its caller never gets an answer. So the worker must keep connections longer than the host.
 KEEP_ALIVE_S = 120
-# Bytes of a request line with its headers. The host takes 8 KiB and 32 KiB and adds headers of its own. By default h11
-# refuses more than 16 KiB that come in pieces.
+# Bytes of a request line with its headers. The host accepts 8 KiB and 32 KiB and adds headers of its own. By default
+# h11 refuses more than 16 KiB in pieces.
 HEAD_BYTES = 128 * 1024
-# The worker's one route is "/{path:path}", in which Starlette lets a path hold anything but a line feed.
+# The worker's one route is "/{path:path}", in which Starlette accepts any path without a line feed.
 ANY_PATH = "(?s:.*)"
 TWO_LINES = "/first line\nsecond line"
 
 
 class WorkerServerError(Exception):
-    """The http extension makes its server in a way that cannot be adapted."""
+    """The http extension creates its server in a way that cannot be adapted."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerServer:
-    """What matters of the server that the extension makes; None for what it does not say."""
+    """The properties of the extension's server that matter here; None where it sets none."""
 
     keep_alive_s: float | None
     head_bytes: int | None
@@ -41,12 +41,12 @@ class WorkerServer:
 
 
 def adapt_worker_server() -> None:
-    """Make the worker's server fit the host: idle connections, long heads and line feeds in paths; no access log.
+    """Adapt the worker's server to the host: idle connections, long heads, line feeds in paths; no access log.
 
     Raises:
-        WorkerServerError: a server that the extension makes would not.
+        WorkerServerError: the extension's server cannot be adapted.
     """
-    # The access log would hold function keys and prompts. A filter, because uvicorn replaces the handlers at its start.
+    # The access log would contain function keys and prompts. A filter survives, because uvicorn replaces only handlers.
     logging.getLogger("uvicorn.access").addFilter(lambda _: False)
     with_defaults = functools.partialmethod(
         vars(uvicorn.Config)["__init__"], timeout_keep_alive=KEEP_ALIVE_S, h11_max_incomplete_event_size=HEAD_BYTES
@@ -71,7 +71,7 @@ def _unfit(what: str) -> WorkerServerError:
 
 
 def _make_server() -> WorkerServer:
-    """Let the extension make its server, with a route as the worker adds it, and return what came of it."""
+    """Have the extension create its server, with a route as the worker adds it; return its properties."""
     made: list[Any] = []
 
     class Recorder:

@@ -85,7 +85,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"stream_options": {}}, "stream_options", "only allowed with stream=true"),
     ({"seed": 1 << 63}, "seed", "less than"),
     ({"user": "x" * 513}, "user", "at most 512 characters"),
-    ({"suffix": " The end."}, "suffix", "cannot fill in between"),
+    ({"suffix": " The end."}, "suffix", "cannot fill in text between"),
     ({"min_tokens": 17}, "min_tokens", "at most max_tokens=16"),
     ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "must be -1 or at least 1"),
     ({"ignore_eos": "no"}, "ignore_eos", "valid boolean"),

@@ -51,7 +51,7 @@ def test_the_bound_itself_is_allowed() -> None:
         (
             Cost(200, 800, 2, 50),
             "prompt",
-            "prompt (200 of together at least 800 tokens), n=2, max_tokens=50: this costs",
+            "prompt (200, with at least 800 tokens in all), n=2, max_tokens=50: this costs",
         ),
         (Cost(1, 9, 16, 500, fields=("prompt", "best_of", "max_tokens")), "best_of", "best_of=16"),
         (Cost(1, 9, 1, 900), "max_tokens", "more than the 1024 of MAX_COST"),

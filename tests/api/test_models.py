@@ -1,4 +1,4 @@
-"""The list of models through the unmodified client, and what is said to those who want to chat."""
+"""The list of models through the unmodified client, and the refusal of chat requests."""
 
 import httpx
 import openai
@@ -31,11 +31,11 @@ def test_another_model_is_not_found(api: OpenAI, name: str) -> None:
     assert api.models.list().data[0].id in caught.value.message
 
 
-def test_who_wants_to_chat_hears_what_to_call_instead(api: OpenAI) -> None:
+def test_a_chat_request_is_refused_with_the_route_to_call_instead(api: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         api.chat.completions.create(model="any", messages=[{"role": "user", "content": "Hello"}])
     assert (caught.value.status_code, caught.value.param) == (400, "messages")
-    assert "no chat model" in caught.value.message
+    assert "not a chat model" in caught.value.message
     assert "/api/v1/completions" in caught.value.message
 
 
