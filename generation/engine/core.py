@@ -127,13 +127,8 @@ class EngineCore:
         for group, chunk in zip(groups, chunks, strict=True):
             rows = logits[first : first + len(chunk.ids) - chunk.wanted]
             first += len(rows)
-            try:
-                self._prefilled(group, chunk, rows)
-            except ApiError as error:  # the request's own fault, such as a guide that has grown too large
+            if error := attempt(self._prefilled, group, chunk, rows):
                 self.abandon(group, error)
-            except Exception:
-                log.exception("beginning a sequence failed")
-                self.abandon(group, GenerationFailedError("choosing a token failed"))
 
     def _next_chunk(self, group: Group) -> Chunk:
         request, start = group.request, group.prefilled
