@@ -25,8 +25,8 @@ def advance(group: Group, logits: Sequence[Logits]) -> list[tuple[int, int]]:
     return [(parent, place) for place, parent in enumerate(parents) if parent != place]
 
 
-def conclude(group: Group, reason: str | None = None) -> None:
-    """Report the best sequences; those that have not ended by themselves end with `reason`."""
+def conclude(group: Group) -> None:
+    """Report the best sequences of a search, if the group has one; those that have not ended end with `TIMEOUT`."""
     if group.search is None:
         return
     for sequence, tokens in zip(group.sequences, group.search.best(), strict=True):
@@ -35,4 +35,4 @@ def conclude(group: Group, reason: str | None = None) -> None:
             if update is not None:
                 group.mailbox.post(update)
         if sequence.finish_reason is None:
-            group.mailbox.post(sequence.finish(reason or TIMEOUT))
+            group.mailbox.post(sequence.finish(TIMEOUT))

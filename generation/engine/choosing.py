@@ -15,7 +15,7 @@ def attempt(choose: Callable[..., None], *arguments: object) -> ApiError | None:
     """Call `choose`; return the error with which its request must end, if there is one."""
     try:
         choose(*arguments)
-    except ApiError as error:
+    except ApiError as error:  # the request caused it, such as a guide that has grown too large
         return error
     except Exception:
         log.exception("choosing a token failed")

@@ -86,21 +86,17 @@ class EngineCore:
         group.close(error)
 
     def _expire(self, group: Group) -> None:
-        """End a request at its deadline with what it has, or with an error if it has nothing."""
-        if not (group.generated or (group.search and group.search.steps)):
+        """End a request at its deadline with the tokens that exist, or with an error if there are none."""
+        error = None
+        if not _report(group):
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
-            self.abandon(group, DeadlineError(message, param="timeout_s", retry_after_s=1))
-            return
-        beam_group.conclude(group)
-        group.end(TIMEOUT)
-        self.abandon(group, None)
+            error = DeadlineError(message, param="timeout_s", retry_after_s=1)
+        self.abandon(group, error)
 
     def shut_down(self, error: ApiError) -> None:
-        """End every request in `error`, but for whole answers to several prompts: they keep the text that exists."""
+        """End every request with `error`, except whole answers to several prompts: these keep the tokens that exist."""
         for group in self.scheduler.groups():
-            kept = group.mailbox.requests > 1 and group.generated > 0
-            if kept:
-                group.end(TIMEOUT)
+            kept = group.mailbox.requests > 1 and _report(group)
             if not group.mailbox.patient:
                 group.mailbox.error = error
             group.close(None if kept else error)
@@ -127,13 +123,8 @@ class EngineCore:
         for group, chunk in zip(groups, chunks, strict=True):
             rows = logits[first : first + len(chunk.ids) - chunk.wanted]
             first += len(rows)
-            try:
-                self._prefilled(group, chunk, rows)
-            except ApiError as error:  # the request's own fault, such as a guide that has grown too large
+            if error := attempt(self._prefilled, group, chunk, rows):
                 self.abandon(group, error)
-            except Exception:
-                log.exception("beginning a sequence failed")
-                self.abandon(group, GenerationFailedError("choosing a token failed"))
 
     def _next_chunk(self, group: Group) -> Chunk:
         request, start = group.request, group.prefilled
@@ -279,6 +270,15 @@ class EngineCore:
             self.abandon(owner, GenerationFailedError("moving a sequence failed"))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
+
+
+def _report(group: Group) -> bool:
+    """End the sequences of a request with the tokens that exist; return False, and do nothing, if there are none."""
+    if not (group.generated or (group.search and group.search.steps)):
+        return False
+    beam_group.conclude(group)
+    group.end(TIMEOUT)
+    return True
 
 
 def _keys(request: GenerationRequest, chunk: int) -> Iterator[bytes]:

@@ -67,7 +67,8 @@ class GenerationRequest:
     echo: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+# A step makes a `Token` and an `Update` for each sequence. They are not frozen: that takes four times as long.
+@dataclass(slots=True)
 class Token:
     """A token as it is reported.
 
@@ -88,7 +89,7 @@ class Token:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Update:
     """News of one sequence: text that is certain, the tokens it came from, and why it ended if it did.
 

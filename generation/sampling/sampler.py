@@ -96,7 +96,7 @@ class Sampler:
             logits = only(logits, params.allowed_token_ids)
         if len(self._generated) < params.min_tokens:
             logits = without(logits, (*self._ends_of_text, *params.stop_token_ids))
-        if banned := ruled_out(params.bad_words, self._generated):
+        if params.bad_words and (banned := ruled_out(params.bad_words, self._generated)):
             logits = without(logits, banned)
         if self._holes:
             logits = without(logits, self._holes)

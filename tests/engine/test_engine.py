@@ -182,10 +182,12 @@ async def test_after_the_grace_period_work_ends_in_an_error() -> None:
     await asyncio.to_thread(stopping.join)
 
 
-async def test_at_shutdown_a_whole_answer_to_several_prompts_keeps_what_exists() -> None:
+@pytest.mark.parametrize("length_penalty", [None, 1.0], ids=["sampled", "beams"])
+async def test_at_shutdown_a_whole_answer_to_several_prompts_keeps_what_exists(length_penalty: float | None) -> None:
     model = GatedModel()
     engine = _engine(model, rows=2)
-    requests = [replace(request("go", 3000, ignore_eos=True), number=number) for number in range(3)]
+    endless = request("go", 3000, ignore_eos=True, length_penalty=length_penalty)
+    requests = [replace(endless, number=number) for number in range(3)]
     stream = engine.submit(*requests)  # the third waits for a row
     reading = asyncio.ensure_future(stream.rest())
     await asyncio.to_thread(model.stepped.wait)
