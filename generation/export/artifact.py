@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from generation.export.checkpoint import Checkpoint
     from generation.export.defaults import CacheType, Precision
-    from generation.export.verify import Report
+    from generation.export.report import Report
 
 MODEL, WEIGHTS, TOKENIZER = CHECKED_FILES
 REPORT, CONFIG = "report.json", "config.json"

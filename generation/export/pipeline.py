@@ -21,7 +21,8 @@ from generation.export.graph import Parameters, build
 from generation.export.products import EMBEDDING, HEAD
 from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
-from generation.export.verify import Report, judge, verify
+from generation.export.report import Report, judge
+from generation.export.verify import verify
 from generation.model.artifact import ArtifactError
 
 Progress = Callable[[str], None]

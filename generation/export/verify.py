@@ -1,12 +1,11 @@
-"""Measure an artifact against its checkpoint in PyTorch, and refuse one that is not good enough.
+"""Measure an artifact against its checkpoint in PyTorch.
 
 The artifact is opened and run by the run time's own code, so what is measured is what will be served.
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -15,63 +14,25 @@ from tqdm import tqdm
 
 from generation.engine.interface import Chunk, Logits
 from generation.export.checkpoint import Checkpoint
-from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 from generation.export.reference import reference_logits
+from generation.export.report import Greedy, Perplexity, Report
 from generation.model.machine import cpu_limit
 from generation.model.model import Model
 from generation.model.opening import open_artifact
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
+if TYPE_CHECKING:
+    from generation.export.defaults import CacheType, Precision
+
 EVALUATION_TEXT = Path(__file__).with_name("evaluation.txt")
-LOGIT_TOLERANCE = 1e-3
-# What a lossy precision may cost, as a part of the checkpoint's perplexity.
-PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int4": 0.10}
 GREEDY_STEPS = 64
-# Tokens: the least there is, two usual sizes, and one that takes more than one chunk of prefill.
+# In tokens: the shortest possible, two usual lengths, and one that takes more than one chunk of prefill.
 PROMPT_LENGTHS = (1, 16, 60, 200)
-# Tokens to measure with at least.
+# Fewest tokens to measure with.
 LEAST_TOKENS = 256
 # Rows of the batch, and tokens of a chunk of prefill: the server's defaults.
 ROWS, CHUNK = 16, 128
-
-
-@dataclass(frozen=True, slots=True)
-class Perplexity:
-    """Perplexity per token on the evaluation text. `change` is relative: 0.01 is one per cent worse."""
-
-    checkpoint: float
-    artifact: float
-    change: float
-
-
-@dataclass(frozen=True, slots=True)
-class Greedy:
-    """Greedy decoding of `prompts` prompts as one ragged batch, `steps` tokens each.
-
-    `agreement` is the share of steps at which PyTorch, after the same tokens, chooses the same token: 1.0 says that
-    the sequences are equal. `largest_margin` is by how much, in logits, PyTorch preferred another token at worst.
-    `batch_difference` is the largest difference in logits between one row in the batch and the same row alone.
-    """
-
-    prompts: int
-    steps: int
-    agreement: float
-    largest_margin: float
-    batch_difference: float
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What verification measured. Differences are absolute, in logits, against the checkpoint in PyTorch."""
-
-    precision: Precision
-    cache: CacheType
-    evaluation_tokens: int
-    largest_logit_difference: float
-    reference_logit_difference: float
-    greedy: Greedy
-    perplexity: Perplexity
 
 
 def open_model(folder: Path) -> Model:
@@ -97,65 +58,23 @@ def verify(checkpoint: Checkpoint, reference: Path, folder: Path) -> Report:
     _compare_tokenizers(checkpoint, opened.tokenizer)
     model = opened.model(batch=ROWS, staging=1, chunk=CHUNK)
     _check_every_position(model, ids)
-    greedy, decode_difference = _greedy(checkpoint, model, ids)
-    cost, prefill_difference = perplexity(checkpoint, model, ids)
+    greedy, greedy_difference = _greedy(checkpoint, model, ids)
+    cost, text_difference = perplexity(checkpoint, model, ids)
     sample = ids[: min(256, shape.context)]
     against = reference_logits(reference, shape, sample) - _torch_logits(checkpoint, sample).numpy()
     return Report(
         precision=cast("Precision", model.config.precision),
         cache=cast("CacheType", model.config.cache),
         evaluation_tokens=len(ids),
-        largest_logit_difference=max(decode_difference, prefill_difference),
+        largest_logit_difference=max(greedy_difference, text_difference),
         reference_logit_difference=float(np.abs(against).max()),
         greedy=greedy,
         perplexity=cost,
     )
 
 
-def judge(report: Report, *, allow_loss: bool = False) -> None:
-    """Let a report pass or raise.
-
-    Raises:
-        ExportError: fp32 that is not the checkpoint's function, or another precision that costs too much (unless
-            `allow_loss`).
-
-    """
-    # Written so that NaN fails: it compares as false.
-    if not report.reference_logit_difference <= LOGIT_TOLERANCE:
-        raise ExportError(
-            f"the reference export differs from PyTorch by {report.reference_logit_difference:.3g} in a logit "
-            f"(limit {LOGIT_TOLERANCE})"
-        )
-    if report.precision == "fp32":
-        # A preference by less than the tolerance is a tie, which rounding may decide either way.
-        worst = max(report.largest_logit_difference, report.greedy.largest_margin)
-        if not worst <= LOGIT_TOLERANCE:
-            raise ExportError(
-                f"the fp32 graph differs from PyTorch by {worst:.3g} in a logit (limit {LOGIT_TOLERANCE}), "
-                f"greedy agreement {report.greedy.agreement:.1%}"
-            )
-        return
-    cost, limit = report.perplexity, PERPLEXITY_LIMITS[report.precision]
-    if not math.isfinite(cost.artifact) or not (cost.change <= limit or allow_loss):
-        before, after = cost.checkpoint, cost.artifact
-        raise ExportError(
-            f"{report.precision} would cost {cost.change:+.1%} perplexity on the evaluation text ({before:.2f} -> "
-            f"{after:.2f}), more than {limit:.0%}. Use {_better(report)}, or accept the loss (--allow-loss)"
-        )
-
-
-def _better(report: Report) -> str:
-    return (
-        "int8 or fp32"
-        if report.precision == "int4"
-        else "--cache float32, or fp32"
-        if report.cache == "int8"
-        else "fp32"
-    )
-
-
 def evaluation_ids(checkpoint: Checkpoint) -> list[int]:
-    """Return the evaluation text in tokens; where a tokenizer makes few of it, random ones follow."""
+    """Return the evaluation text in tokens, followed by random ones up to `LEAST_TOKENS`."""
     ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
     known = np.setdiff1d(np.arange(checkpoint.tokens.tokens), checkpoint.tokens.holes)
     lacking = max(0, LEAST_TOKENS - len(ids))
@@ -170,7 +89,7 @@ def _compare_tokenizers(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
     except TokenizerError:  # it lacks a token for some byte of the text
         return
     if found != checkpoint.tokenizer.encode(text).ids:
-        raise ExportError("the tokenizer of the artifact splits the evaluation text otherwise than the checkpoint's")
+        raise ExportError("the tokenizer of the artifact splits the evaluation text differently from the checkpoint's")
 
 
 def _check_every_position(model: Model, ids: list[int]) -> None:

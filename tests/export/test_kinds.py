@@ -1,6 +1,7 @@
 """Checkpoints of the kinds that people have: exported, served, and compared with `transformers` on the same folder."""
 
 import asyncio
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
-from generation.config import Settings
+from generation.config import ROOT, Settings
 from generation.engine.request import GenerationRequest, Token, Update
 from generation.export import hub, moments
 from generation.export.checkpoint import load
+from generation.export.configuration import ACTIVATIONS
 from generation.export.defaults import Precision
 from generation.export.errors import ExportError
 from generation.export.pipeline import export
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service, State
-from tests.support.kinds import REFUSED, SERVED, STRUCTURES
+from tests.support.kinds import REFUSED, ROWS, SERVED, STRUCTURES
 
 TEXTS = ["", "The lighthouse keeper", "<|endoftext|> [PAD] naïve 日本 <speaker>", " the cat and the ferry"]
 STEPS = 24
@@ -35,6 +37,15 @@ class Served:
     tokens: list[int]
     logprobs: list[float]
     reason: str
+
+
+def test_each_row_of_the_documentation_has_its_kinds() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    table = text.split("| kind | what is supported |\n|---|---|\n")[1].split("\n\n")[0]
+    rows = dict(line.strip("| ").split(" | ") for line in table.splitlines())
+
+    assert list(rows) == list(ROWS)
+    assert re.findall("`(.+?)`", rows["activations"]) == list(ACTIVATIONS)
 
 
 def kinds(names: Any) -> list[Any]:

@@ -13,7 +13,8 @@ from generation.export.checkpoint import Checkpoint
 from generation.export.defaults import DEFAULT_CACHES, PRECISIONS, Precision
 from generation.export.errors import ExportError
 from generation.export.pipeline import export
-from generation.export.verify import EVALUATION_TEXT, PERPLEXITY_LIMITS, Report
+from generation.export.report import PERPLEXITY_LIMITS, Report
+from generation.export.verify import EVALUATION_TEXT
 from generation.model.artifact import CHECKED_FILES, FORMAT
 from tests.support.checkpoints import CONTEXT, VOCABULARY, write_checkpoint
 

@@ -1,21 +1,27 @@
-"""Checkpoints of the kinds that people have, small: each function writes one into a folder.
+"""Small checkpoints of the kinds that people have; each function writes one into a folder.
 
-`SERVED` are exported and must equal `transformers`; `REFUSED` come with what the refusal says.
+Those in `SERVED` are exported and must equal `transformers`; those in `REFUSED` come with what the refusal says.
 """
+
+from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
+from generation.export.configuration import ACTIVATIONS
 from tests.support.checkpoints import VOCABULARY, write_checkpoint
 from tests.support.tokenizers import unigram, word_piece
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 END = VOCABULARY - 1
 # Two layers of 64 are enough to show a difference, and little to compute.
@@ -59,25 +65,27 @@ def _pickled(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
-def _sharded(folder: Path) -> None:
-    _write(folder)
-    model = GPT2LMHeadModel.from_pretrained(folder)
-    (folder / "model.safetensors").unlink()
-    model.save_pretrained(folder, max_shard_size="100KB")
+def _sharded(*, safe_serialization: bool) -> Kind:
+    def write(folder: Path) -> None:
+        _write(folder)
+        model = GPT2LMHeadModel.from_pretrained(folder)
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder, max_shard_size="100KB", safe_serialization=safe_serialization)
+
+    return write
 
 
-def _half(folder: Path) -> None:
-    _write(folder)
-    _tensors(folder, lambda tensors: {name: tensor.bfloat16() for name, tensor in tensors.items()})
+def _typed(dtype: torch.dtype) -> Kind:
+    def write(folder: Path) -> None:
+        _write(folder)
+        _tensors(folder, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
+
+    return write
 
 
 def _base_alone(folder: Path) -> None:
     _write(folder)
     GPT2LMHeadModel.from_pretrained(folder).transformer.save_pretrained(folder)
-
-
-def _untied(folder: Path) -> None:
-    _write(folder, tie_word_embeddings=False)
 
 
 def _tokenized(folder: Path, tokenizer: Tokenizer, **changes: Any) -> None:
@@ -128,7 +136,7 @@ def _no_end(folder: Path) -> None:
 
 
 def _not_resized(folder: Path) -> None:
-    """A padding token that the model knows nothing of."""
+    """A padding token without a row in the embedding."""
     _write(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
@@ -174,14 +182,29 @@ def _holes(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(described))
 
 
-def _adapter(folder: Path) -> None:
-    """A LoRA adapter that names its base, which lies beside it."""
-    from peft import LoraConfig, get_peft_model
+def _lora(folder: Path) -> None:
+    from peft import LoraConfig
+
+    _adapt(folder, LoraConfig(r=4, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, init_lora_weights=False))
+
+
+def _ia3(folder: Path) -> None:
+    from peft import IA3Config
+
+    last = ["mlp.c_proj"]
+    settings = IA3Config(
+        target_modules=["c_attn", *last], feedforward_modules=last, fan_in_fan_out=True, init_ia3_weights=False
+    )
+    _adapt(folder, settings)
+
+
+def _adapt(folder: Path, settings: PeftConfig) -> None:
+    """Write an adapter that names its base, which lies beside it."""
+    from peft import get_peft_model
 
     base = folder.with_name(f"{folder.name}-base")
     shutil.rmtree(base, ignore_errors=True)
     _write(base)
-    settings = LoraConfig(r=4, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, init_lora_weights=False)
     torch.manual_seed(3)
     get_peft_model(GPT2LMHeadModel.from_pretrained(base), settings).save_pretrained(str(folder))
 
@@ -197,38 +220,44 @@ def _spoiled(folder: Path) -> None:
     _tensors(folder, lambda tensors: tensors | {"transformer.wpe.weight": torch.full((128, 64), torch.nan)})
 
 
-SERVED: dict[str, Kind] = {
-    "plain": configured(),
-    **{
-        f"activation {name}": configured(activation_function=name)
-        for name in ("gelu", "gelu_fast", "relu", "silu", "tanh")
+# By the row of the table in docs/models.md that promises them.
+ROWS: dict[str, dict[str, Kind]] = {
+    "shapes": {
+        "plain": configured(),
+        "inner width": configured(n_inner=96),
+        "Cerebras-GPT": configured(n_embd=160, n_head=2, n_inner=640, activation_function="gelu", n_layer=1),
+        "GPT-2 XL's width": configured(n_embd=1600, n_head=25, n_layer=1, initializer_range=0.05),
+        "context of 33": configured(n_positions=33),
     },
-    "untied head": _untied,
-    "inner width": configured(n_inner=96),
-    "attention not scaled": configured(scale_attn_weights=False),
-    "attention scaled by layer": configured(scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True),
-    "Cerebras-GPT": configured(n_embd=160, n_head=2, n_inner=640, activation_function="gelu", n_layer=1),
-    "GPT-2 XL's width": configured(n_embd=1600, n_head=25, n_layer=1, initializer_range=0.05),
-    "context of 33": configured(n_positions=33),
-    "names with module.": _prefixed("module."),
-    "names with _orig_mod.": _prefixed("_orig_mod."),
-    "names with base_model.model.": _prefixed("base_model.model."),
-    "pickle": _pickled,
-    "sharded": _sharded,
-    "bfloat16": _half,
-    "without its head": _base_alone,
-    "padded vocabulary": _padded,
-    "several ends": _chat,
-    "another end": _other_end,
-    "no end": _no_end,
-    "embeddings not resized": _not_resized,
-    "tokenizer in parts": _in_parts,
-    "beginning-of-text token": _begun,
-    "ids without a token": _holes,
-    "WordPiece": _word_piece,
-    "Unigram": _unigram,
-    "LoRA adapter": _adapter,
+    "attention": {
+        "attention not scaled": configured(scale_attn_weights=False),
+        "attention scaled by layer": configured(scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True),
+    },
+    "activations": {f"activation {name}": configured(activation_function=name) for name in ACTIVATIONS},
+    "language model head": {"untied head": configured(tie_word_embeddings=False)},
+    "weights": {
+        "pickle": _pickled,
+        "sharded": _sharded(safe_serialization=True),
+        "pickle in parts": _sharded(safe_serialization=False),
+        "float16": _typed(torch.float16),
+        "bfloat16": _typed(torch.bfloat16),
+        "float64": _typed(torch.float64),
+        "names with module.": _prefixed("module."),
+        "names with _orig_mod.": _prefixed("_orig_mod."),
+        "names with base_model.model.": _prefixed("base_model.model."),
+        "without its head": _base_alone,
+    },
+    "adapters": {"LoRA adapter": _lora, "IA3 adapter": _ia3},
+    "tokenizers": {"tokenizer in parts": _in_parts, "WordPiece": _word_piece, "Unigram": _unigram},
+    "padded vocabulary": {
+        "padded vocabulary": _padded,
+        "embeddings not resized": _not_resized,
+        "ids without a token": _holes,
+    },
+    "end-of-text tokens": {"several ends": _chat, "another end": _other_end, "no end": _no_end},
+    "beginning-of-text token": {"beginning-of-text token": _begun},
 }
+SERVED: dict[str, Kind] = {name: kind for row in ROWS.values() for name, kind in row.items()}
 # Those whose graph or arithmetic differs.
 STRUCTURES = (
     "plain",
