@@ -1,4 +1,4 @@
-// The same image as Functions on Container Apps. It scales to zero while nobody calls.
+// The same image as Functions on Container Apps. It scales to zero while there are no requests.
 @description('Name of the app: lower-case letters, digits and hyphens')
 @minLength(2)
 @maxLength(32)
@@ -27,7 +27,7 @@ param registryToken string = ''
 @allowed(['1.0', '2.0', '4.0'])
 param cores string = '2.0'
 
-@description('0 stops the app while nobody calls: nothing is paid, and the next call waits for a start')
+@description('0 stops the app while there are no requests: it costs nothing then, and the next request waits for a start')
 @minValue(0)
 param minInstances int = 0
 
@@ -41,7 +41,7 @@ param concurrency int = 0
 @description('Keep the app and its storage in a virtual network, storage behind private endpoints. The app stays reachable')
 param closedNetwork bool = false
 
-@description('Let only the identity of the app write telemetry, and not whoever has the connection string')
+@description('Let only the identity of the app write telemetry, not everyone who has the connection string')
 param insightsByIdentity bool = false
 
 @description('Spread instances and storage over zones; needs closedNetwork')

@@ -49,7 +49,7 @@ param stagingSlot bool = false
 @description('Keep storage in a virtual network, behind private endpoints')
 param closedNetwork bool = false
 
-@description('Let only the identity of the app write telemetry, and not whoever has the connection string')
+@description('Let only the identity of the app write telemetry, not everyone who has the connection string')
 param insightsByIdentity bool = false
 
 @description('Spread instances and storage over zones; an existing plan cannot be changed')

@@ -1,4 +1,4 @@
-"""What a load has shown: a line of progress while it runs, a summary as JSON and as a table when it is done."""
+"""The results of a load: a progress line while it runs, then a summary as JSON and as a table."""
 
 import math
 from collections import Counter
@@ -61,7 +61,7 @@ def _spread(seconds: Sequence[float]) -> dict[str, float | None]:
 
 
 def table(summary: dict[str, Any]) -> str:
-    """Return the summary for people, in Markdown."""
+    """Return the summary as a Markdown table."""
     load, requests = summary["load"], summary["requests"]
     how = (
         f"open loop, {load['rate']:g} requests/s"
@@ -107,5 +107,5 @@ class Progress:
         self._line.show(f"{done} {len(outcomes)}/{self._requests} requests, {seconds:.0f} s, {errors} errors")
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._line.clear()

@@ -1,4 +1,4 @@
-"""``generate``: text on the terminal, token by token, from a model in this very process."""
+"""``generate``: continues a text in this process and prints tokens as they arrive."""
 
 import argparse
 import asyncio
@@ -29,15 +29,15 @@ FIELDS: dict[str, type] = {
 }
 HELP = {
     "max_new_tokens": "tokens to generate at most (default: 50)",
-    "num_return_sequences": "sequences to generate (default: 1); several are printed whole, with --- between them",
-    "temperature": "below 1 bolder choices are rarer; 0 = no sampling (default: 1)",
+    "num_return_sequences": "sequences to generate (default: 1); several are printed at the end, separated by ---",
+    "temperature": "lower is more predictable; 0 is greedy (default: 1)",
     "top_k": "keep this many of the likeliest tokens; 0 = all (default: 50)",
     "top_p": "keep the likeliest tokens that hold this much probability (default: 1)",
-    "min_p": "keep tokens with this part of the likeliest token's probability (default: 0)",
+    "min_p": "keep tokens whose probability is at least this fraction of the top token's (default: 0)",
     "typical_p": "keep the most typical tokens with this much probability (default: 1)",
-    "repetition_penalty": "divide the score of every token seen (default: 1 = off)",
+    "repetition_penalty": "penalise every token seen so far; 1 = off (default: 1)",
     "seed": "same seed, same text",
-    "timeout_s": "stop after this many seconds with what there is",
+    "timeout_s": "maximum time in seconds; partial output is returned",
 }
 
 
@@ -45,11 +45,11 @@ def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "generate",
-        help="generate text here and now, without a server",
-        description="Go on from a text, here and now, without a server. The text comes as it is generated.",
-        epilog="The text on stdout is the prompt and what follows it; everything else goes to stderr.",
+        help="generate text without a server",
+        description="Continue a text in this process, without a server, and print tokens as they arrive.",
+        epilog="Standard output gets the prompt and its continuation, standard error everything else.",
     )
-    add_text(parser, "the text to go on from")
+    add_text(parser, "the text to continue")
     add_model(parser)
     for name, kind in FIELDS.items():
         metavar = "N" if kind is int else "X"
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     values = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
     values |= {"prompt": read_text(options.text), "stop": options.stop, "ignore_eos": options.ignore_eos}
     body = parse_json(GenerateBody, json.dumps(values | {"return_full_text": not options.only_new}).encode())
-    logging.getLogger("generation").addHandler(logging.NullHandler())  # what goes wrong is said once, by the caller
+    logging.getLogger("generation").addHandler(logging.NullHandler())  # the caller reports errors
     service = Service(settings(options.model)).start()
     try:
         service.wait()

@@ -1,8 +1,8 @@
 """The embedded local host: serves the functions of ``function_app.py`` without the Functions host.
 
 It is not ``func start`` and not Azure. It reads functions, routes, methods and key levels from the app's own metadata,
-the prefix from ``host.json``, and passes requests to the very same handlers, matching routes as the real host does: in
-the alphabetical order of the function names, first match wins.
+the prefix from ``host.json``, and passes requests to the same handlers. It matches routes as the real host does: in
+the alphabetical order of the function names, and the first match wins.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from generation.cli.host_limits import HEAD_BYTES, refusal
 from generation.cli.host_path import PathError, compile_route, decode_path
 from generation.observe.record import request_id
 
-LAST_WORDS_S = 5  # for what has been written to reach its readers
+FLUSH_S = 5  # for written responses to reach their clients
 # Clients and proxies that reuse idle connections drop them after 60 s at most. If the server closed first, a request
 # that is sent at that moment would be lost.
 KEEP_ALIVE_S = 75
@@ -95,7 +95,7 @@ class LocalHost:
         if "x-request-id" not in response.headers:  # no handler has made it
             response.headers["x-request-id"] = request_id(request.headers)
         if {"content-length", "transfer-encoding"} <= set(request.headers):
-            # RFC 9112, 6.1: whoever sends both may be smuggling a request in.
+            # RFC 9112, 6.1: a request with both may be an attempt at request smuggling.
             response.headers["connection"] = "close"
         await response(scope, receive, send)
 
@@ -114,9 +114,7 @@ class LocalHost:
                 return Response(status_code=401)
             request.scope["path_params"] = {name: value for name, value in match.groupdict().items() if value}
             return await one.handler(**{one.argument: request})
-        message = f"there is no {request.method} {path[:200]}"
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": "not_found"}
-        return JSONResponse({"error": error}, 404)
+        return not_found(request.method, path)
 
     def _has_key(self, request: Request) -> bool:
         """Whether the request carries the key, as the platform looks for it: header first, then query."""
@@ -124,6 +122,13 @@ class LocalHost:
             return True
         given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
         return hmac.compare_digest(given.encode(), self._key.encode())
+
+
+def not_found(method: str, path: str) -> Response:
+    """Return the response for a route that does not exist."""
+    message = f"there is no {method} {path[:200]}"
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": "not_found"}
+    return JSONResponse({"error": error}, 404)
 
 
 _AUTHORITY = re.compile(r"https?://[^/]*", re.IGNORECASE)
@@ -155,9 +160,9 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that drains on a signal: it answers until the running work has ended.
+    """A uvicorn server that drains on a signal: it serves until the running requests have ended.
 
-    Requests that come meanwhile are answered too, by the app, which knows that it is draining: with 503.
+    The app answers requests that arrive meanwhile with 503.
     """
 
     def __init__(self, host: ASGIApp, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
@@ -175,15 +180,15 @@ class Server(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=LAST_WORDS_S,
+                timeout_graceful_shutdown=FLUSH_S,
             )
         )
         self._on_stop = on_stop
-        self._most_s = grace_s + LAST_WORDS_S
+        self._most_s = grace_s + FLUSH_S
         self._draining = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Handle SIGINT and SIGTERM. A second signal does not wait for anything."""
+        """Handle SIGINT and SIGTERM. A second signal stops the server at once."""
         if self._draining:
             self.should_exit = self.force_exit = True
             return
@@ -191,7 +196,7 @@ class Server(uvicorn.Server):
         self._captured_signals.append(sig)
         threading.Thread(target=self._drain, args=(sig == signal.SIGINT,), name="drain", daemon=True).start()
 
-    def _drain(self, now: bool) -> None:  # noqa: FBT001 - what `on_stop` is told
+    def _drain(self, now: bool) -> None:  # noqa: FBT001 - the argument of `on_stop`
         work = threading.Thread(target=self._on_stop, args=(now,), daemon=True)
         work.start()
         work.join(self._most_s)
@@ -199,10 +204,10 @@ class Server(uvicorn.Server):
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Return a listening socket, so that the port is known, and known to be free, before anything loads.
+    """Return a listening socket. Bound before anything loads, it shows early whether the port is free, and which it is.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is not available.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # Naming TCP makes asyncio switch Nagle's algorithm off; otherwise small writes, such as tokens, wait 40 ms.

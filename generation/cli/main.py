@@ -1,4 +1,4 @@
-"""The parser, the exit statuses, and what becomes of an error: one line on stderr, never a traceback."""
+"""The parser and the exit statuses. An error is one line on stderr, never a traceback."""
 
 import argparse
 import contextlib
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has enough, as `head` does. Python would complain once more when it closes stdout.
+        # The reader has closed the pipe, as `head` does. Without this, Python reports it again when it closes stdout.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILURE

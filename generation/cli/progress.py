@@ -7,12 +7,12 @@ BAR = 24
 
 
 def bar(part: float) -> str:
-    """Return a bar for a part from 0 to 1."""
+    """Return a bar for a fraction from 0 to 1."""
     return f"[{'#' * int(min(1.0, max(0.0, part)) * BAR):-<{BAR}}]"
 
 
 class StatusLine:
-    """The line; where nobody watches, `watched` is False and nothing is written."""
+    """The line. If the output is not a terminal, `watched` is False and nothing is written."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -25,7 +25,7 @@ class StatusLine:
             self._out.flush()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self.watched:
             self._out.write("\r\x1b[K")
             self._out.flush()

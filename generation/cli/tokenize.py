@@ -1,4 +1,4 @@
-"""``tokenize``: the tokens of a text, as the model sees them."""
+"""``tokenize``: prints the tokens of a text."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-// Container Apps as they are by default: no instance while nobody calls, scaled by the platform.
+// Container Apps as they are by default: no instance while there are no requests, scaled by the platform.
 using '../container-apps.bicep'
 
 param name = 'my-app'

@@ -39,6 +39,6 @@ resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (by
 }
 
 output id string = insights.id
-// Where telemetry goes; it names the component and is no password. With `byIdentity` it alone lets nobody write.
+// Where telemetry goes; it names the component and is not a password. With `byIdentity` it is not enough to write.
 output connectionString string = insights.properties.ConnectionString
 output workspaceName string = logs.name

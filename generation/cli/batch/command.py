@@ -107,7 +107,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _answer_all(options: argparse.Namespace, source: "Source", index: "Index", output: "Output", tally: "Tally") -> int:
-    """Answer what is not answered; return the exit status. An error is said here, and what was written stays."""
+    """Answer the remaining lines; print an error, if any; return the exit status."""
     try:
         with _backend(options) as backend:
             return asyncio.run(_work(backend, source, index, output, tally, ordered=options.ordered))
@@ -169,7 +169,7 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
         return
     os.environ["MODEL_DIR"] = str(settings(options.model).model_dir)
     if not sys.flags.dev_mode:
-        logging.getLogger("generation").addHandler(logging.NullHandler())  # what goes wrong is in the lines
+        logging.getLogger("generation").addHandler(logging.NullHandler())  # the output has the errors
     from generation.cli.batch.local import LocalBackend
     from generation.cli.host import endpoints, route_prefix
 

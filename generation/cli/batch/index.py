@@ -88,7 +88,7 @@ class Index:
         return None if row is None else Entry(row[0], row[1], row[2], bool(row[3]))
 
     def mark(self, key: bytes, *, failed: bool) -> None:
-        """Take note that a line is answered, or has failed for good."""
+        """Record that a line is answered, or has failed."""
         self.done += 1
         self.failed += failed
         self._database.execute("UPDATE line SET done = 1 WHERE key = ?", (key,))

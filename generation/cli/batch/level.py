@@ -1,16 +1,16 @@
-"""How many lines are on their way to a deployment: more while it keeps up, fewer when it says that it does not.
+"""Concurrency against a deployment: it grows while the deployment keeps up, and shrinks at signs of congestion.
 
-As TCP finds the speed of a path (RFC 5681): one more for every answer until the first sign of congestion, from then on
-one more for every round of answers. Each sign of congestion lowers the level by a part, once for all the requests that
-were on their way together.
+This follows TCP's congestion control (RFC 5681). The level grows by one for every answer until the first sign of
+congestion, and afterwards by one for every round of answers. Each sign of congestion lowers the level by a fraction,
+once for all requests that were sent together.
 """
 
 import re
 
 FIRST = 4
 KEPT = 0.7
-# Seconds in an instance's queue above which more requests at once would only wait longer. Below it they give the
-# platform a reason to start another instance.
+# Seconds in an instance's queue above which more concurrent requests would only wait longer. Below it, waiting requests
+# make the platform start another instance.
 QUEUE_S = 5.0
 _QUEUE = re.compile(r"(?:^|,)\s*queue;dur=([0-9.]+)")
 
@@ -26,18 +26,18 @@ class Level:
 
     @property
     def limit(self) -> int:
-        """Requests that may be on their way at this moment."""
+        """The number of requests that may run at this moment."""
         return int(self._level)
 
     def answered(self, sent: int, queue_s: float) -> None:
-        """Take note of an answer that waited for `queue_s` seconds; `sent` is the `round` it was sent in."""
+        """Record an answer that waited for `queue_s` seconds; `sent` is the `round` it was sent in."""
         if queue_s > 2 * QUEUE_S:
             self.congested(sent)
         elif queue_s <= QUEUE_S:
             self._level = min(float(self._most), self._level + (1.0 if self._probing else 1.0 / self._level))
 
     def congested(self, sent: int) -> None:
-        """Take note that a request was refused or lost; `sent` is the `round` it was sent in."""
+        """Record that a request was refused or lost; `sent` is the `round` it was sent in."""
         if sent < self.round:  # the level has been lowered since
             return
         self.round += 1

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from generation.api.handler import answer
 from generation.cli.batch.answer import Answer
 from generation.cli.batch.lines import Line
 from generation.cli.batch.runner import StoppedError
-from generation.cli.host import Endpoint
+from generation.cli.host import Endpoint, not_found
 from generation.errors import OverloadedError
 from generation.service import Service, State
 
@@ -26,7 +26,7 @@ class LocalBackend:
 
     Args:
         endpoints: the functions, in the order in which the host matches them.
-        service: what they ask; its model is loaded.
+        service: the service that they use, with its model loaded.
         prefix: path of all routes, which a line may leave out.
         limit: lines on their way at most; None keeps the batch full and a second one waiting.
     """
@@ -41,7 +41,7 @@ class LocalBackend:
         service.settings = replace(service.settings, timeout_s=math.inf)
 
     async def open(self) -> None:
-        """Look whether the model is there.
+        """Check that the model is loaded.
 
         Raises:
             NotReadyError: it could not be loaded.
@@ -49,7 +49,7 @@ class LocalBackend:
         self._service.loaded()
 
     def close(self) -> None:
-        """Do nothing: the service is its owner's."""
+        """Do nothing: the caller stops the service."""
 
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:  # noqa: ARG002 - the interface
         """Answer a line.
@@ -59,19 +59,19 @@ class LocalBackend:
         """
         response = await self._respond(line)
         if response.status_code == OverloadedError.status:
-            # One at a time, so that those who were refused do not all translate their prompts again and again.
+            # One at a time, so that refused lines do not all encode their prompts again and again.
             async with self._refused:
                 waiting = self._rows
                 while response.status_code == OverloadedError.status:
                     await self._queue_of(waiting)
                     response = await self._respond(line)
-                    waiting //= 2  # what finds the queue empty is taken, however large it is
+                    waiting //= 2  # an empty queue takes any request, however large
         if self._service.state is not State.READY:
             raise StoppedError(f"the model cannot answer any more: {self._service.reason or self._service.state}")
         return Answer.response(response.status_code, response.headers.get("x-request-id"), bytes(response.body))
 
     async def _queue_of(self, most: int) -> None:
-        """Wait until at most so many requests wait."""
+        """Wait until at most `most` requests are in the queue."""
         engine = self._service.loaded().engine
         while engine.waiting > most:  # noqa: ASYNC110 - the engine has no event for this
             await asyncio.sleep(POLL_S)
@@ -85,13 +85,11 @@ class LocalBackend:
                 operation: Callable[..., Any] = getattr(one.handler, "operation")  # noqa: B009 - of no type's
                 response: Response = await answer(one.name, request, operation, limited=False)
                 return response
-        message = f"there is no POST {path}"
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": "not_found"}
-        return JSONResponse({"error": error}, 404)
+        return not_found("POST", path)
 
 
 def _request(path: str, parameters: dict[str, str | None], content: bytes) -> Request:
-    """Return a request as a host would pass it on, of a client that waits for its answer."""
+    """Return a request as a host would pass it on, from a client that stays connected."""
     parts = [content]
 
     async def receive() -> MutableMapping[str, Any]:

@@ -12,25 +12,24 @@ from generation.cli.batch.tally import Progress, Tally
 from generation.errors import ApiError, InvalidRequestError
 
 SYNC_EVERY_S = 5.0
-# Answers that may wait for an earlier line's, and lines that may pass without an answer before others get their turn.
-WINDOW = 1024
-BREATH = 64
+WINDOW = 1024  # answers that may wait for the answer of an earlier line
+YIELD_EVERY = 64  # lines between two points at which other tasks run: invalid lines are answered without any await
 
 
 class StoppedError(ApiError):
-    """The run cannot go on. What was written stays, and the same command goes on later."""
+    """The run has to end early. The output is kept, and the same command continues it later."""
 
 
 class Backend(Protocol):
-    """What answers lines."""
+    """Answers lines."""
 
     @property
     def limit(self) -> int:
-        """Lines that may be on their way at this moment."""
+        """The number of lines that may run at this moment."""
 
     @property
     def note(self) -> str:
-        """What the progress says of the backend, with a comma before it; may be empty."""
+        """Text about the backend for the progress line, starting with a comma; may be empty."""
 
     async def open(self) -> None:
         """Get ready.
@@ -40,7 +39,7 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of what `open` and `answer` have opened."""
+        """Release what `open` and `answer` have opened."""
 
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:
         """Answer a line; None where `stop` was set before it could be sent.
@@ -70,13 +69,13 @@ class Runner:
         self._early: dict[int, tuple[Line, Answer]] = {}
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Begin no more lines; those on their way are finished and written. The first `error` is raised by `run`."""
+        """Begin no more lines; running ones are finished and written. `run` raises the first `error`."""
         self._error = self._error or error
         self.stopping.set()
         self._changed.set()
 
     async def run(self, source: Source, index: Index, progress: Progress) -> None:
-        """Answer every line that `index` does not have as answered.
+        """Answer every line that `index` does not mark as answered.
 
         Raises:
             StoppedError: the run had to end early.
@@ -117,7 +116,7 @@ class Runner:
                 task = asyncio.create_task(self._answer(place, line))
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
-            if place % BREATH == 0:
+            if place % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     def _has_room(self) -> bool:
@@ -149,7 +148,7 @@ class Runner:
         try:
             self._output.write(answer.render(line))
         except BrokenPipeError:
-            raise  # the command line knows what it means
+            raise  # the command line handles it
         except OSError as error:
             message = f"{self._output.name} cannot be written: {error.strerror}"
             raise StoppedError(message) from None
