@@ -23,6 +23,7 @@ from tests.runtime.protos import Message, TypedData
 from tests.runtime.worker import Function, Worker, WorkerError
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
+INVOCATION_ID = b"x-ms-invocation-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,14 @@ def routes(functions: list[Function], prefix: str) -> list[Route]:
 
 
 class Front:
-    """The ASGI app that clients talk to."""
+    """The ASGI app that clients talk to.
 
-    def __init__(self, worker: Worker, prefix: str, key: str) -> None:
+    An old host keeps an invocation's id that the caller sends; today's host replaces it by its own.
+    """
+
+    def __init__(self, worker: Worker, prefix: str, key: str, *, old: bool = False) -> None:
         self._worker = worker
+        self._old = old
         self._routes = routes(worker.functions, prefix)
         self._key = key
         self._client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))  # noqa: S113
@@ -132,7 +137,9 @@ class Front:
         raw_path, query = request.scope["raw_path"], request.scope["query_string"]
         url = httpx.URL(self._worker.http_uri).copy_with(raw_path=raw_path + (b"?" + query if query else b""))
         headers = [(name, value) for name, value in request.headers.raw if name not in HOP_BY_HOP | {b"host"}]
-        headers.append((b"x-ms-invocation-id", invocation_id.encode()))
+        if not (self._old and INVOCATION_ID.decode() in request.headers):
+            headers = [one for one in headers if one[0] != INVOCATION_ID]
+            headers.append((INVOCATION_ID, invocation_id.encode()))
         forwarded = httpx.Request(request.method, url, headers=headers, content=body)
         response = await self._client.send(forwarded, stream=True)
         try:

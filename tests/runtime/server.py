@@ -1,5 +1,6 @@
 """The official runtime and the host's stand-in, as one process: ``python -m tests.runtime.server SCRIPT KEY``.
 
+With `OLD_HOST` set, the stand-in keeps an invocation's id that the caller sends, as hosts did before the fix of 2025.
 Prints one line of JSON when it serves, or when the runtime has refused the app. Whatever else goes to stdout, as the
 access log of the runtime's own server does, is joined to stderr. Runs on Python 3.13.
 """
@@ -85,7 +86,7 @@ async def serve(script: Path, key: str, announce: TextIO) -> None:
     prefix = json.loads((ROOT / "host.json").read_text())["extensions"]["http"]["routePrefix"]
     listener = bind("127.0.0.1", 0)
     listener.listen()  # before it is announced
-    front = Front(worker, prefix, key)
+    front = Front(worker, prefix, key, old=bool(os.environ.get("OLD_HOST")))
     config = uvicorn.Config(
         Harness(worker, front),
         http=QuietProtocol,

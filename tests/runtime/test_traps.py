@@ -1,5 +1,6 @@
 """What the official runtime does with mistakes, and that our app makes none of them."""
 
+import asyncio
 import secrets
 import socket
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.traps import WORKER_PATHS
 APPS = Path(__file__).parent / "apps"
 INIT_LIMIT_S = 120.0  # in which the host wants the app imported and indexed
 FRACTION = 0.05
+FORGED = {"x-ms-invocation-id": "11111111-2222-3333-4444-555555555555"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,26 @@ async def test_without_care_the_runtime_answers_otherwise(faults_client: httpx.A
 def test_nothing_that_the_worker_answers_itself_can_hang(path: str, host: Host) -> None:
     answer = httpx.get(host.url.removesuffix("/api") + path, timeout=10)
     assert answer.status_code == 404 or answer.headers["content-type"].startswith("application/json")
+
+
+async def test_a_forged_invocation_id_is_replaced_by_todays_host(faults_client: httpx.AsyncClient) -> None:
+    answer = await faults_client.get("/guarded/text", headers=FORGED)
+    assert answer.json()["error"]["code"] == "internal_error"
+
+
+async def test_a_forged_invocation_id_costs_only_its_caller_an_answer_under_an_old_host(tmp_path: Path) -> None:
+    """The request is filed under the caller's id, and the worker waits for one with the id of the invocation."""
+    with serve_runtime(APPS / "faults.py", tmp_path / "log.txt", OLD_HOST="1") as old:
+        async with httpx.AsyncClient(base_url=old.url, timeout=30) as client:
+            forged = asyncio.create_task(client.get("/guarded/text", headers=FORGED))
+            report = f"{old.report['url']}/admin/harness/report"
+            while not (await client.get(report)).json()["invoking"]:
+                pass
+            for _ in range(3):
+                assert (await client.get("/guarded/text")).status_code == 500
+            assert (await client.get(report)).json()["invoking"] == 1
+            assert not forged.done()
+            forged.cancel()
 
 
 def test_the_workers_own_paths_are_those_that_we_avoid(runtime: Runtime) -> None:
