@@ -110,6 +110,7 @@ async def test_past_the_limit_a_connection_is_answered_and_closed_with_one_warni
     await serving
 
 
+@pytest.mark.heavy
 def test_where_descriptors_are_few_idle_connections_fill_neither_the_log_nor_the_server(tmp_path: Path) -> None:
     wrapper = tmp_path / "python"
     wrapper.write_text(f'#!/bin/sh\nulimit -n 64\nexec {sys.executable} "$@"\n')

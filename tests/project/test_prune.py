@@ -79,6 +79,7 @@ def test_a_file_that_is_no_library_but_named_like_one_is_left_alone(tmp_path: Pa
     assert (tmp_path / "script.so").read_text(encoding="utf-8") == "INPUT(other.so)"
 
 
+@pytest.mark.heavy
 def test_the_app_serves_with_nothing_but_the_pruned_packages(installed: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "bare", symlinks=True)
     environment = {**os.environ, "PYTHONPATH": str(installed)}

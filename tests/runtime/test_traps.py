@@ -68,6 +68,7 @@ async def test_a_forged_invocation_id_is_replaced_by_todays_host(faults_client: 
     assert answer.json()["error"]["code"] == "internal_error"
 
 
+@pytest.mark.heavy
 async def test_a_forged_invocation_id_costs_only_its_caller_an_answer_under_an_old_host(tmp_path: Path) -> None:
     """The request is filed under the caller's id, and the worker waits for one with the id of the invocation."""
     with serve_runtime(APPS / "faults.py", tmp_path / "log.txt", OLD_HOST="1") as old:
