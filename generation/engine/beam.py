@@ -1,7 +1,8 @@
-"""Beam search: the sequences of one request keep the likeliest continuations of all of them together.
+"""Beam search over the sequences of one request.
 
-It equals the beam search of `transformers` 4.57 with ``do_sample=False`` and ``early_stopping=False``
-(``GenerationMixin._beam_search``). Each beam is a sequence of the batch like any other.
+Each step extends every beam by every token and keeps the continuations with the highest total log-probability. Results
+equal those of `transformers` 4.57 with ``do_sample=False`` and ``early_stopping=False``
+(``GenerationMixin._beam_search``). Each beam is an ordinary sequence of the batch.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from generation.sampling.rules import log_softmax, top_k_ids
 
-# The score of beams that do not exist yet, and of tokens that cannot be: below that of every sequence of tokens.
+# The score of beams that do not exist yet and of impossible tokens: lower than any real sequence can score.
 NEVER = np.float32(-1e9)
 
 Logits = NDArray[np.float32]
@@ -20,18 +21,18 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """Tokens that have come to an end, and their score: the log-probability over the length to the penalty's power."""
+    """A finished sequence. Its score is the total log-probability divided by ``length ** length_penalty``."""
 
     score: float
     tokens: tuple[int, ...]
 
 
 class BeamSearch:
-    """The state of one search.
+    """The state of one beam search.
 
     Args:
-        beams: sequences that go on at a time.
-        max_tokens: tokens of each at most, at least 1.
+        beams: number of unfinished sequences to keep after each step.
+        max_tokens: maximum length of a sequence in tokens, at least 1.
         length_penalty: above 0 favours long sequences, below 0 short ones.
         ends: tokens that end a sequence.
     """
@@ -41,20 +42,27 @@ class BeamSearch:
         self.steps = 0
         self._beams, self._max_tokens, self._penalty, self._ends = beams, max_tokens, length_penalty, ends
         self._scores = np.full(beams, NEVER)
-        self._scores[0] = 0  # at first all beams are the same: one counts
+        self._scores[0] = 0  # all beams start identical, so only the first may score
         self._tokens: list[tuple[int, ...]] = [()] * beams
         self._finished: list[Hypothesis] = []
 
     def advance(self, logits: Sequence[Logits]) -> list[int]:
-        """Take the logits that follow each beam, [vocabulary] each; return for each beam which one it now continues.
+        """Advance every beam by one token.
 
-        A beam that goes on keeps its place; only one of which nothing is left takes the continuation of another.
+        A beam with a surviving continuation stays in place. A beam without one takes over a further continuation of
+        another beam.
+
+        Args:
+            logits: one array of shape [vocabulary] for each beam.
+
+        Returns:
+            For each beam, the number of the beam that it now continues.
         """
         total = np.stack([score + log_softmax(row) for score, row in zip(self._scores, logits, strict=True)])
         total = np.maximum(total, 2 * NEVER).astype(np.float32)
         vocabulary = total.shape[1]
         self.steps += 1
-        # So many that enough of them go on, even if each beam ends in each way.
+        # Enough candidates to leave one unfinished continuation per beam even if every end token is among them.
         candidates = top_k_ids(total.reshape(-1), max(2, 1 + len(self._ends)) * self._beams)
         going_on: list[tuple[int, int, np.float32]] = []
         for place, candidate in enumerate(candidates.tolist()):
@@ -77,7 +85,7 @@ class BeamSearch:
         return parents
 
     def _place(self, going_on: list[tuple[int, int, np.float32]]) -> list[int]:
-        """Give every continuation a place; return the parent of each place."""
+        """Assign each continuation to a beam; return the parent of each beam."""
         places: dict[int, tuple[int, int, np.float32]] = {}
         others = []
         for one in going_on:
@@ -97,7 +105,7 @@ class BeamSearch:
         return [tokens[-1] for tokens in self._tokens]
 
     def best(self) -> list[tuple[int, ...]]:
-        """Return the tokens of as many sequences as there are beams, the best first; unfinished ones last."""
+        """Return the tokens of the best sequences, one per beam: finished ones first, each kind best first."""
         found = [one.tokens for one in self._finished]
         running = np.argsort(-self._scores, kind="stable").tolist()
         return (found + [self._tokens[beam] for beam in running])[: self._beams]

@@ -1,4 +1,4 @@
-"""The beam search of a group: its sequences are the beams."""
+"""Connect a beam search to its group: sequence i of the group is beam i of the search."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,17 @@ from generation.engine.request import TIMEOUT
 
 
 def advance(group: Group, logits: Sequence[Logits]) -> list[tuple[int, int]]:
-    """Take the logits after each sequence of a group that searches; report the result if the search has ended.
+    """Advance the beam search of a group by one token; report the result once the search has ended.
+
+    Args:
+        group: a group with a beam search.
+        logits: one array of shape [vocabulary] for each sequence of the group.
 
     Returns:
-        Pairs (source, target) of sequences by number: the cache of the target must become that of the source.
+        Pairs (source, target) of sequence numbers. The caller must copy the source's cache row to the target's.
+
+    Raises:
+        ValueError: the group has no beam search.
     """
     search = group.search
     if search is None:
@@ -26,7 +33,7 @@ def advance(group: Group, logits: Sequence[Logits]) -> list[tuple[int, int]]:
 
 
 def conclude(group: Group) -> None:
-    """Report the best sequences of a search, if the group has one; those that have not ended end with `TIMEOUT`."""
+    """Report the best sequences of the group's search, if it has one; unfinished ones end with reason `TIMEOUT`."""
     if group.search is None:
         return
     for sequence, tokens in zip(group.sequences, group.search.best(), strict=True):

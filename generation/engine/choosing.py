@@ -1,4 +1,4 @@
-"""Choose the tokens that follow in one sequence from the logits of a step."""
+"""Choose the next tokens of one sequence from the logits of a step; turn failures into errors of its request."""
 
 import logging
 from collections.abc import Callable
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def attempt(choose: Callable[..., None], *arguments: object) -> ApiError | None:
-    """Call `choose`; return the error with which its request must end, if there is one."""
+    """Call `choose`; return the error that must end the request, or None on success."""
     try:
         choose(*arguments)
     except ApiError as error:  # the request caused it, such as a guide that has grown too large
@@ -24,7 +24,16 @@ def attempt(choose: Callable[..., None], *arguments: object) -> ApiError | None:
 
 
 def choose(sequence: Sequence, group: Group, draft: list[int], rows: Logits) -> None:
-    """Choose a token from each row while the draft is accepted: a row is valid only if the tokens before it were."""
+    """Choose tokens row by row for as long as they equal the draft tokens, and post what can be reported.
+
+    Row i holds the logits after the first i draft tokens. They are valid only if all of these were accepted.
+
+    Args:
+        sequence: the sequence to extend.
+        group: its group, whose mailbox gets the updates.
+        draft: draft tokens that went through the model behind the sequence's last token.
+        rows: logits of shape [1 + len(draft), vocabulary].
+    """
     for place, row in enumerate(rows):
         sequence.length += 1
         update = sequence.take(row)

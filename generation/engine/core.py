@@ -1,6 +1,7 @@
-"""One step of continuous batching: admit, prefill, decode, hand out, retire. Synchronous; `Engine` gives it a thread.
+"""One step of continuous batching: admit, prefill, decode, report and retire.
 
-It knows nothing of HTTP. The model is handed in.
+This module is synchronous; `generation.engine.engine` runs it on a thread. It depends on the interface of a model
+(`generation.engine.interface`) and not on HTTP.
 """
 
 import logging
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineCore:
-    """Carries requests from the scheduler's queue through the model to their mailboxes."""
+    """Runs requests from the scheduler's queue through the model and posts the results to their mailboxes."""
 
     def __init__(
         self,
@@ -62,7 +63,10 @@ class EngineCore:
         self.bell.ring()
 
     def step(self) -> None:
-        """Prefill a chunk's worth, and decode a token of every sequence. An error ends only the requests concerned."""
+        """Prefill up to one chunk of prompt tokens, then decode at least one token of every running sequence.
+
+        An error ends only the requests that it concerns.
+        """
         groups = list(self.scheduler.chunks())
         if groups:
             for group in groups:
@@ -76,7 +80,7 @@ class EngineCore:
             self.bell.ring()
 
     def abandon(self, group: Group, error: ApiError | None) -> None:
-        """End a request wherever it is; send only the error, if there is one."""
+        """End a request in any state; send only `error`, if there is one."""
         if group in self.scheduler.waiting:
             self.scheduler.drop(group)
         else:
@@ -86,7 +90,7 @@ class EngineCore:
         group.close(error)
 
     def _expire(self, group: Group) -> None:
-        """End a request at its deadline with the tokens that exist, or with an error if there are none."""
+        """End a request at its deadline: with the tokens generated so far, or with an error if there are none."""
         error = None
         if not _report(group):
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
@@ -94,7 +98,7 @@ class EngineCore:
         self.abandon(group, error)
 
     def shut_down(self, error: ApiError) -> None:
-        """End every request with `error`, except whole answers to several prompts: these keep the tokens that exist."""
+        """End every request with `error`, except that a list of prompts keeps the tokens generated so far."""
         for group in self.scheduler.groups():
             kept = group.mailbox.requests > 1 and _report(group)
             if not group.mailbox.patient:
@@ -109,7 +113,7 @@ class EngineCore:
         try:
             logits = self._model.prefill(chunks)
         except Exception:
-            if len(groups) > 1:  # one of them may have caused it: the others go on
+            if len(groups) > 1:  # one prompt may be the cause: try them one by one, so that only that one fails
                 for group in groups:
                     self._prefill([group])
                 return
@@ -160,14 +164,19 @@ class EngineCore:
                 self._prefix.add(key, self._cache.read(group.staging, start, start + self._chunk))
 
     def _begin(self, group: Group, logits: Logits) -> None:
-        """Choose the first token of every sequence; those that go on join the batch, each with a copy of the cache."""
+        """Choose the first token of every sequence; unfinished sequences join the batch with a copy of the cache row.
+
+        Args:
+            group: a group whose prompt has been prefilled.
+            logits: logits after the last prompt token, [vocabulary].
+        """
         request = group.request
         if request.score_prompt:
             group.mailbox.post(PromptScores(request.number, (Token(request.prompt[0], 0), *group.prompt_scores)))
         if request.length_penalty is not None and request.max_tokens:
             ends = group.sequences[0].ends
             group.search = BeamSearch(request.choices, request.max_tokens, request.length_penalty, ends)
-            beam_group.advance(group, [logits] * request.choices)  # each gets the prompt's cache below
+            beam_group.advance(group, [logits] * request.choices)  # the loop below copies the prompt's cache to each
         else:
             for sequence in group.sequences:
                 update = sequence.take(logits) if request.max_tokens else sequence.finish(LENGTH)
@@ -182,7 +191,7 @@ class EngineCore:
             if sequence.finish_reason is None:
                 row = self.scheduler.join(group, sequence)
                 self._cache.copy(source, row, sequence.length)
-                source = row  # the same tokens, and the copy is cheaper from there
+                source = row  # holds the same tokens in the batch's type, so the next copy need not convert
                 if self._speculation is not None and group.search is None:
                     sequence.drafter = Drafter(request.prompt)
                     sequence.drafter.push(sequence.last_token)
@@ -190,7 +199,7 @@ class EngineCore:
         self._retire(group, [sequence for sequence in group.sequences if sequence.finish_reason])
 
     def _drafts(self, running: list[Sequence]) -> list[list[int]]:
-        """Return draft tokens that may follow the newest token of every sequence: none, where nothing is drafted."""
+        """Return draft tokens for every running sequence; empty lists where there is no speculation."""
         drafters = [sequence.drafter for sequence in running if sequence.drafter is not None]
         if self._speculation is None or len(drafters) < len(running):
             return [[] for _ in running]
@@ -221,7 +230,11 @@ class EngineCore:
                 self._retire(group, [sequence])
 
     def _hand_out(self, running: list[Sequence], owners: list[Group], drafts: list[list[int]], logits: Logits) -> None:
-        """Choose the next tokens of every running sequence, and report what is certain."""
+        """Choose the next tokens of every running sequence, and post what can be reported.
+
+        `logits` has one row for the last token of each sequence and one for each of its draft tokens, in the order of
+        `running`.
+        """
         failed: dict[Group, ApiError] = {}
         beams: dict[Group, dict[Sequence, Logits]] = {}
         first = 0
@@ -239,7 +252,7 @@ class EngineCore:
             self.abandon(group, reason)
 
     def _advance_beams(self, group: Group, logits: dict[Sequence, Logits]) -> None:
-        """Let a beam search choose the next tokens of all its sequences."""
+        """Advance the beam search of a group, and copy cache rows where a beam continues another."""
         for sequence in group.sequences:
             sequence.length += 1
         rows = {sequence: row for row, sequence in enumerate(self.scheduler.running)}
@@ -252,7 +265,7 @@ class EngineCore:
         self.scheduler.leave_staging(group)
 
     def _retire(self, group: Group, sequences: list[Sequence]) -> None:
-        """Take sequences out of the batch, the last row first, so that a gap is filled by a row that stays."""
+        """Remove sequences from the batch, highest row first, so that only remaining rows move into the gaps."""
         rows = {sequence: row for row, sequence in enumerate(self.scheduler.running)}
         lost: list[Group] = []
         for sequence in sorted(sequences, key=lambda one: rows.get(one, -1), reverse=True):
@@ -273,7 +286,7 @@ class EngineCore:
 
 
 def _report(group: Group) -> bool:
-    """End the sequences of a request with the tokens that exist; return False, and do nothing, if there are none."""
+    """End the sequences of a request with the tokens generated so far; return False if there are none."""
     if not (group.generated or (group.search and group.search.steps)):
         return False
     beam_group.conclude(group)

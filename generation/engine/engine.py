@@ -1,4 +1,4 @@
-"""The engine: the one thread that runs steps, and the interface that other threads use."""
+"""The engine: a thread that runs steps of continuous batching, and the thread-safe interface to it."""
 
 import logging
 import threading
@@ -27,10 +27,14 @@ RESTARTS = 1
 
 
 class Engine:
-    """Runs requests on a model, all in one batch. Every public method may be called from any thread.
+    """Runs all requests in one batch of a model. Every public method is thread-safe.
 
-    An error of the engine's own ends every request; the engine then starts again, `RESTARTS` times at most, with an
-    empty queue and an empty cache. The next such error is its `failure`: the process must be replaced.
+    An internal error ends every request. The engine then restarts with an empty queue and an empty cache, at most
+    `RESTARTS` times. The next internal error is kept as `failure`, and the process must be replaced.
+
+    Attributes:
+        telemetry: receives the metrics of the engine.
+        failure: the error that stopped the engine for good, or None.
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class Engine:
         self._thread.start()
 
     def submit(self, *requests: GenerationRequest) -> TokenStream:
-        """Queue requests, all of them or none; to be called on an event loop, where the stream is then read.
+        """Queue either all requests or none, and return the stream of their results.
+
+        Call this on an event loop, and read the stream on the same loop.
 
         Raises:
             NotReadyError: the engine is stopping or has failed.
-            TooLargeError: a request would not fit into an idle server.
+            TooLargeError: a request would not fit even on an idle server.
             OverloadedError: the queue is full.
         """
         now = time.monotonic()
@@ -98,7 +104,7 @@ class Engine:
             self._condition.notify()
 
     def stop(self, grace_s: float = 0.0) -> None:
-        """Take no more requests, let the accepted ones run for `grace_s` seconds at most, and end the thread."""
+        """Refuse new requests, let accepted ones run for at most `grace_s` seconds, and join the thread."""
         with self._condition:
             self._stop_at = time.monotonic() + grace_s
             self._condition.notify()
@@ -107,22 +113,22 @@ class Engine:
 
     @property
     def running(self) -> int:
-        """Sequences in the batch."""
+        """Number of sequences in the batch."""
         return 0 if self.failure else len(self._scheduler.running)
 
     @property
     def waiting(self) -> int:
-        """Requests with a prompt in the queue."""
+        """Number of requests with a prompt in the queue."""
         return 0 if self.failure else self._scheduler.waiting_requests
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens of the cache that the admitted prompts may come to need."""
+        """Cache tokens reserved for admitted prompts, including tokens still to be generated."""
         return 0 if self.failure else self._scheduler.reserved_tokens
 
     @property
     def cache_tokens(self) -> int:
-        """Tokens that the cache may hold."""
+        """Capacity of the cache in tokens."""
         return self._scheduler.limits.tokens
 
     def _notify(self) -> None:
@@ -134,7 +140,7 @@ class Engine:
             pass
 
     def _ended(self) -> bool:
-        """Run steps until it is time to end; return False where they go on with a new core."""
+        """Run steps until the engine ends; return False after a restart, to continue with the new core."""
         try:
             while self._begin_step():
                 self._core.step()
@@ -150,13 +156,13 @@ class Engine:
         return True
 
     def _restart(self) -> bool:
-        """Begin again with an empty queue and an empty cache; return whether that was possible."""
+        """Restart with an empty queue and an empty cache; return whether that succeeded."""
         try:
             limits = self._limits
             for row in range(limits.rows + limits.guests + limits.staging):
                 self._model.cache.release(row)
             core = self._make_core()
-            core.bell = self._core.bell  # the mailboxes of requests that are just coming have it
+            core.bell = self._core.bell  # mailboxes of requests being submitted right now hold this bell
             self._core = core
         except Exception:
             log.exception("the engine cannot be restarted")
@@ -166,7 +172,7 @@ class Engine:
         return True
 
     def _begin_step(self) -> bool:
-        """Wait until there is work and take up what is new; False when it is time to end."""
+        """Wait for work and admit new requests; return False when the engine must end."""
         with self._condition:
             self._core.sweep_and_admit()
             while not self._scheduler.busy:
@@ -183,7 +189,7 @@ class Engine:
         for group in self._scheduler.groups():
             group.close(error)
         for stream in list(self._streams):
-            # Where the engine itself has failed it may have lost count of a group.
+            # After an internal error the scheduler may no longer list every group.
             while not stream.mailbox.closed:
                 stream.mailbox.close(error)
         self._core.bell.ring()

@@ -1,4 +1,4 @@
-"""A request on its way through the engine. Whatever ends it, it ends here, once."""
+"""The state of one prompt inside the engine, from its submission until it is closed exactly once."""
 
 from dataclasses import dataclass, field
 
@@ -13,18 +13,19 @@ from generation.observe.timeline import Timeline
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """One prompt: its sequences, where it is being prefilled, and when it must end.
+    """One prompt with its sequences, the progress of its prefill, and its deadline.
 
-    The sequences are made when they are first needed, so that a list of thousands is queued in no time.
+    Sequences are created on first use, so that queuing a list of thousands of prompts takes little time.
 
     Attributes:
-        deadline: in seconds of `time.monotonic`.
-        staging: the staging row of the cache in which the prompt is prefilled; -1 for none.
-        prefilled: tokens of the prompt that are in the cache.
-        guest: whether it runs in the rows that are set aside for guests.
-        held: rows that it holds or may come to hold.
-        search: the beam search of the sequences, if they are beams.
-        prompt_scores: reports on the prompt's tokens so far, where they were asked for.
+        deadline: time of `time.monotonic`, in seconds, at which the request ends.
+        staging: staging row of the cache in which the prompt is prefilled; -1 for none.
+        prefilled: number of prompt tokens in the cache.
+        search: the beam search over the sequences, if the request asks for one.
+        prompt_scores: log-probabilities of the prompt's tokens so far, if the request asks for them.
+        guest: whether it was admitted to the rows reserved for guests; see `generation.engine.scheduler`.
+        held: batch rows that it holds or has reserved.
+        closed: whether the request has ended.
     """
 
     request: GenerationRequest
@@ -47,18 +48,18 @@ class Group:
 
     @property
     def sequences(self) -> list[Sequence]:
-        """Its sequences, one for each choice."""
+        """The sequences, one for each choice."""
         if not self._sequences:
             self._sequences = [Sequence(self.request, choice, self.codec) for choice in range(self.request.choices)]
         return self._sequences
 
     @property
     def generated(self) -> int:
-        """Tokens that were generated so far."""
+        """Number of tokens generated so far, over all sequences."""
         return sum(one.generated for one in self._sequences)
 
     def end(self, reason: str) -> None:
-        """Report what each unfinished sequence has, with the reason of its end."""
+        """Finish each unfinished sequence with `reason`, and post its remaining text."""
         for choice in range(0 if self._sequences else self.request.choices):
             self.mailbox.post(Update(self.request.number * self.request.choices + choice, "", (), reason))
         for sequence in self._sequences:
@@ -66,13 +67,13 @@ class Group:
                 self.mailbox.post(sequence.finish(reason))
 
     def close(self, error: ApiError | None = None) -> None:
-        """End the request: count it, complete its timeline, and tell its reader. Only the first call counts."""
+        """End the request: count it, complete its timeline, and close its part of the mailbox; idempotent."""
         if self.closed:
             return
         self.closed = True
         unfinished = CANCELLED if error is None else TIMEOUT if isinstance(error, DeadlineError) else ERROR
         if error is not None and self.mailbox.requests > 1:
-            # Its reader may get the other prompts' answers, where it must find a place for this one.
+            # The response to the other prompts of the list needs an entry for this one, too.
             self.end(unfinished)
         ends = [(one.finish_reason or unfinished, one.generated) for one in self._sequences]
         self.telemetry.closed(self.timeline, ends or [(unfinished, 0)] * self.request.choices)

@@ -1,4 +1,8 @@
-"""What the engine needs of a model and its KV cache; `generation.model` has the real ones."""
+"""The interface of a model and its KV cache, as the engine uses them; `generation.model` implements it.
+
+The cache has numbered rows. Sequences decode in the first rows, the batch; prompts are prefilled in staging rows after
+them.
+"""
 
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass
@@ -13,9 +17,13 @@ Block = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Part of a prompt: `ids`, which follow `start` tokens that `row` holds already.
+    """A piece of a prompt to prefill.
 
-    The logits after its tokens from number `wanted` on are asked for; ``len(ids)`` asks for none.
+    Attributes:
+        row: staging row that holds the prompt.
+        ids: token ids of the piece.
+        start: number of prompt tokens that the row already holds.
+        wanted: index into `ids` of the first token whose logits are returned; ``len(ids)`` for no logits.
     """
 
     row: int
@@ -25,30 +33,38 @@ class Chunk:
 
 
 class Cache(Protocol):
-    """What is done with the rows of a KV cache."""
+    """Operations on the rows of a KV cache."""
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a row to another."""
+        """Copy the first `length` tokens of row `source` to row `target`."""
 
     def release(self, row: int) -> None:
-        """Forget a row."""
+        """Free the memory of a row; its contents are lost."""
 
     def read(self, row: int, start: int, stop: int) -> Block:
-        """Return a copy of some tokens of a row."""
+        """Return a copy of the keys and values of tokens `start` to `stop` of a staging row."""
 
     def write(self, row: int, start: int, block: Block) -> None:
-        """Put what `read` returned into a row."""
+        """Write a block that `read` returned to a staging row, from token `start` on."""
 
 
 class LanguageModel(Protocol):
-    """What is computed in a step."""
+    """The computations of a step."""
 
     @property
     def cache(self) -> Cache:
-        """The cache that the model writes."""
+        """The cache to which the model appends keys and values."""
 
     def prefill(self, chunks: Ids[Chunk]) -> Logits:
-        """Compute chunks of different rows; return the logits that they want, chunk by chunk."""
+        """Compute chunks in different rows; return the wanted logits, [W, vocabulary], chunk by chunk."""
 
     def decode(self, ids: Ids[Ids[int]], lengths: Ids[int]) -> Logits:
-        """Compute the tokens that follow in each of the first rows; return logits for all, row by row."""
+        """Append tokens to the first ``len(ids)`` rows; return the logits after each token, row by row.
+
+        Args:
+            ids: tokens to append to each row, at least one per row; N in all.
+            lengths: number of tokens that each row already holds.
+
+        Returns:
+            Logits of shape [N, vocabulary].
+        """

@@ -1,4 +1,4 @@
-"""How fast the engine has been recently, and from that how long its backlog will take."""
+"""Measure the engine's recent speed, and estimate how long its backlog will take."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ SMOOTHING = 0.1
 
 @dataclass(slots=True)
 class Pace:
-    """Moving averages, in seconds, of a decode step and of one prefilled token. They start as cautious estimates."""
+    """Moving averages of the time of a decode step and of one prefilled token, in seconds.
+
+    The initial values are deliberately high estimates.
+    """
 
     step_s: float = 0.02
     prefill_token_s: float = 0.001
@@ -21,5 +24,5 @@ class Pace:
         self.prefill_token_s += SMOOTHING * (seconds / tokens - self.prefill_token_s)
 
     def backlog_s(self, prompt_tokens: int, new_tokens: int, rows: int) -> float:
-        """Return the seconds that `prompt_tokens` to prefill and `new_tokens` to decode in `rows` rows will take."""
+        """Estimate the seconds to prefill `prompt_tokens` and to decode `new_tokens` in `rows` rows."""
         return prompt_tokens * self.prefill_token_s + new_tokens / rows * self.step_s

@@ -1,7 +1,7 @@
-"""The prefix cache: beginnings of prompts, kept for requests that start with the same text.
+"""The prefix cache: keys and values of prompt prefixes, reused by requests that start with the same tokens.
 
-The unit is a whole prefill chunk at its own place in the prompt. A restored chunk is, bit for bit, what prefill would
-have computed, so an answer cannot depend on reuse.
+The unit is a whole prefill chunk at a fixed position. A restored chunk equals a computed one bit for bit, so reuse
+cannot change a response.
 """
 
 import hashlib
@@ -14,9 +14,10 @@ from generation.engine.interface import Block
 
 
 def chunk_keys(prompt: Sequence[int], chunk: int, salt: str = "") -> Iterator[bytes]:
-    """Yield a key for every whole chunk of the prompt but the last token; it identifies all tokens up to its end.
+    """Yield a key for every whole chunk of the prompt without its last token.
 
-    The last token is always computed, since its logits choose the first new token. Keys of another salt are others.
+    A key identifies `salt` and all tokens up to the end of the chunk. The last token is always computed, because its
+    logits are needed to choose the first new token.
     """
     digest = hashlib.blake2b(len(salt).to_bytes(8) + salt.encode(), digest_size=16)
     for start in range(0, len(prompt) - chunk, chunk):
@@ -25,7 +26,11 @@ def chunk_keys(prompt: Sequence[int], chunk: int, salt: str = "") -> Iterator[by
 
 
 class PrefixCache:
-    """Chunks of the KV cache by the tokens that led to them; the least recently used are evicted first."""
+    """A map from the keys of `chunk_keys` to blocks of the KV cache; evicts the least recently used first.
+
+    Args:
+        capacity_bytes: maximum total size of the blocks.
+    """
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity = capacity_bytes
@@ -33,13 +38,13 @@ class PrefixCache:
         self._blocks: OrderedDict[bytes, Block] = OrderedDict()
 
     def match(self, keys: Sequence[bytes]) -> list[Block]:
-        """Return the blocks of the longest known beginning of `keys`."""
+        """Return the blocks of the longest prefix of `keys` that is in the cache."""
         found = []
         for key in keys:
             if key not in self._blocks:
                 break
             found.append(key)
-        # Later chunks are useless without the earlier ones, so the earlier ones must be dropped last.
+        # A chunk is useless without those before it, so the first chunk must be evicted last.
         for key in reversed(found):
             self._blocks.move_to_end(key)
         return [self._blocks[key] for key in found]
@@ -48,7 +53,7 @@ class PrefixCache:
         return key in self._blocks
 
     def add(self, key: bytes, block: Block) -> None:
-        """Keep a block, within the capacity."""
+        """Store a block, evicting others to stay within the capacity; skip a block that exceeds it alone."""
         if key in self._blocks or block.nbytes > self.capacity:
             return
         while self.size + block.nbytes > self.capacity:

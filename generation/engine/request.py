@@ -1,4 +1,4 @@
-"""The vocabulary that every room shares: what is asked of the engine, and what it reports."""
+"""Data types for what goes into the engine (`GenerationRequest`) and what comes out (`Update`, `PromptScores`)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ STOP, LENGTH, TIMEOUT, ERROR = "stop", "length", "timeout", "error"
 
 
 class Guide(Protocol):
-    """Constrains one sequence: which tokens may come next."""
+    """A constraint on one sequence, such as a grammar."""
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Return the tokens that may come next, [vocabulary]."""
+        """Return which tokens may come next, [vocabulary]."""
 
     def advance(self, token: int) -> None:
-        """Take the chosen token."""
+        """Advance past the chosen token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +28,24 @@ class GenerationRequest:
 
     Attributes:
         prompt: token ids, at least one.
-        max_tokens: tokens to generate for each sequence at most; 0 only scores the prompt.
-        choices: sequences to generate from this prompt.
-        number: place of this prompt among those submitted together; choice k reports as ``number * choices + k``.
+        max_tokens: maximum number of tokens to generate for each sequence; 0 only scores the prompt.
+        choices: number of sequences to generate from this prompt.
+        number: index of this prompt among those submitted together; choice k reports as ``number * choices + k``.
         sampling: how to choose tokens.
         stop: strings that end a sequence.
-        include_stop: whether the text of what ended a sequence, a string or a token, is part of its text.
-        special_tokens: whether special tokens are part of the text, by their names.
-        logprobs: alternatives to report with each token, besides its own log-probability; None for no report.
-        logprob_ids: tokens to report at each place besides.
-        score_prompt: whether to report log-probabilities of the prompt's own tokens too.
-        prompt_logprobs: alternatives to report with each of those.
-        length_penalty: makes this a beam search with as many beams as `choices`; above 0 favours long sequences. The
-            sampling parameters then say no more than what ends a sequence.
-        cache_salt: prompts share what the prefix cache keeps only with those of the same salt.
-        timeout_s: seconds after which the request ends with what it has.
-        guide: makes the constraint of one sequence, if there is one.
-        echo: whether the reader puts the prompt before the text. A character of which the prompt has only the first
-            bytes is then part of the text.
+        include_stop: whether the text includes the stop string or stop token that ended it.
+        special_tokens: whether the text includes the names of special tokens.
+        logprobs: number of alternatives to report with the log-probability of each token; None for no report.
+        logprob_ids: further tokens whose log-probabilities are reported at each position.
+        score_prompt: whether to report the log-probabilities of the prompt's tokens, too.
+        prompt_logprobs: number of alternatives to report with each of those.
+        length_penalty: if not None, use beam search with `choices` beams; above 0 favours long sequences. Of the
+            sampling parameters, only those that end a sequence then apply.
+        cache_salt: the prefix cache is shared only among prompts with the same salt.
+        timeout_s: maximum time of the request in seconds; it then ends with the tokens generated so far.
+        guide: creates the constraint of one sequence, if there is one.
+        echo: whether the response puts the prompt before the generated text. If the prompt ends inside a multi-byte
+            character, the text then includes that character.
     """
 
     prompt: tuple[int, ...]
@@ -67,19 +67,19 @@ class GenerationRequest:
     echo: bool = False
 
 
-# A step makes a `Token` and an `Update` for each sequence. They are not frozen: that takes four times as long.
+# A step creates a `Token` and an `Update` for each sequence. Creating frozen instances takes four times as long.
 @dataclass(slots=True)
 class Token:
-    """A token as it is reported.
+    """One generated or prompt token in a report.
 
     Attributes:
-        id: the token.
-        offset: where its text begins in the text of the sequence, in characters.
-        logprob: natural logarithm of its probability before any sampling rule; None where not asked for, and for the
-            first token of a prompt, which nothing precedes.
-        alternatives: the likeliest tokens at this place with their log-probabilities, likeliest first; then those
-            that were asked for by id.
-        rank: how many tokens are at least as likely as this one, itself included.
+        id: token id.
+        offset: start of its text within the text of the sequence, in characters.
+        logprob: natural logarithm of its probability before any sampling rule; None if not requested, and for the
+            first token of a prompt.
+        alternatives: log-probabilities by token id: the likeliest tokens at this position, likeliest first, then
+            those requested by id.
+        rank: number of tokens at least as likely as this one, itself included.
     """
 
     id: int
@@ -91,10 +91,16 @@ class Token:
 
 @dataclass(slots=True)
 class Update:
-    """News of one sequence: text that is certain, the tokens it came from, and why it ended if it did.
+    """New text of one sequence, the tokens it came from, and the finish reason if the sequence has ended.
 
-    The last update of a sequence says how many tokens were `generated` in all: also those without text, and those whose
-    text a stop string cut off, which are `cut`.
+    Attributes:
+        index: index of the sequence, ``number * choices + choice``.
+        text: text that can no longer change. A possible start of a stop string is held back.
+        tokens: the tokens of `text`.
+        finish_reason: why the sequence ended; None while it continues.
+        generated: in the last update, the number of tokens generated in all, including those without text and those
+            whose text a stop string cut off; otherwise 0.
+        cut: ids of the tokens whose text a stop string cut off.
     """
 
     index: int
@@ -107,7 +113,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class PromptScores:
-    """The tokens of prompt `number` with their log-probabilities; sent once, before any `Update` of that prompt."""
+    """The tokens of prompt `number` with their log-probabilities; posted once, before any `Update` of that prompt."""
 
     number: int
     tokens: tuple[Token, ...]

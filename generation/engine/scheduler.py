@@ -1,12 +1,14 @@
-"""Which sequences run in the next step. It counts tokens, rows and requests, and knows no tensors.
+"""The scheduler: decides which prompts are admitted, prefilled and decoded in the next step.
 
-Requests take turns (`generation.engine.turns`); the prompts of one request are admitted in their order. A prompt waits
-until there are rows for all its sequences and room in the cache for every token that it may ever need, so that nothing
-that runs is ever put back. What is next in turn keeps free rows for itself, so that nothing large starves. A few rows
-are set aside for guests: requests of which nothing runs yet and that would wait for the sequences of others to end.
+It handles counts of tokens, rows and requests, and no tensors.
 
-The prompts of a few requests are prefilled in turns, a chunk each, so that a long prompt does not hold up a short one;
-then their sequences join the batch in the lowest free rows.
+Admission: requests take turns (`generation.engine.turns`), and the prompts of one request are admitted in order. A
+prompt waits until there are batch rows for all its sequences and cache for every token that it may need, so a running
+sequence is never preempted. The next request in turn blocks those behind it until it fits, so a large one cannot
+starve. A few rows are reserved for guests: requests without a running sequence that would otherwise have to wait.
+
+Prefill: prompts are prefilled in turns, one chunk each, so that a long prompt does not delay a short one. Their
+sequences then join the batch in the lowest free rows.
 """
 
 from collections import deque
@@ -23,7 +25,7 @@ from generation.errors import OverloadedError, TooLargeError
 
 
 class Move(NamedTuple):
-    """A row of the batch that takes the place of one that left."""
+    """A cache copy that closes a gap in the batch: `length` tokens from row `source` to row `target`."""
 
     source: int
     target: int
@@ -32,14 +34,18 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Limits:
-    """Bounds on admission: `rows` and `staging` of the cache, `tokens` it may hold, and what may wait.
+    """Bounds on admission and on the queue.
 
     Attributes:
-        guests: rows of the batch besides `rows`, for requests of which nothing runs yet.
-        guest_tokens: what these may hold, out of `tokens`.
-        staged_cost: what a token in a staging row counts: it may take more memory than one in the batch.
-        waiting: requests that may wait, whatever the number of their prompts.
-        waiting_tokens: prompt tokens that may wait. One request counts as half of it at most.
+        rows: batch rows of the cache, without those for guests.
+        staging: staging rows of the cache.
+        tokens: capacity of the cache in tokens.
+        chunk: maximum number of prompt tokens to prefill in a step.
+        staged_cost: number of batch tokens that a token in a staging row counts as, because it takes more memory.
+        guests: further batch rows, for requests without a running sequence.
+        guest_tokens: share of `tokens` that is reserved for guests.
+        waiting: maximum number of waiting requests, each with any number of prompts.
+        waiting_tokens: maximum number of waiting prompt tokens. One request counts as at most half of this.
     """
 
     rows: int
@@ -55,7 +61,21 @@ class Limits:
 
 @dataclass(slots=True)
 class Scheduler:
-    """The queue, the prompts being prefilled and the running batch; row i of the cache belongs to ``running[i]``."""
+    """The queue, the prompts being prefilled, and the batch; row i of the cache belongs to ``running[i]``.
+
+    Attributes:
+        limits: bounds on admission and on the queue.
+        waiting: prompts in the queue, in order of arrival.
+        prefilling: prompts in staging rows, in order of admission.
+        running: sequences in the batch, by row.
+        owner: group of each running sequence.
+        waiting_tokens: prompt tokens in the queue.
+        waiting_new_tokens: maximum number of tokens that the queued prompts may generate.
+        reserved_rows: batch rows that are held or reserved, including those of guests.
+        reserved_tokens: cache tokens that are held or reserved, including those of guests.
+        guest_rows: the part of `reserved_rows` that guests have.
+        guest_tokens: the part of `reserved_tokens` that guests have.
+    """
 
     limits: Limits
     waiting: dict[Group, None] = field(default_factory=dict)
@@ -77,15 +97,15 @@ class Scheduler:
         self._free_staging = list(range(first, first + self.limits.staging))
 
     def cost(self, request: GenerationRequest) -> int:
-        """Return the cache tokens that `request` may come to hold: its prompt once while prefilling, and every row."""
+        """Return the most cache tokens that `request` may need: its prompt in a staging row, and all its batch rows."""
         prompt = len(request.prompt)
         return self.limits.staged_cost * prompt + request.choices * (prompt + request.max_tokens)
 
     def check(self, requests: SequenceOf[GenerationRequest]) -> None:
-        """Refuse what could never run, however idle the server.
+        """Check that each request could run on an idle server.
 
         Raises:
-            TooLargeError: a request needs more rows or more cache than there is.
+            TooLargeError: a request needs more batch rows or more cache than there is.
         """
         tokens = self.limits.tokens - self.limits.guest_tokens
         for request in requests:
@@ -97,7 +117,11 @@ class Scheduler:
                 raise TooLargeError(f"{message}: ask for fewer sequences or fewer tokens")
 
     def add(self, groups: SequenceOf[Group], retry_after_s: float) -> None:
-        """Queue the prompts of one request, which `check` has let pass; all of them or none.
+        """Queue either all prompts of one request or none. Call `check` first.
+
+        Args:
+            groups: the prompts.
+            retry_after_s: seconds after which a refused client should try again.
 
         Raises:
             OverloadedError: the queue is full.
@@ -105,7 +129,8 @@ class Scheduler:
         most = self.limits.waiting_tokens
         prompts = sum(len(group.request.prompt) for group in groups)
         queued = [flow for flow in self._turns if flow.waiting]
-        # One request counts as half of the queue at most, and the first may wait however long: a long list leaves room.
+        # One request counts as at most half of the queue, and the first is queued at any size, so that a long list of
+        # prompts is accepted and still leaves room for others.
         share = max(1, most // 2)
         tokens = sum(min(flow.tokens, share) for flow in queued) + min(prompts, share)
         if queued and (len(queued) >= self.limits.waiting or tokens > most):
@@ -120,7 +145,7 @@ class Scheduler:
         self.waiting_new_tokens += sum(group.request.choices * group.request.max_tokens for group in groups)
 
     def admit(self) -> None:
-        """Move prompts, as requests take turns, from the queue to a staging row for as long as they fit."""
+        """Move prompts from the queue to staging rows, in turn, for as long as they fit."""
         while self.waiting and self._free_staging:
             group = self._next()
             if group is None:
@@ -132,17 +157,17 @@ class Scheduler:
             flow.prefilling += 1
             self._chunks += 1
             flow.prefilled_at = flow.prefilled_at or self._chunks
-            self.prefilling.append(group)  # first of all: it must never be in no list
+            self.prefilling.append(group)  # first: if a line below fails, `groups` must still list it
             self._leave_queue(group)
             group.staging = self._free_staging.pop(0)
             self._reserve(group, rows, tokens)
 
     def _next(self) -> Group | None:
-        """Return the prompt to admit, if one may be; mark it if it is a guest."""
+        """Return the prompt to admit next, or None; set its `guest` if it is admitted as one."""
         limits, blocked = self.limits, False
         rows, tokens = self.reserved_rows - self.guest_rows, self.reserved_tokens - self.guest_tokens
         for flow in self._turns.waiting():
-            # The last staging row is for another request.
+            # The last staging row is reserved for a request that is not being prefilled.
             if flow.prefilling and len(self._free_staging) == 1 and limits.staging > 1:
                 continue
             group = flow.waiting[0]
@@ -166,7 +191,7 @@ class Scheduler:
         )
 
     def chunks(self) -> Iterator[Group]:
-        """Yield the prompts that get to prefill a chunk in this step: up to one chunk's worth, requests in turns."""
+        """Yield the prompts that prefill a chunk in this step, in turn: at most `Limits.chunk` tokens in all."""
         budget = self.limits.chunk
         for position, group in enumerate(self._in_turns()):
             left = len(group.request.prompt) - group.prefilled
@@ -179,7 +204,7 @@ class Scheduler:
             yield group
 
     def _in_turns(self) -> list[Group]:
-        """Return the prompts to prefill: the first of each request, then the second of each, and so on."""
+        """Return the prompts being prefilled: the first of each request, then the second of each, and so on."""
         if not self.prefilling:
             return []
         places: dict[Flow, int] = {}
@@ -191,7 +216,7 @@ class Scheduler:
         return [group for *_, group in sorted(order, key=lambda one: one[:2])]
 
     def leave_staging(self, group: Group) -> None:
-        """Take a prefilled (or abandoned) request out of its staging row."""
+        """Free the staging row of a prefilled or abandoned prompt."""
         self.prefilling.remove(group)
         self._free_staging.append(group.staging)
         self._turns[group.mailbox].prefilling -= 1
@@ -204,9 +229,9 @@ class Scheduler:
         return len(self.running) - 1
 
     def retire(self, group: Group, sequence: Sequence) -> Move | None:
-        """Take a sequence out; return the move that closes the gap if it leaves one in the batch.
+        """Remove a sequence and free its reservation; return the cache copy that closes the gap, if there is a gap.
 
-        Afterwards the row past the end of the batch is the one that is free.
+        Afterwards the first row past the end of the batch is free.
         """
         self._reserve(group, -1, -len(group.request.prompt) - group.request.max_tokens)
         group.held -= 1
@@ -224,30 +249,30 @@ class Scheduler:
         return Move(source=len(self.running), target=row, length=last.length)
 
     def drop(self, group: Group) -> None:
-        """Take a request out of the queue."""
+        """Remove a prompt from the queue."""
         self._leave_queue(group)
         self._turns.leave(group.mailbox)
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether any prompt waits, prefills or decodes."""
         return bool(self.running or self.prefilling or self.waiting)
 
     @property
     def waiting_requests(self) -> int:
-        """Requests with a prompt in the queue."""
+        """Number of requests with a prompt in the queue."""
         return sum(bool(flow.waiting) for flow in self._turns)
 
     def backlog(self) -> tuple[int, int, int]:
-        """Return (prompt tokens to prefill, new tokens to decode at most, rows to decode in)."""
+        """Return the queued prompt tokens, the most tokens still to decode, and the batch rows to decode them in."""
         return self.waiting_tokens, self.waiting_new_tokens + self.reserved_tokens, self.limits.rows
 
     def groups(self) -> list[Group]:
-        """Return every request on its way, oldest first."""
+        """Return every prompt that decodes, prefills or waits, in this order."""
         return list(dict.fromkeys([*self.owner.values(), *self.prefilling, *self.waiting]))
 
     def _reserve(self, group: Group, rows: int, tokens: int) -> None:
-        """Set aside rows and tokens; give them back where they are below 0."""
+        """Reserve rows and tokens; negative numbers free them."""
         self.reserved_rows += rows
         self.reserved_tokens += tokens
         if group.guest:

@@ -1,6 +1,6 @@
-"""The state of one sequence: it turns its tokens into text, looks for stop strings, and knows why it ended.
+"""The state of one sequence: chooses its tokens, turns them into text, finds stop strings, and records its end.
 
-It holds no tensors.
+Keys and values of the tokens are in the KV cache, not here.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -22,16 +22,25 @@ if TYPE_CHECKING:
 
 
 class TextCodec(Protocol):
-    """What a sequence needs of a tokenizer."""
+    """The part of a tokenizer that a sequence uses.
+
+    Attributes:
+        vocabulary: number of token ids; logits may have more entries, which are padding.
+        holes: ids below `vocabulary` that are not tokens.
+        ends_of_text: tokens that end a text.
+    """
 
     vocabulary: int
     holes: frozenset[int]
     ends_of_text: tuple[int, ...]
 
     def detokenizer(self, prompt: SequenceOf[int], *, echoed: bool, special: bool) -> Detokenizer:
-        """Return what turns the tokens that follow `prompt`, whose text is `echoed` or not, into text.
+        """Return a detokenizer for the tokens that follow `prompt`.
 
-        With `special`, the names of special tokens are text, too.
+        Args:
+            prompt: token ids of the prompt.
+            echoed: whether the response puts the prompt before the text.
+            special: whether the text includes the names of special tokens.
         """
 
 
@@ -44,11 +53,22 @@ def score(
     vocabulary: int | None = None,
     holes: Collection[int] = (),
 ) -> tuple[float, dict[int, float], int]:
-    """Return the log-probability of `token`, those of the likeliest tokens and of `others`, and the rank of `token`.
+    """Compute the log-probability and rank of a token, and log-probabilities of alternatives.
 
-    All are the model's own, before any sampling rule, and come from one array: evaluation harnesses compare them for
-    exact equality. All logits share the probability, as in `transformers`, also those from `vocabulary` on and of
-    `holes`, which are no tokens and never reported.
+    All are computed before any sampling rule and come from one array, because evaluation harnesses compare them for
+    exact equality. As in `transformers`, the softmax includes the entries that are not tokens.
+
+    Args:
+        logits: shape [V], with V at least `vocabulary`.
+        token: the token to score.
+        alternatives: number of likeliest tokens to report.
+        others: further tokens to report.
+        vocabulary: number of token ids; entries from this one on are padding and never reported.
+        holes: ids below `vocabulary` that are not tokens and never reported.
+
+    Returns:
+        The log-probability of `token`; log-probabilities by id, the likeliest tokens first, then `others`; and the
+        number of tokens at least as likely as `token`, itself included.
     """
     logprobs = log_softmax(logits)[:vocabulary]
     if holes:
@@ -69,7 +89,7 @@ class Sequence:
         self.last_token = request.prompt[-1]
         self.finish_reason: str | None = None
         self.retired = False
-        self._counted, self._counted_at = 0, 0.0  # tokens, and when
+        self._counted, self._counted_at = 0, 0.0  # tokens that `count` has returned, and the time of the last
         self.drafter: Drafter | None = None
         self.guide = request.guide() if request.guide else None
         self._codec = codec
@@ -78,14 +98,19 @@ class Sequence:
         self._sampler = Sampler(request.sampling, choice, request.prompt, codec.ends_of_text, codec.holes)
         self._detokenizer = codec.detokenizer(request.prompt, echoed=request.echo, special=request.special_tokens)
         self._matcher = StopMatcher(request.stop, include=request.include_stop)
-        self._decoded = 0  # characters that left the detokenizer
-        self._released = 0  # characters that were reported
+        self._decoded = 0  # characters that the detokenizer has returned
+        self._released = 0  # characters that have been reported
         self._held: list[Token] = []
 
     def take(self, logits: NDArray[np.float32]) -> Update | None:
-        """Choose the next token from its logits; return what can be reported now, if anything.
+        """Choose the next token; return the update to report, or None while its text is held back.
 
-        There may be more logits than tokens: the vocabularies of some models are padded.
+        Args:
+            logits: shape [V]. Some models pad their vocabularies, so V may exceed the number of tokens.
+
+        Raises:
+            NoTokenError: a logit is NaN or infinite.
+            InvalidRequestError: the request rules out every token, or its grammar has grown too large.
         """
         known = logits[: self._codec.vocabulary]
         if self.guide is None:
@@ -98,7 +123,7 @@ class Sequence:
         return self.accept(token, *self._score(logits, token, self.request.logprobs, self.request.logprob_ids))
 
     def score_prompt(self, logits: NDArray[np.float32], token: int) -> tuple[float, dict[int, float], int]:
-        """Return what is reported of a token of the prompt; see `score`."""
+        """Return log-probability, alternatives and rank of a prompt token; see `score`."""
         return self._score(logits, token, self.request.prompt_logprobs, ())
 
     def _score(
@@ -110,7 +135,7 @@ class Sequence:
     def accept(
         self, token: int, logprob: float | None, alternatives: Mapping[int, float], rank: int = 0
     ) -> Update | None:
-        """Take the next token; return what can be reported now, if anything."""
+        """Append a token that has been chosen; return the update to report, or None while its text is held back."""
         self.generated += 1
         self.last_token = token
         self._held.append(Token(token, self._decoded, logprob, alternatives, rank))
@@ -127,19 +152,23 @@ class Sequence:
         return self._update(text, None) if text else None
 
     def count(self, now: float) -> tuple[int, float]:
-        """Return the tokens that are new since the previous call, and the seconds since its own new tokens."""
+        """Return the number of new tokens since the last call, and the seconds since the last call that had any.
+
+        Args:
+            now: current time of `time.monotonic`, in seconds.
+        """
         new, waited = self.generated - self._counted, now - self._counted_at
         if new:
             self._counted, self._counted_at = self.generated, now
         return new, waited
 
     def finish(self, reason: str, text: str = "") -> Update:
-        """End the sequence; release what was held back for a stop string or an incomplete character after `text`."""
+        """End the sequence with `reason`; report `text`, then what was held back for a stop string or a character."""
         rest, matched = self._push(self._detokenizer.flush())
         if matched:
             return self._matched(text + rest)
         update = self._update(text + rest + self._matcher.flush(), reason)
-        if self._held:  # tokens without text of their own, at the very end
+        if self._held:  # tokens without text at the end of the sequence
             update = replace(update, tokens=update.tokens + tuple(self._held))
             self._held.clear()
         return update

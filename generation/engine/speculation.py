@@ -1,23 +1,29 @@
 """Speculation by prompt lookup: draft the tokens that followed the same tokens earlier in the text (Saxena 2023).
 
-A step computes several tokens of a sequence for little more than the cost of one. The newest token therefore goes
-through the model together with a draft of the tokens after it. The sampler then chooses token by token as always; where
-it chooses a draft token, the logits after that token are already there. Only tokens that would have been chosen anyway
-are accepted, so the answer is the same, byte for byte, sampled or greedy. This needs a graph whose results for a token
-do not depend on how many tokens are computed with it: one with an int8 cache.
+A step computes several tokens of a sequence for little more than the cost of one. It therefore computes the last token
+together with a draft of those after it. The sampler then chooses token by token as usual. If it chooses the draft
+token, the logits for the next choice are already computed. Only tokens that the sampler chooses anyway are accepted, so
+the output is identical with and without speculation, whether sampled or greedy. This requires a graph whose results for
+a token do not depend on how many tokens are computed with it: one with an int8 cache.
 """
 
 from collections.abc import Sequence
 
-# How many of the last tokens must have been seen together; the longest first.
+# Lengths of the token sequences that are looked up, longest first.
 NGRAMS = (3, 2)
+# Weight of the newest value in moving averages.
 SMOOTHING = 0.2
-# The times of steps that are avoided decay slowly, so that one slow step does not rule out its size permanently.
+# Factor on the recorded time of a step size each time that it is rejected, so that one slow step does not rule it out
+# forever.
 FORGETTING = 0.99
 
 
 class Drafter:
-    """Drafts the next tokens of one sequence. `hits` is the recent fraction of accepted draft tokens."""
+    """Drafts the next tokens of one sequence.
+
+    Attributes:
+        hits: moving average of the fraction of tokens that a draft would have predicted, in [0, 1].
+    """
 
     def __init__(self, prompt: Sequence[int]) -> None:
         self.hits = 0.5
@@ -27,21 +33,21 @@ class Drafter:
             self._append(token)
 
     def push(self, token: int) -> None:
-        """Append the chosen token, and update `hits` with what would have been drafted in its place."""
+        """Append the chosen token, and update `hits` by whether a draft would have predicted it."""
         draft = self.draft(1)
         if draft:
             self.hits += SMOOTHING * ((draft[0] == token) - self.hits)
         self._append(token)
 
     def draft(self, limit: int) -> list[int]:
-        """Return up to `limit` draft tokens; none where the last tokens have not been seen together before."""
+        """Return `limit` draft tokens, or none if the last tokens have not occurred together before."""
         tokens = self._tokens
         for size in NGRAMS:
             start = self._after.get(tuple(tokens[-size:])) if len(tokens) >= size else None
             if start is not None:
                 draft: list[int] = []
                 for place in range(start, start + limit):
-                    # Past the end of the text, the draft continues itself.
+                    # Past the end of the text, continue with the start of the draft itself.
                     draft.append(tokens[place] if place < len(tokens) else draft[place - len(tokens)])
                 return draft
         return []
@@ -57,8 +63,8 @@ class Speculation:
     """Chooses the draft length that maximises the measured tokens per second.
 
     Args:
-        limit: draft tokens for each sequence at most.
-        capacity: tokens that a step can compute.
+        limit: maximum number of draft tokens per sequence.
+        capacity: maximum number of tokens that a step can compute.
     """
 
     def __init__(self, limit: int, capacity: int) -> None:
@@ -67,7 +73,12 @@ class Speculation:
         self._seconds: dict[int, float] = {}
 
     def plan(self, drafters: Sequence[Drafter], room: Sequence[int]) -> list[list[int]]:
-        """Return a draft for each sequence, perhaps empty; `room` is the most tokens that may follow in each."""
+        """Return a draft for each sequence, possibly empty.
+
+        Args:
+            drafters: one for each running sequence.
+            room: maximum number of draft tokens for each of them.
+        """
         share = (self._capacity - len(drafters)) // len(drafters)
         limit = min(self._limit, share)
         while limit > 0:
@@ -85,7 +96,7 @@ class Speculation:
         self._seconds[tokens] = known + SMOOTHING * (seconds - known)
 
     def _pays(self, drafters: Sequence[Drafter], drafts: Sequence[list[int]]) -> bool:
-        """Return whether more tokens a second are expected than without drafts; a step never timed is worth a try."""
+        """Return whether these drafts should raise the tokens per second; a step size never timed is tried once."""
         alone = self._seconds.get(len(drafters))
         tokens = len(drafters) + sum(map(len, drafts))
         together = self._seconds.get(tokens)

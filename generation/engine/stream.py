@@ -1,4 +1,8 @@
-"""From the engine's thread to a reader on an event loop: a mailbox that one side fills and the other side awaits."""
+"""Pass results from the engine's thread to a reader on an asyncio event loop.
+
+The engine posts items to a `Mailbox`. The reader iterates over the `TokenStream` of that mailbox. A `Bell` wakes the
+readers, once per step of the engine.
+"""
 
 import asyncio
 from collections import defaultdict, deque
@@ -10,11 +14,12 @@ from generation.observe.timeline import Timeline
 
 
 class Reader:
-    """The reader's end of a mailbox. Everything here happens on its event loop.
+    """Wakes the coroutine that reads a mailbox. Use it only on its event loop.
 
     Attributes:
-        news: is set when the mailbox has changed.
-        on_release: is called once the engine has released every request of the mailbox.
+        loop: the event loop of the reader.
+        news: set when the mailbox has changed.
+        on_release: called once, when the engine has released every request of the mailbox.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,7 +29,7 @@ class Reader:
         self._released = False
 
     def wake(self, mailbox: "Mailbox") -> None:
-        """Look at what has changed."""
+        """Set `news`; call `on_release` if the mailbox has just closed."""
         self.news.set()
         if mailbox.closed and not self._released:
             self._released = True
@@ -33,10 +38,10 @@ class Reader:
 
 
 class Bell:
-    """Wakes the readers of all mailboxes that have news, with one call to each event loop.
+    """Wakes the readers of all changed mailboxes with one call to each event loop.
 
-    The call takes as long as choosing a token, and makes the engine's thread hand the interpreter's lock to the loop's.
-    The engine therefore rings once a step: when all tokens are chosen, just before it releases the lock to compute the
+    The call takes as long as choosing a token, and may pass the global interpreter lock to the loop's thread. The
+    engine therefore rings once per step: after all tokens are chosen, just before it releases the lock to compute the
     next ones.
     """
 
@@ -44,11 +49,11 @@ class Bell:
         self._news: set[Mailbox] = set()
 
     def note(self, mailbox: "Mailbox") -> None:
-        """Remember that a mailbox has news."""
+        """Mark a mailbox as changed; the next `ring` wakes its reader."""
         self._news.add(mailbox)
 
     def ring(self) -> None:
-        """Wake the readers."""
+        """Wake the readers of all mailboxes marked since the last call."""
         if not self._news:
             return
         mailboxes, self._news = self._news, set()
@@ -59,7 +64,7 @@ class Bell:
         for loop, readers in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_wake, readers)
-            except RuntimeError:  # the loop is closed: there is no reader, and no other thread, any more
+            except RuntimeError:  # the loop is closed, so nothing reads the stream, and no other thread runs its reader
                 for _, mailbox in readers:
                     mailbox.cancelled = True
                 _wake(readers)
@@ -71,10 +76,19 @@ def _wake(readers: list[tuple[Reader, "Mailbox"]]) -> None:
 
 
 class Mailbox:
-    """The engine's end. Appending to a deque is atomic, so no lock is needed; the bell tells the other side.
+    """The engine's end of a stream: a queue of items and the end of the requests that post to it.
 
-    It closes when each of the `requests` that report to it has ended. The error of one of them ends only that one;
-    where none of them has anything to return, the first error is that of the mailbox.
+    Appending to a deque is atomic, so there is no lock. The mailbox closes when all of its requests have ended. The
+    error of one request ends only that request. If all of them fail, the first error becomes that of the mailbox.
+
+    Attributes:
+        reader: wakes the reader; None for a mailbox that nothing awaits.
+        items: results that have not been read.
+        closed: whether every request has ended.
+        error: the error that the reader raises at the end, if any.
+        cancelled: whether the engine must drop the requests.
+        patient: whether the reader waits for the end only, so that single items need not wake it.
+        requests: number of requests that post to this mailbox.
     """
 
     def __init__(self, bell: Bell, reader: Reader | None = None, requests: int = 1) -> None:
@@ -83,7 +97,7 @@ class Mailbox:
         self.closed = False
         self.error: ApiError | None = None
         self.cancelled = False
-        self.patient = False  # the reader waits for the end alone
+        self.patient = False
         self.requests = requests
         self._bell = bell
         self._open = requests
@@ -91,13 +105,13 @@ class Mailbox:
         self._first_error: ApiError | None = None
 
     def post(self, item: Item) -> None:
-        """Hand out one item."""
+        """Append one item for the reader."""
         self.items.append(item)
         if not self.patient:
             self._bell.note(self)
 
     def close(self, error: ApiError | None = None) -> None:
-        """Record that one of the requests has ended, with its error if it has nothing to return."""
+        """Record that one request has ended, with `error` if it has nothing to return."""
         self._open -= 1
         if error is not None:
             self._failed += 1
@@ -110,13 +124,14 @@ class Mailbox:
 
 
 class TokenStream:
-    """The reader's end: iterate to get the items; `cancel` to drop the work.
+    """The reader's end of a stream: iterate over it to get the items; call `cancel` to drop the requests.
 
-    Iteration raises the `ApiError` that ended the request, if one did. After `cancel`, it ends without waiting for the
-    engine. A stream that is dropped cancels itself.
+    Iteration raises the `ApiError` that ended the requests, if one did. After `cancel`, iteration ends without waiting
+    for the engine. Deleting the stream cancels the requests.
 
     Attributes:
         cancelled: whether `cancel` was called before the end.
+        mailbox: the engine's end of the stream.
         timelines: one for each submitted request; complete when the engine has released it.
     """
 
@@ -125,11 +140,11 @@ class TokenStream:
         self.cancelled = False
         self._reader = Reader(asyncio.get_running_loop())
         self._notify = notify
-        # The engine keeps the mailbox and the reader. Neither may keep this object, or it could never be dropped.
+        # The engine refers to the mailbox and the reader. Neither may refer to this object, or it is never deleted.
         self.mailbox = Mailbox(bell, self._reader, len(timelines))
 
     def on_release(self, call: Callable[[], object]) -> None:
-        """Call `call` on the event loop, once, when the engine has released every request."""
+        """Register `call`, to be called once on the event loop when the engine has released every request."""
         self._reader.on_release = call
 
     def __aiter__(self) -> "TokenStream":
@@ -138,7 +153,7 @@ class TokenStream:
     async def __anext__(self) -> Item:
         while True:
             self._reader.news.clear()
-            # `closed` is read first: what was posted before the close is then surely in the deque.
+            # Read `closed` first: then everything posted before the close is already in the deque.
             closed = self.mailbox.closed
             if self.mailbox.items:
                 return self.mailbox.items.popleft()
@@ -149,7 +164,7 @@ class TokenStream:
             await self._reader.news.wait()
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until there is an item or the end; return False if neither came within `timeout_s` seconds."""
+        """Wait for an item or the end; return False if neither arrives within `timeout_s` seconds."""
         if self._has_news():
             return True
         news, late = self._reader.news, False
@@ -173,7 +188,7 @@ class TokenStream:
         return bool(self.mailbox.items) or self.mailbox.closed or self.cancelled
 
     async def rest(self) -> list[Item]:
-        """Return everything that is still to come; the reader is woken only at the end."""
+        """Wait for the end and return all remaining items; wakes the reader only once, at the end."""
         self.mailbox.patient = True
         while not (self.mailbox.closed or self.cancelled):
             self._reader.news.clear()
@@ -182,7 +197,7 @@ class TokenStream:
         return [item async for item in self]
 
     def cancel(self) -> None:
-        """Tell the engine to drop the work at its next step, and wake the reader; idempotent."""
+        """Make the engine drop the requests at its next step, and end the iteration; idempotent."""
         if self.mailbox.closed or self.cancelled:
             return
         self.cancelled = True

@@ -1,9 +1,9 @@
-"""Whose turn it is: requests share the engine by what they cost, however many prompts each of them brings.
+"""Fair queuing: requests share the engine equally by cost, regardless of their number of prompts.
 
-Weighted fair queueing (Demers, Keshav and Shenker 1989) with equal weights: a clock advances by the cost of what is
-admitted, divided by the requests that wait. A request begins at the clock's time and moves on by the cost of each of
-its prompts; the one that is furthest behind is next. So a request that arrives beside a long list is served at
-once, and neither the list nor the newcomers can starve the other.
+This is weighted fair queuing (Demers, Keshav and Shenker 1989) with equal weights. A virtual clock advances by the cost
+of each admitted prompt divided by the number of waiting requests. A request starts at the clock's time and advances by
+the cost of each of its prompts. The request with the earliest time is next. A request that arrives beside a long list
+of prompts is therefore served at once, and neither can starve the other.
 """
 
 from collections import deque
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """The prompts that one request brought.
+    """The prompts of one request.
 
     Attributes:
-        arrival: number of the request.
-        time: the clock's time at which its next prompt is due.
+        arrival: number of the request in order of arrival.
+        time: virtual time at which its next prompt is due.
         waiting: its prompts in the queue.
-        tokens: prompt tokens of these.
-        served: whether one of its prompts has been admitted; among those due at the same time newcomers are first.
-        running: its prompts that are prefilled or decoded.
-        prefilling: those that are prefilled.
-        prefilled_at: when one of them last had a chunk computed, as a count of chunks.
+        tokens: number of prompt tokens in `waiting`.
+        served: whether one of its prompts has been admitted. Of requests due at the same time, unserved ones go first.
+        running: number of its prompts that are prefilling or decoding.
+        prefilling: number of its prompts that are prefilling.
+        prefilled_at: number of the last chunk computed for it, in a count over all requests; 0 for none.
     """
 
     arrival: int
@@ -41,7 +41,7 @@ class Flow:
 
 
 class Turns:
-    """The requests that wait or run, by a key of their own."""
+    """The requests that wait or run, by a key that identifies each."""
 
     def __init__(self) -> None:
         self._flows: dict[Hashable, Flow] = {}
@@ -52,7 +52,7 @@ class Turns:
         return self._flows[key]
 
     def waiting(self) -> list[Flow]:
-        """Return the requests with prompts in the queue, the next in turn first."""
+        """Return the requests with prompts in the queue, next in turn first."""
         flows = [flow for flow in self._flows.values() if flow.waiting]
         return sorted(flows, key=lambda flow: (flow.time, flow.served, flow.arrival))
 
@@ -60,20 +60,20 @@ class Turns:
         return iter(self._flows.values())
 
     def join(self, key: Hashable) -> Flow:
-        """Return the request with this key; a new one begins now."""
+        """Return the request with this key; create it at the current virtual time if it is new."""
         if key not in self._flows:
             self._arrivals += 1
             self._flows[key] = Flow(self._arrivals, self._clock)
         return self._flows[key]
 
     def charge(self, flow: Flow, cost: float) -> None:
-        """Take note that a prompt of `flow`, which still counts as waiting, was admitted."""
+        """Record the cost of an admitted prompt. Call this before the prompt is removed from ``flow.waiting``."""
         self._clock += cost / max(1, sum(bool(one.waiting) for one in self._flows.values()))
         flow.time += cost
         flow.served = True
 
     def leave(self, key: Hashable) -> None:
-        """Forget the request if nothing of it waits or runs."""
+        """Remove the request if none of its prompts waits or runs."""
         flow = self._flows[key]
         if not (flow.waiting or flow.running):
             del self._flows[key]

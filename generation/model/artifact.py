@@ -1,4 +1,4 @@
-"""The artifact folder that the export wrote: what the run time needs to know of a model before it loads it."""
+"""Read and check an artifact: the folder of graph, weights, tokenizer and ``config.json`` that the exporter writes."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 FORMAT = 5
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
-# What config.json may say, so that reading an artifact takes bounded time and memory, whatever is in it.
+# Bounds on config.json, in bytes and on its values, so that reading any file takes bounded time and memory.
 LONGEST_CONFIG = 1 << 20
 MOST = {"layers": 1024, "heads": 1024, "head_size": 4096}
 LARGEST = 1 << 24
@@ -19,19 +19,28 @@ ADVICE = "export the model again, or point MODEL_DIR at another folder"
 
 
 class ArtifactError(RuntimeError):
-    """The artifact folder is missing, incomplete, damaged, or of another format."""
+    """The artifact is missing, incomplete, damaged, or of another format."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactConfig:
-    """What ``config.json`` says of the model. Sizes are counts; `context` is in tokens.
+    """The contents of ``config.json``, which describe the model.
 
     Attributes:
-        vocabulary: rows of the embedding table and of the logits. Those from `tokens` on are padding.
+        layers: number of transformer layers.
+        heads: number of attention heads in a layer.
+        head_size: length of a head's keys and values, in elements.
+        vocabulary: number of rows of the embedding table, and length of the logits. Entries from `tokens` on are
+            padding.
         tokens: token ids are below this number.
-        holes: ids below `tokens` that the tokenizer does not know; usually none.
-        ends_of_text: tokens that end a text; none for a model that never ends one.
-        begin_of_text: the token that text starts from where there is no prompt, or None.
+        holes: ids below `tokens` that are not tokens of the tokenizer; usually none.
+        context: maximum number of tokens in a sequence, prompt included.
+        ends_of_text: tokens that end a text; empty for a model that never ends one.
+        begin_of_text: token to start from if the prompt is empty, or None.
+        precision: type of the weights, a key of `generation.model.embedding.ELEMENTS`.
+        cache: type of the KV cache in the batch, ``float32`` or ``int8``.
+        files: SHA-256 checksums by file name, in hexadecimal.
+        source: where the model came from; `model` is its hub id or folder.
     """
 
     layers: int
@@ -50,7 +59,7 @@ class ArtifactConfig:
 
     @property
     def name(self) -> str:
-        """The name to show: the last part of the hub id or folder the model came from."""
+        """The name to show: the last part of the hub id or folder that the model came from."""
         return str(self.source.get("model", "unknown")).rstrip("/").rsplit("/", 1)[-1]
 
 
@@ -63,7 +72,7 @@ def read_config(folder: Path) -> ArtifactConfig:
     """Read and check ``config.json``.
 
     Raises:
-        ArtifactError: the folder or the file is missing, or is not of the format that this version reads.
+        ArtifactError: the folder or the file is missing, or the format is not the one that this version reads.
     """
     path = folder / "config.json"
     try:
@@ -80,7 +89,11 @@ def read_config(folder: Path) -> ArtifactConfig:
 
 
 def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the fields of the configuration, each valid and within bounds."""
+    """Return the fields of the configuration, all valid and within bounds.
+
+    Raises:
+        ArtifactError: a field is missing, invalid or out of bounds.
+    """
     values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
     for name, value in values.items():
         if name in _COUNTS and isinstance(value, int) and value > MOST.get(name, LARGEST):
@@ -115,10 +128,10 @@ def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
 
 
 def load_tokenizer(folder: Path, config: ArtifactConfig) -> "Tokenizer":
-    """Load ``tokenizer.json`` with what ``config.json`` says of the tokens.
+    """Load ``tokenizer.json``.
 
     Raises:
-        ArtifactError: it cannot be read, or has another number of tokens than the model.
+        ArtifactError: the file cannot be read, or its number of tokens differs from the model's.
     """
     from generation.text.loading import load
     from generation.text.tokenizer import TokenizerError
@@ -136,10 +149,10 @@ def load_tokenizer(folder: Path, config: ArtifactConfig) -> "Tokenizer":
 
 
 def verify_files(folder: Path, config: ArtifactConfig) -> None:
-    """Compare the checksum of every file of the artifact with the one that the export wrote down.
+    """Compare the SHA-256 of every file of the artifact with ``config.json``.
 
     Raises:
-        ArtifactError: a file is missing or differs, as after a broken copy or download.
+        ArtifactError: a file is missing or differs, for instance after an incomplete copy or download.
     """
     for name, expected in config.files.items():
         try:

@@ -1,9 +1,10 @@
-"""The KV cache: buffers of fixed size, a row for every sequence, which the graph writes in place.
+"""The KV cache: preallocated buffers with one row per sequence, which the graph updates in place.
 
-Rows below `batch` belong to the batch, where sequences decode: a step for n sequences binds the first n rows, which lie
-side by side in memory. The rows above are staging rows, in which prompts are prefilled before they join the batch. The
-batch holds keys and values as the artifact says, float32 or int8; staging rows hold float32. Memory is reserved once
-but only touched where tokens are; a released row gives its pages back to the system, but for the first of the batch.
+The first `batch` rows are the batch, in which sequences decode. They are contiguous, so a step for n sequences binds
+the first n rows. The rows after them are staging rows, in which prompts are prefilled before they join the batch. The
+batch holds keys and values in the type that the artifact chooses, float32 or int8; staging rows hold float32. Address
+space is reserved once, but a page takes memory only once a token is written to it. Releasing a row returns its pages
+to the operating system, except the first pages of batch rows.
 """
 
 import contextlib
@@ -17,44 +18,50 @@ from generation.engine.interface import Block
 
 Buffer = NDArray[Any]
 
-# The least that int8 holds would have no counterpart.
+# Largest quantized value. The range is symmetric: -128 has no positive twin.
 LARGEST = 127
-# Of every head of a row of the batch these bytes stay when it is released: 128 tokens of 64 elements in int8. Getting
-# them again would cost the next sequence there a page fault for each page.
+# Bytes of every head of a batch row that a release keeps: 128 tokens of 64 elements in int8. Without them, the next
+# sequence in the row would pay a page fault for each page.
 KEPT = 2 * mmap.PAGESIZE
 _ADVISE = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 
 
 def bytes_per_token(layers: int, heads: int, head_size: int, dtype: str) -> int:
-    """Return the bytes that one token takes in a cache of `dtype`: a key and a value in every layer."""
+    """Return the bytes of one token in a cache of type `dtype`: a key and a value in every layer."""
     return 2 * layers * heads * head_size * np.dtype(dtype).itemsize
 
 
 def bytes_around(layers: int, heads: int, *, batch: int, staging: int) -> int:
-    """Return the most memory that rows take besides their tokens.
+    """Return the maximum overhead of the rows in bytes, beyond the memory of their tokens.
 
-    Memory comes in pages: the tokens of every head may begin and end in one that they fill only in part. Rows of the
-    batch that are free keep their first bytes, which may begin and end in one, too.
+    The tokens of every head may begin and end in a page that they fill only partly. Free batch rows keep `KEPT` bytes
+    per head, which may also begin and end within a page.
     """
     pages = 2 * (batch + staging) * mmap.PAGESIZE
     return 2 * layers * heads * (pages + batch * (KEPT - mmap.PAGESIZE))
 
 
 class _Rows:
-    """One buffer: `data` is [2 * layers, rows, heads, M, head_size].
+    """The rows of one type in one memory mapping.
 
-    Entry ``2 * i`` of the first axis holds the keys of layer i, entry ``2 * i + 1`` its values. Of every head `kept`
-    bytes stay when a row is released.
+    Attributes:
+        data: shape [2 * layers, rows, heads, M, head_size]. Entry ``2 * i`` of the first axis holds the keys of layer
+            i, entry ``2 * i + 1`` its values. M is the number of positions in a row.
+
+    Args:
+        shape: shape of `data`.
+        dtype: type of `data`.
+        kept: bytes of every head that releasing a row keeps.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: str, kept: int) -> None:
         self._kept = kept
         kind = np.dtype(dtype)
-        # Pages of a private mapping can be given back; those of a shared one, which is the default, cannot.
+        # MADV_DONTNEED frees the pages of a private mapping, but not those of a shared one, mmap's default.
         flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if _ADVISE else {}
         self._map = mmap.mmap(-1, max(1, int(np.prod(shape)) * kind.itemsize), **flags)
         if _ADVISE:
-            # A huge page would back megabytes for the first token in it.
+            # A huge page would take megabytes for the first token in it.
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_NOHUGEPAGE)
         self.data: Buffer = np.frombuffer(self._map, dtype=kind, count=int(np.prod(shape))).reshape(shape)
@@ -63,7 +70,7 @@ class _Rows:
         if not _ADVISE:
             return
         entries, rows, heads, *_ = self.data.shape
-        # Where nothing stays, the heads of a row are one piece.
+        # If nothing is kept, all heads of a row are released in one piece.
         pieces = heads if self._kept else 1
         size = self.data[0, 0].nbytes // pieces
         for entry in range(entries):
@@ -76,10 +83,10 @@ class _Rows:
 
 
 class KVCache:
-    """Keys and values of every row: `batch` rows of `dtype`, and `staging` rows of float32 numbered after them.
+    """Keys and values of all rows: `batch` rows of type `dtype`, then `staging` rows of float32.
 
-    A row has M places: `context` tokens, and `spare` more, because a row that takes fewer tokens in a step than another
-    is padded.
+    A row has M positions: `context` for tokens, and `spare` for the padding of a step in which other rows take more
+    tokens.
     """
 
     def __init__(
@@ -102,21 +109,21 @@ class KVCache:
         return (self._batch, row) if row < self.batch else (self._staging, row - self.batch)
 
     def view(self, row: int, rows: int = 1) -> Buffer:
-        """Return `rows` rows from `row` on, all of one kind: [2 * layers, rows, heads, M, head_size]."""
+        """Return a view of `rows` rows of one type from `row` on: [2 * layers, rows, heads, M, head_size]."""
         buffer, first = self._find(row)
         return buffer.data[:, first : first + rows]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of row `source` to row `target`, rounded where the target holds int8."""
+        """Copy the first `length` tokens of row `source` to row `target`; float32 is rounded to int8 if necessary."""
         old, new = self.view(source)[:, 0, :, :length], self.view(target)[:, 0, :, :length]
         if old.dtype == new.dtype:
             new[:] = old
             return
-        for part, whole in zip(old, new, strict=True):  # a layer at a time stays in the processor's cache
+        for part, whole in zip(old, new, strict=True):  # one layer at a time fits into the processor's cache
             whole[:] = np.clip(np.rint(part), -LARGEST, LARGEST)
 
     def release(self, row: int) -> None:
-        """Give the memory of `row` back to the system, all or nearly all; what was in it is lost."""
+        """Return the memory of `row` to the operating system, except `KEPT` bytes per head of a batch row."""
         buffer, place = self._find(row)
         buffer.release(place)
 
@@ -125,5 +132,5 @@ class KVCache:
         return self.view(row)[:, 0, :, start:stop].copy()
 
     def write(self, row: int, start: int, block: Block) -> None:
-        """Put what `read` returned into a staging row from token `start` on."""
+        """Write a block that `read` returned to a staging row, from token `start` on."""
         self.view(row)[:, 0, :, start : start + block.shape[2]] = block

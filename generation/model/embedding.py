@@ -1,8 +1,8 @@
-"""The embedding table, mapped into memory from the file of weights, which begins with it.
+"""The embedding table, memory-mapped from the start of the weights file, with few pages resident.
 
-Of its 50,257 rows a step looks up a few. Around each, the system would map up to half a megabyte of the file, so that
-soon all of the table were resident, 37 MiB in int8. So the pages of rows that are needed are fetched one by one, and
-let go when they are many.
+A step looks up a few of 50,257 rows. On each page fault the kernel may map up to half a megabyte around it, so the
+whole table, 37 MiB in int8, would soon be resident. This module therefore fetches the pages of the needed rows one by
+one, and drops all of them once there are many.
 """
 
 import mmap
@@ -14,19 +14,23 @@ import numpy as np
 
 from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError
 
-# Type of the table's elements, and how many weights are in one, by precision.
+# By precision: type of the table's elements, and number of weights in an element.
 ELEMENTS = {"fp32": ("float32", 1), "int8": ("int8", 1), "int4": ("uint8", 2)}
-# Pages to hold at most: 2 MiB. To fetch one takes 5 to 25 microseconds.
+# Maximum number of resident pages: 2 MiB. Fetching a page takes 5 to 25 microseconds.
 KEPT = (2 << 20) // mmap.PAGESIZE
-# Linux 5.14 and later: copies a page of a private mapping, and nothing around it. Python has no name for it.
+# MADV_POPULATE_WRITE of Linux 5.14 and later copies exactly the given pages of a private mapping. Python's mmap module
+# does not define it.
 _POPULATE_WRITE = 23
 
 
 class EmbeddingTable:
-    """The table in the file `weights`: `data` is [vocabulary, width], or half as wide where two weights are in one.
+    """The embedding table at the start of the file `weights`.
+
+    Attributes:
+        data: shape [vocabulary, width], or [vocabulary, width / 2] if an element holds two weights.
 
     Raises:
-        ArtifactError: the file does not hold it.
+        ArtifactError: the precision is unknown, or the file cannot hold the table.
     """
 
     def __init__(self, weights: Path, config: ArtifactConfig) -> None:
@@ -49,7 +53,7 @@ class EmbeddingTable:
         self._can_fetch = sys.platform == "linux"
 
     def fetch(self, ids: Iterable[int]) -> None:
-        """Bring the rows of tokens that are about to be looked up into memory, and with them little else."""
+        """Make the rows of the tokens `ids` resident before the graph looks them up."""
         if not self._can_fetch:
             return
         if len(self._fetched) >= KEPT:
@@ -65,5 +69,5 @@ class EmbeddingTable:
         self._fetched.add(page)
         try:
             self._map.madvise(_POPULATE_WRITE, page * mmap.PAGESIZE, mmap.PAGESIZE)
-        except OSError:  # an older kernel, which brings in what it likes when the row is looked up
+        except OSError:  # an older kernel: leave it to page faults
             self._can_fetch = False

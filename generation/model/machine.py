@@ -1,4 +1,4 @@
-"""The machine: the processors and memory that this container may use, and what the processors can compute exactly."""
+"""Query the machine: processors and memory available to this container, and the exactness of int8 products."""
 
 import ctypes
 import os
@@ -19,9 +19,10 @@ def _first_line(path: Path) -> str | None:
 
 
 def cpu_limit(cgroup: Path = CGROUP) -> int:
-    """Return the processors this process may keep busy: its affinity mask, cut down to the group's quota.
+    """Return the number of processors that this process may keep busy.
 
-    A quota of part of a processor counts as one: a container with one core must not run two busy threads.
+    This is the size of its affinity mask, limited by the quota of its cgroup (version 1 or 2). A fractional quota is
+    rounded down, but to at least one.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _first_line(cgroup / "cpu.max")  # version 2: "<quota> <period>" or "max <period>"
@@ -35,7 +36,7 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
 
 
 def memory_limit(cgroup: Path = CGROUP) -> int:
-    """Return the bytes of memory this process may use: the group's limit, else what the machine has."""
+    """Return the bytes of memory that this process may use: the limit of its cgroup, else the machine's memory."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in (cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes"):
         limit = _first_line(path)
@@ -45,7 +46,7 @@ def memory_limit(cgroup: Path = CGROUP) -> int:
 
 
 def give_back_free_memory() -> None:
-    """Let the C library give back to the system what it keeps of memory that was freed, where it can (glibc)."""
+    """Return freed memory from the C library to the operating system; does nothing without glibc."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -53,9 +54,10 @@ def give_back_free_memory() -> None:
 
 
 def has_exact_int8_products(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether u8 x s8 products are exact here. x86 without VNNI adds pairs in 16 bits, which can saturate.
+    """Return whether u8 x s8 products are exact on this machine.
 
-    Where nothing is known of an x86 processor, the answer is no.
+    Without VNNI, x86 adds pairs of products in 16 bits, which can saturate. Returns False for an x86 processor whose
+    flags cannot be read.
     """
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         return True

@@ -1,4 +1,4 @@
-"""The model: prefill and decode on one ONNX session and its KV cache. It knows no text, no requests and no queues."""
+"""The model: prefill and decode with one ONNX session and its KV cache; token ids in, logits out."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,22 @@ from generation.model.cache import KVCache
 from generation.model.embedding import EmbeddingTable
 from generation.model.step import Step, Workspace
 
-# Attention uses another kernel for a single token, and its last bits differ from those of several.
+# Attention has another kernel for a single token, whose results differ in the last bits, so prefill always uses two.
 LEAST_SLOTS = 2
-# Shapes of a step that stay bound.
+# Number of step shapes to keep bound.
 MAX_STEPS = 128
 
 
 class Model:
-    """A loaded model with room for `batch` sequences that decode and `staging` prompts that are being prefilled.
+    """A loaded model with a cache for `batch` decoding sequences and `staging` prompts that are being prefilled.
 
-    A step takes at most `chunk` tokens of a prompt. The `table` is the one that the session was opened with, if any.
+    Args:
+        session: session of the serving graph.
+        config: the model's configuration.
+        batch: number of batch rows.
+        staging: number of staging rows.
+        chunk: maximum number of prompt tokens per row in one call of `prefill`.
+        table: the embedding table that the session was opened with, if any.
     """
 
     def __init__(
@@ -50,12 +56,12 @@ class Model:
         self._steps: dict[tuple[int, int, int], Step] = {}
 
     def check_context(self) -> None:
-        """Take a step at the last position: where the graph's positions end, its inputs do not tell.
+        """Run a step at the last position of the context, because the graph's inputs do not show its length.
 
-        After it, onnxruntime gives back the memory that only loading needed.
+        The step also makes onnxruntime free the memory that only loading needed.
 
         Raises:
-            ArtifactError: the context in ``config.json`` is not the graph's.
+            ArtifactError: the graph's context is shorter than ``config.json`` says.
         """
         step = Step(self._workspace, 0, (1, 1), 1, 1)
         step.lay_out([1])
@@ -73,14 +79,14 @@ class Model:
         self.cache.release(0)
 
     def prefill(self, chunks: Sequence[Chunk]) -> Logits:
-        """Compute a part of one prompt or of several, which lie in different staging rows of the cache.
+        """Compute one chunk each of one or more prompts, which are in different staging rows of the cache.
 
         Returns:
-            The logits that the chunks want, chunk by chunk, [W, vocabulary]; valid until the next call.
+            The wanted logits, [W, vocabulary], chunk by chunk; valid until the next call.
         """
         ordered = sorted(chunks, key=lambda chunk: chunk.row)
         first = ordered[0].row
-        # Rows between those in use are idle.
+        # A step binds contiguous rows; those between the used ones get no tokens.
         counts = [0] * (ordered[-1].row + 1 - first)
         offsets: dict[int, int] = {}
         for chunk in ordered:
@@ -98,14 +104,14 @@ class Model:
         return step.run()
 
     def decode(self, ids: Sequence[Sequence[int]], lengths: Sequence[int]) -> Logits:
-        """Compute the next tokens of each of the first ``len(ids)`` rows: one, or more where some are drafts.
+        """Append tokens to each of the first ``len(ids)`` rows: the last chosen token, then draft tokens, if any.
 
         Args:
-            ids: the tokens that follow in every row, at least one; N in all, at most as many as the batch has rows.
-            lengths: tokens that each row holds already, [B].
+            ids: the tokens to append to each row, at least one per row; N in all, at most the number of batch rows.
+            lengths: number of tokens that each row already holds, [B].
 
         Returns:
-            Logits, [N, vocabulary], row by row; valid until the next call.
+            Logits after each token, [N, vocabulary], row by row; valid until the next call.
         """
         counts = [len(row) for row in ids]
         count = sum(counts)

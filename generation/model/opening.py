@@ -1,7 +1,7 @@
-"""Open an artifact: check that its files are whole and of one model, and load it.
+"""Open an artifact: check that its files are complete and belong to one model, and load it.
 
-The server does so when it starts, and the exporter before it publishes an artifact, so every exported artifact can be
-served.
+The server opens its artifact at start. The exporter opens an artifact before it publishes it, so every exported
+artifact can be served.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ from generation.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class OpenArtifact:
-    """A checked artifact with its session, which has no cache yet."""
+    """A checked artifact with its ONNX session, but without a cache."""
 
     config: ArtifactConfig
     tokenizer: Tokenizer
@@ -34,7 +34,12 @@ class OpenArtifact:
     table: EmbeddingTable
 
     def model(self, *, batch: int, staging: int, chunk: int) -> Model:
-        """Return the model with a cache of `batch` and `staging` rows; take a step at its last position.
+        """Return the model with a cache; run a step at its last position to check the context.
+
+        Args:
+            batch: number of batch rows.
+            staging: number of staging rows.
+            chunk: maximum number of prompt tokens per row in one step.
 
         Raises:
             ArtifactError: there is no memory for the cache, or the graph's context is shorter than config.json says.
@@ -51,7 +56,7 @@ class OpenArtifact:
 
 
 def open_artifact(folder: Path, threads: int) -> OpenArtifact:
-    """Check the artifact in `folder` and load its graph for `threads` processors.
+    """Check the artifact in `folder` and load its graph for `threads` compute threads.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, of another format, or made of files of different models.
@@ -65,8 +70,7 @@ def open_artifact(folder: Path, threads: int) -> OpenArtifact:
 def _read(folder: Path, config: ArtifactConfig, threads: int) -> tuple[Tokenizer, EmbeddingTable, ort.InferenceSession]:
     """Check and read the files while onnxruntime loads the graph.
 
-    Hashing and onnxruntime release the interpreter's lock; reading the tokenizer does not, and first it would hold up
-    both.
+    Hashing and onnxruntime release the interpreter lock. Reading the tokenizer does not, so it starts last.
 
     Raises:
         ArtifactError: a file is missing, damaged, or of another kind.
@@ -79,7 +83,7 @@ def _read(folder: Path, config: ArtifactConfig, threads: int) -> tuple[Tokenizer
             session = open_session(folder / "model.onnx", threads, table)
             tokenizer = reading.result()
         except ArtifactError:
-            # A damaged file explains the failure better than the library that met it.
+            # If a file is damaged, report that instead of the library's error.
             checking.result()
             raise
         checking.result()

@@ -1,4 +1,4 @@
-"""The ONNX session: how the serving graph is opened, and whether it is that of ``config.json``.
+"""Open the serving graph (the ONNX graph of an artifact) as a session, and check it against ``config.json``.
 
 `generation/export/graph.py` writes the graph and names its inputs and outputs.
 """
@@ -13,36 +13,37 @@ from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError
 from generation.model.embedding import EmbeddingTable
 from generation.model.machine import has_exact_int8_products
 
-# The parts of the cache, as the graph's inputs are named.
+# Prefixes of the graph's inputs for the two parts of the cache.
 STAGING, BATCH = "staging", "batch"
-# Graphs of this precision return logits without the scales of their rows, and the scales as an output of their own.
+# Graphs of this precision return unscaled logits, and the scale of each row as a second output.
 SCALED, SCALES = "int8", "logit_scales"
 # The graph's name for the embedding table.
 TABLE = "transformer.wte.weight"
 
 
 def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) -> ort.InferenceSession:
-    """Load the serving graph for `threads` processors.
+    """Load the serving graph for `threads` compute threads.
 
-    The session keeps `table` alive. Pass the same table to the `Model`, which fetches its rows.
+    The session keeps a reference to `table`. Pass the same table to the `Model`, which fetches its rows.
 
     Raises:
-        ArtifactError: onnxruntime refuses the file.
+        ArtifactError: onnxruntime cannot load the file.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # onnxruntime would keep a plan, and megabytes of memory, for every shape of prompts.
+    # Otherwise onnxruntime keeps a plan, and megabytes of memory, for every shape of a step.
     options.enable_mem_pattern = False
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     if not has_exact_int8_products():
-        # Makes onnxruntime use its exact u8 x u8 kernels; elsewhere that would cost a fifth to two thirds of the speed.
+        # Selects the exact u8 x u8 kernels. Where they are not needed, they would cost a fifth to two thirds of the
+        # speed.
         options.add_session_config_entry("session.x64quantprecision", "1")
     shared = None
     if table is not None:
-        # Else onnxruntime would map it itself.
+        # Otherwise onnxruntime maps the table itself.
         shared = ort.OrtValue.ortvalue_from_numpy(table.data)
         options.add_initializer(TABLE, shared)
     try:
@@ -50,25 +51,25 @@ def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) 
     except Exception as error:
         # onnxruntime's exception classes share no base but Exception.
         raise ArtifactError(f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}") from error
-    # onnxruntime does not keep what it reads there alive.
+    # onnxruntime keeps only the address of this memory, so the session must hold the references.
     session.reads = (table, shared)
     return session
 
 
 @cache
 def _register_arena() -> None:
-    """Let the arena of all sessions grow by exactly what is requested: it returns only blocks that are wholly free."""
+    """Make the arena of all sessions grow by exactly the requested size; it frees only entirely unused blocks."""
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": 1}))
 
 
 def check_graph(session: ort.InferenceSession, config: ArtifactConfig) -> None:
-    """Compare the caches and logits of the graph with what is in ``config.json``.
+    """Compare the shapes and types of the graph's caches and logits with ``config.json``.
 
-    The cache is bound by address: where the two disagree, the graph would write past the end of it.
+    The cache is bound by address, so a graph with larger shapes would write past its end.
 
     Raises:
-        ArtifactError: they are not of one model.
+        ArtifactError: graph and configuration belong to different models.
     """
     element = {"float32": "float", "int8": "int8"}.get(config.cache)
     wanted: dict[str, tuple[str, list[Any]]] = {}

@@ -1,4 +1,4 @@
-"""One shape of a step: its inputs and outputs, bound once, so that a step writes numbers and runs."""
+"""Inputs and outputs of the serving graph, bound once per shape, so that a step only fills in numbers and runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +13,13 @@ from generation.model.cache import KVCache
 from generation.model.embedding import EmbeddingTable
 from generation.model.session import BATCH, SCALED, SCALES, STAGING
 
-# Products with 4-bit weights compute rows in pairs and round an odd one differently: its number is made even.
+# Products with 4-bit weights compute rows in pairs and round an unpaired row differently, so steps are padded to an
+# even number of rows.
 PAIRED = "int4"
 
 
 class Workspace:
-    """What all steps share: the session, the cache, and the memory for logits."""
+    """State shared by all steps: the session, the cache, the embedding table and the memory for logits."""
 
     def __init__(
         self, session: ort.InferenceSession, config: ArtifactConfig, cache: KVCache, table: EmbeddingTable | None
@@ -33,21 +34,34 @@ class Workspace:
         self._logits = np.zeros((self.padded(cache.batch), config.vocabulary), np.float32)
 
     def padded(self, count: int) -> int:
-        """Return the number of rows that the products compute where `count` are asked for."""
+        """Return `count`, padded to the number of rows that the products compute."""
         return -(-count // self._pair) * self._pair
 
     def logits(self, count: int) -> Logits:
-        """Return memory for logits, [count, vocabulary]: the same every time, if it is large enough."""
+        """Return memory for logits, [count, vocabulary]; shared by all steps unless `count` is too large."""
         if count <= len(self._logits):
             return self._logits[:count]
         return np.zeros((count, self._vocabulary), np.float32)
 
 
 class Step:
-    """Inputs and outputs of one shape, bound once: a step writes the numbers in and runs.
+    """Bound inputs and outputs for steps of one shape.
 
-    It computes `count` tokens in rows of one part of the cache, from `row` on, and logits for `wanted` of them; the
-    other part gets one idle row. Tokens and logits that only complete a pair lie after the real ones.
+    A step computes tokens in contiguous rows of one part of the cache, the batch or the staging rows. The other part
+    gets one row without tokens. Padding comes after the real tokens and logits.
+
+    Args:
+        work: state shared by all steps.
+        row: first row of the step.
+        slots: number of rows, and maximum number of tokens in a row.
+        count: number of tokens in all rows.
+        wanted: number of tokens whose logits are computed.
+
+    Attributes:
+        input_ids: token ids, [count]; fill in before `run`, like the following.
+        position_ids: position of each token in its sequence, [count].
+        seqlens_k: index of the last token of each row after the step, [rows].
+        logit_positions: indices of the tokens whose logits are computed, [wanted].
     """
 
     def __init__(self, work: Workspace, row: int, slots: tuple[int, int], count: int, wanted: int) -> None:
@@ -71,7 +85,7 @@ class Step:
         self._binding = work.session.io_binding()
         batch = work.cache.batch
         part, idle, idle_row = (BATCH, STAGING, batch) if row < batch else (STAGING, BATCH, 0)
-        # Staging slots are counted first, and an idle part has one.
+        # The graph numbers the slots of the staging part first, and a part without tokens has one slot.
         self._first = 1 if part == BATCH else 0
         bind_input, bind_output = self._binding.bind_input, self._binding.bind_output
         for name, array in flat.items():
@@ -89,19 +103,19 @@ class Step:
                 _bind(bind_input, f"{one}_{name}", array)
             for entry, buffer in enumerate(views[one]):
                 name = f"{entry // 2}.{'value' if entry % 2 else 'key'}"
-                # The same memory is past and present: the graph appends to it in place.
+                # Past and present are the same memory, because the graph appends in place.
                 _bind(bind_input, f"{one}.past.{name}", buffer)
                 _bind(bind_output, f"{one}.present.{name}", buffer)
 
     def lay_out(self, counts: Sequence[int]) -> None:
-        """Say how many of the tokens belong to each row."""
+        """Assign the tokens to rows in order: ``counts[i]`` tokens to row i."""
         real = np.arange(self._slots.shape[1]) < np.asarray(counts)[:, None]
         self._counts[:] = counts
         self._slots[real] = np.arange(len(self._places))
         self._places[:] = np.flatnonzero(real) + self._first
 
     def run(self, options: ort.RunOptions | None = None) -> Logits:
-        """Run the graph; the result is valid until the next run of this step."""
+        """Run the graph; return logits of shape [wanted, vocabulary], valid until the next step."""
         if self._table is not None:
             self._table.fetch(self._ids.tolist())
         self._run(self._binding, options)

@@ -1,6 +1,7 @@
-"""Grammars for answers: a JSON schema, a regular expression, given strings, or a grammar in Lark's or GBNF's notation.
+"""Compile a constraint on the generated text into a grammar that llguidance follows token by token.
 
-The automaton is llguidance's. It is imported, and fed the vocabulary, when the first such request comes.
+A constraint is a JSON schema, a regular expression, a list of strings, or a grammar in Lark or GBNF notation. The
+library is imported, and the vocabulary passed to it, on the first request with a constraint.
 """
 
 import asyncio
@@ -16,15 +17,16 @@ from generation.sampling.guide import GrammarGuide, explain, without_text
 from generation.sampling.json_schema import with_patterns
 from generation.text.tokenizer import Tokenizer
 
-# Bounds on an automaton, so that no request delays the others in the batch. The library uses some 50,000 units of fuel
-# a millisecond while compiling, and 14,000 in a step; with these limits the slowest token that was found took 12 ms.
+# Bounds on llguidance's automaton, so that no request delays the others in the batch. The library uses about 50,000
+# units of fuel per millisecond while compiling, and 14,000 in a step. With these bounds the slowest token measured took
+# 12 ms.
 FUEL_OF_KIND = {"regex": 50_000, "choice": 50_000, "json": 1_000_000, "grammar": 1_000_000}
 STEP_FUEL = 50_000
 STEP_ITEMS = 20_000
 STATES = 10_000
-# Compiled grammars that are kept, the least recently used dropped first.
+# Number of compiled grammars to keep, least recently used evicted first.
 KEPT = 32
-# Between the tokens of JSON. The library's own default lets a small model write blanks without end.
+# Pattern of white space between the tokens of JSON. The library's default lets a small model emit blanks forever.
 WHITESPACE = "[ ]?"
 
 _building = threading.Lock()
@@ -32,12 +34,12 @@ _building = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What an answer must be.
+    """A constraint on the generated text.
 
     Attributes:
         kind: ``json`` (a JSON schema), ``regex``, ``choice`` (a JSON list of strings) or ``grammar``.
-        text: the definition.
-        param: the field of the request that holds it, for error messages.
+        text: definition of the constraint, in the notation of its kind.
+        param: name of the request field that holds it, for error messages.
     """
 
     kind: str
@@ -46,11 +48,11 @@ class Constraint:
 
 
 async def make_guide(tokenizer: Tokenizer, constraint: Constraint | None) -> Callable[[], GrammarGuide] | None:
-    """Return a maker of guides, one for each sequence; None if nothing is asked for.
+    """Compile a constraint; return a function that creates a guide for one sequence, or None without a constraint.
 
     Raises:
-        InvalidRequestError: the definition is wrong, not supported, too large, or nothing matches it; or the model's
-            tokenizer is not byte-level, or has no end-of-text token.
+        InvalidRequestError: the definition is invalid, unsupported or too large, or no text matches it; or the model's
+            tokenizer is not byte-level or has no end-of-text token.
     """
     if constraint is None:
         return None
@@ -63,12 +65,12 @@ async def make_guide(tokenizer: Tokenizer, constraint: Constraint | None) -> Cal
 
 
 class _GrammarError(ValueError):
-    """A definition cannot be used; the message says why."""
+    """A definition cannot be compiled; the message says why."""
 
 
 def _matcher(tokenizer: Tokenizer, constraint: Constraint) -> Any:
-    """Return a matcher at the start of the grammar, to be copied."""
-    with _building:  # so that requests that come at once build the vocabulary once
+    """Return a matcher at the start of the grammar; callers copy it."""
+    with _building:  # simultaneous first requests build the vocabulary only once
         vocabulary = _vocabulary(tokenizer)
     try:
         if constraint.kind == "choice":
@@ -76,7 +78,7 @@ def _matcher(tokenizer: Tokenizer, constraint: Constraint) -> Any:
         matcher = _compiled(vocabulary, constraint.kind, constraint.text)
     except _GrammarError as error:
         raise InvalidRequestError(f"{constraint.param}: {error}", param=constraint.param) from None
-    # What nothing matches, and most of what is too large, shows at the first token.
+    # A first token reveals a grammar that no text matches, and most of those that are too large.
     attempt = GrammarGuide(matcher.deep_copy(), tokenizer, constraint.param)
     attempt.advance(int(attempt.allowed().argmax()))
     return matcher
@@ -100,11 +102,11 @@ def _compiled(vocabulary: Any, kind: str, text: str) -> Any:
 
 
 def _grammar(kind: str, text: str) -> str:
-    """Return a definition in the library's own notation."""
+    """Return a definition in llguidance's own notation."""
     from llguidance import LLMatcher, grammar_from
 
     if kind == "json":
-        # The schema's own `x-guidance` must not switch the checks off.
+        # Overrides, so that an `x-guidance` entry in the schema cannot turn the checks off.
         options: Any = {"whitespace_pattern": WHITESPACE, "lenient": False, "coerce_one_of": False}
         try:
             schema = json.dumps(with_patterns(json.loads(text)))
@@ -112,11 +114,11 @@ def _grammar(kind: str, text: str) -> str:
         except (ValueError, RecursionError, TypeError) as error:
             raise _GrammarError(str(error)[:200]) from None
     if kind == "regex":
-        if (len(text) - len(text.rstrip("\\"))) % 2:  # the library would drop it
+        if (len(text) - len(text.rstrip("\\"))) % 2:  # llguidance would ignore it
             raise _GrammarError("ends in a lone backslash")
         return str(LLMatcher.grammar_from_regex(text))
     if kind == "choice":
-        # Lark writes strings as JSON does.
+        # String literals of Lark and JSON have the same syntax.
         return str(LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, json.loads(text)))))
     try:
         return str(grammar_from("grammar", text))
@@ -132,7 +134,7 @@ def _check_choices(text: str, tokenizer: Tokenizer) -> None:
 
 
 class _Vocabulary:
-    """What llguidance asks of a tokenizer."""
+    """The interface that llguidance's `TokenizerWrapper` requires of a tokenizer."""
 
     bos_token_id = None
 
@@ -147,7 +149,7 @@ class _Vocabulary:
 
 
 def _bytes(tokenizer: Tokenizer, token: int) -> bytes:
-    """Return what a token stands for: for a special one its name, for an id that is no token what no text has."""
+    """Return the bytes of a token: the name of a special token; an invalid UTF-8 byte for an id that is not a token."""
     if not tokenizer.has(token):
         return b"\xff"
     return tokenizer.token_bytes(token) or tokenizer.piece(token).encode()
@@ -155,7 +157,7 @@ def _bytes(tokenizer: Tokenizer, token: int) -> bytes:
 
 @lru_cache(maxsize=1)
 def _vocabulary(tokenizer: Tokenizer) -> Any:
-    """Return the library's own tree of all tokens; for 50,257 of them it takes some 0.1 s of the interpreter's lock."""
+    """Return llguidance's tree of all tokens. For 50,257 tokens, building it holds the interpreter lock for 0.1 s."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
     return LLTokenizer(TokenizerWrapper(_Vocabulary(tokenizer)))

@@ -1,4 +1,4 @@
-"""Walks one sequence through a grammar. `generation.sampling.grammar` compiles the grammar."""
+"""Constrain one sequence to a grammar that `generation.sampling.grammar` has compiled."""
 
 from functools import lru_cache
 from typing import Any, Protocol
@@ -10,41 +10,52 @@ from generation.errors import InvalidRequestError
 
 
 class Vocabulary(Protocol):
-    """What a guide needs of a tokenizer."""
+    """The part of a tokenizer that a guide uses.
+
+    Attributes:
+        vocabulary: number of token ids.
+        ends_of_text: tokens that end a text.
+    """
 
     vocabulary: int
     ends_of_text: tuple[int, ...]
 
     def __hash__(self) -> int:
-        """Return the hash of this object: what is made of it once is kept."""
+        """Return a hash, because results are cached by tokenizer."""
 
     def has(self, token: int) -> bool:
         """Return whether an id is a token."""
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none for a special token."""
+        """Return the bytes of a token; empty for a special token."""
 
 
 @lru_cache(maxsize=1)
 def without_text(tokenizer: Vocabulary) -> list[int]:
-    """Return the ids that no text is made of: special tokens, and those that are no tokens."""
+    """Return the ids that text cannot contain: special tokens, and ids that are not tokens."""
     ids = range(tokenizer.vocabulary)
     return [token for token in ids if not tokenizer.has(token) or not tokenizer.token_bytes(token)]
 
 
 class GrammarGuide:
-    """Constrains one sequence to a grammar; `param` is the field that asked for it."""
+    """Constrains one sequence to a grammar.
+
+    Args:
+        matcher: an `llguidance.LLMatcher` at the start of the grammar, for this sequence alone.
+        tokenizer: the model's tokenizer.
+        param: name of the request field that holds the grammar, for error messages.
+    """
 
     def __init__(self, matcher: Any, tokenizer: Vocabulary, param: str) -> None:
         self._matcher = matcher
         self._vocabulary = tokenizer.vocabulary
         self._ends_of_text = list(tokenizer.ends_of_text)
-        # To the library the name of a special token is text like any other.
+        # llguidance treats the name of a special token as ordinary text.
         self._without_text = without_text(tokenizer)
         self._param = param
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Return the tokens that may come next, [vocabulary]; only end-of-text once nothing can follow.
+        """Return which tokens may come next, [vocabulary]; only end-of-text tokens at the end of the grammar.
 
         Raises:
             InvalidRequestError: no token may come next, or the automaton has grown too large.
@@ -60,12 +71,12 @@ class GrammarGuide:
         return mask
 
     def advance(self, token: int) -> None:
-        """Take the chosen token.
+        """Advance past the chosen token.
 
         Raises:
             InvalidRequestError: the automaton has grown too large.
         """
-        # The library knows one end-of-text token.
+        # llguidance supports a single end-of-text token.
         self._matcher.consume_token(self._ends_of_text[0] if token in self._ends_of_text else token)
         self._check()
 
@@ -75,7 +86,7 @@ class GrammarGuide:
 
 
 def explain(error: str) -> str:
-    """Return the part of an error message of llguidance that says what is wrong."""
+    """Extract the cause from an error message of llguidance."""
     if error.startswith("NoExtension"):
         return "no text matches it"
     lines = [line.strip() for line in error.splitlines()]

@@ -1,6 +1,6 @@
-"""What is done to a JSON schema before llguidance compiles it: dates and times become patterns without impossible days.
+"""Prepare a JSON schema for llguidance: replace the formats of dates and times by stricter patterns.
 
-The library's own patterns let 29 February through in every year, and seconds of 60, which many parsers refuse.
+llguidance's own patterns accept 29 February in every year, and 60 seconds, which many parsers reject.
 """
 
 from typing import Any
@@ -22,14 +22,14 @@ _SCHEMAS = {"allOf", "anyOf", "items", "oneOf", "prefixItems"}
 
 
 def with_patterns(schema: Any) -> Any:
-    """Return `schema` with each ``format`` of `PATTERNS` replaced by its pattern; what is no schema stays as it is."""
+    """Return `schema` with each ``format`` in `PATTERNS` replaced by its pattern, at every level."""
     if not isinstance(schema, dict):
         return schema
     result = {key: _inner(key, value) for key, value in schema.items()}
     kind = result.get("format")
     if isinstance(kind, str) and kind in PATTERNS:
         del result["format"]
-        # Besides a pattern of the schema's own.
+        # `allOf`, because the schema may have a `pattern` of its own.
         result["allOf"] = [*result.get("allOf", ()), {"pattern": PATTERNS[kind]}]
     return result
 

@@ -1,4 +1,4 @@
-"""How tokens are chosen, as a request asks for it."""
+"""The sampling parameters of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Dry:
-    """The penalty of DRY ("don't repeat yourself"): ``multiplier * base ** (length - allowed_length)``.
+    """Parameters of DRY ("don't repeat yourself"), a penalty on tokens that would extend a repetition.
 
-    `length` is that of the longest sequence that ends the text, came before, and was followed there by the token.
+    The penalty ``multiplier * base ** (length - allowed_length)`` is subtracted from the token's logit. `length` is
+    that of the longest sequence at the end of the text that also occurs earlier and is followed there by the token.
 
     Attributes:
         multiplier: above 0.
         base: at least 1.
-        allowed_length: sequences shorter than this cost nothing.
-        window: how many of the last tokens count, those of the prompt too.
-        breakers: tokens over which no sequence reaches.
+        allowed_length: minimum length of a repetition that is penalised.
+        window: number of last tokens to search, including the prompt.
+        breakers: tokens that no repetition may contain.
     """
 
     multiplier: float
@@ -30,25 +31,27 @@ class SamplingParams:
     """How to choose tokens. The HTTP layer checks the ranges.
 
     Attributes:
-        do_sample: draw from the distribution; otherwise always the likeliest token.
-        temperature: divides the logits; 0 means no sampling.
+        do_sample: draw from the distribution; if False, always choose the likeliest token.
+        temperature: divides the logits; 0 is greedy.
         top_k: keep this many of the likeliest tokens; 0 = all.
-        top_p: keep the likeliest tokens that together hold this probability, in (0, 1].
-        min_p: keep tokens with at least this part of the likeliest token's probability, in [0, 1].
-        typical_p: keep the tokens closest to the expected information that together hold this probability, in (0, 1].
-        repetition_penalty: divides positive and multiplies negative logits of tokens seen in prompt or text; above 0.
-        frequency_penalty: subtracted from a token's logit once for every time it was generated.
-        presence_penalty: subtracted from a token's logit if it was generated.
-        logit_bias: added to the logits of these tokens.
+        top_p: keep the fewest likeliest tokens whose probabilities sum to at least this, in (0, 1].
+        min_p: keep tokens whose probability is at least this fraction of the top token's, in [0, 1].
+        typical_p: keep the fewest tokens with information closest to the entropy whose probabilities sum to at least
+            this, in (0, 1].
+        repetition_penalty: divides positive and multiplies negative logits of tokens in the prompt or the generated
+            text; above 0, and 1 = off.
+        frequency_penalty: subtracted from a token's logit for each time it was generated.
+        presence_penalty: subtracted from a token's logit once if it was generated.
+        logit_bias: added to the logits, by token id.
         seed: from 0 to 2**64 - 1; None draws fresh entropy.
-        min_tokens: no token that ends the sequence can be chosen before this many tokens.
-        ignore_eos: continue past end-of-text; read by the sequence, not by the sampler.
+        min_tokens: number of tokens before which no token can end the sequence.
+        ignore_eos: continue past end-of-text tokens; the sequence reads this, not the sampler.
         stop_token_ids: further tokens that end the sequence.
-        bad_words: sequences of tokens whose last token cannot follow the others.
+        bad_words: forbidden token sequences; the last token cannot follow the others.
         allowed_token_ids: the only tokens that can be chosen; None = all.
-        dry: the penalty on repeated sequences; None = off.
-        xtc_probability: how often `xtc_threshold` applies, in [0, 1].
-        xtc_threshold: of the tokens with at least this probability, only the least likely stays.
+        dry: the penalty on repetitions; None = off.
+        xtc_probability: probability that XTC ("exclude top choices") applies to a token, in [0, 1].
+        xtc_threshold: when XTC applies, drop all tokens with at least this probability but the least likely of them.
     """
 
     do_sample: bool = True

@@ -1,4 +1,4 @@
-"""DRY, the sampling rule against repeated sequences (https://github.com/oobabooga/text-generation-webui/pull/5677)."""
+"""DRY, a sampling rule against repetitions (https://github.com/oobabooga/text-generation-webui/pull/5677)."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,18 @@ import numpy as np
 from generation.sampling.params import Dry
 from generation.sampling.selection import Floats, Ids
 
-# Longer matches count as this long, so that the power stays finite.
+# Longest repetition to measure, in tokens; it keeps the power finite.
 LONGEST = 50
 
 
 def repeated(history: Sequence[int], rule: Dry) -> tuple[Ids, Ids]:
-    """Return the tokens that would go on with a repeated sequence, ascending, and the length of the longest for each.
+    """Find the tokens that would extend a repetition.
 
-    A sequence is repeated if it ends `history` and came before; neither it nor the token after it holds a breaker.
+    A repetition is a sequence at the end of `history` that also occurs earlier. Neither it nor the token that follows
+    it there may be a breaker.
+
+    Returns:
+        The token ids, ascending, and for each the length of the longest repetition it would extend, in tokens.
     """
     ids = np.asarray(history[-rule.window :], np.int64)
     last = len(ids) - 1
@@ -42,13 +46,13 @@ def repeated(history: Sequence[int], rule: Dry) -> tuple[Ids, Ids]:
 
 
 def apply_dry(logits: Floats, history: Sequence[int], rule: Dry) -> Floats:
-    """Subtract the penalty from the tokens that would go on with a repeated sequence."""
+    """Return the logits, [vocabulary], less the penalty on tokens that would extend a repetition; see `Dry`."""
     tokens, lengths = repeated(history, rule)
     costly = lengths >= rule.allowed_length
     if not costly.any():
         return logits
     result = logits.copy()
     powers = np.power(rule.base, (lengths[costly] - rule.allowed_length).astype(np.float64))
-    with np.errstate(over="ignore"):  # the penalty of a long match may be past single precision: never
+    with np.errstate(over="ignore"):  # the penalty of a long match may overflow to infinity, which rules the token out
         result[tokens[costly]] -= (rule.multiplier * powers).astype(np.float32)
     return result

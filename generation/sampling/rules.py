@@ -1,7 +1,8 @@
-"""The sampling rules: pure functions on logits, one rule each.
+"""The sampling rules, one pure function each: logits of shape [V] in, logits or token ids out.
 
-Each rule equals the logits processor of the same name in `transformers`, in the order in which its ``generate`` applies
-them. All but the penalties look only at values, so they work on any subset of the vocabulary.
+Where `transformers` has a logits processor of the same name, the rule equals it, and `generation.sampling.sampler`
+applies them in the order of its ``generate``. Rules without token ids among their arguments work on any subset of the
+vocabulary.
 """
 
 import math
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from generation.sampling.selection import Floats, Ids, invert, largest, smallest_until
 
 MINUS_INFINITY = np.float32(-np.inf)
-# A temperature below this is 0 in single precision, and 0 / 0 is not a number.
+# A lower temperature rounds to 0 in single precision, and 0 / 0 is NaN.
 LOWEST_TEMPERATURE = float(np.finfo(np.float32).tiny)
 
 
 def log_softmax(logits: Floats) -> Floats:
-    """Return the logarithms of the probabilities."""
+    """Return the natural logarithms of the probabilities."""
     shifted: Floats = logits - logits.max()
     result: Floats = shifted - np.log(np.exp(shifted).sum())
     return result
@@ -31,7 +32,7 @@ def top_k_ids(values: Floats, k: int) -> Ids:
 
 
 def top_k_candidates(logits: Floats, k: int) -> Ids:
-    """Return the ids, ascending, of all values that are at least the k-th largest, ties included (Fan et al. 2018)."""
+    """Return the ids, ascending, of all values not below the k-th largest, ties included (Fan et al. 2018)."""
     candidates = largest(logits, k)
     if len(candidates) <= k:
         return candidates
@@ -41,18 +42,21 @@ def top_k_candidates(logits: Floats, k: int) -> Ids:
 
 
 def top_p_candidates(logits: Floats, top_p: float) -> tuple[Ids, float]:
-    """Return ids, ascending, that surely include all tokens that `apply_top_p` keeps, and the part of them to keep.
+    """Preselect the tokens that `apply_top_p` may keep, so that it need not sort the whole vocabulary.
 
-    Tokens below an equal share of what `top_p` leaves over cannot hold as much as that together, so none is needed. Of
-    50,000 tokens few are left, and the sorting of the rest is saved.
+    Tokens whose probabilities are all below ``(1 - top_p) / V`` sum to less than ``1 - top_p``, so `apply_top_p` drops
+    them. This leaves few of 50,000 tokens.
 
     Args:
-        logits: with the largest at 0.
+        logits: shape [V], with the largest at 0.
         top_p: in (0, 1).
+
+    Returns:
+        The ids of the candidates, ascending, and the `top_p` to apply to the candidates alone.
     """
     weights = np.exp(logits)
     total = float(weights.sum(dtype=np.float64))
-    # Half of the share, to be on the safe side of rounding.
+    # Half of the bound, as a margin for rounding.
     candidates = np.flatnonzero(weights >= np.float32(0.5 * (1 - top_p) * total / len(weights)))
     return candidates, top_p * total / float(weights[candidates].sum(dtype=np.float64))
 
@@ -68,7 +72,15 @@ def apply_repetition_penalty(logits: Floats, seen: Ids, penalty: float) -> Float
 def apply_frequency_presence(
     logits: Floats, ids: Ids, counts: NDArray[np.float32], frequency: float, presence: float
 ) -> Floats:
-    """Subtract ``count * frequency + presence`` from the tokens generated so far, as OpenAI defines the penalties."""
+    """Subtract ``count * frequency + presence`` from the logits of generated tokens, as OpenAI's API defines.
+
+    Args:
+        logits: shape [vocabulary].
+        ids: the distinct tokens generated so far.
+        counts: how often each of them was generated.
+        frequency: penalty for each occurrence.
+        presence: penalty for at least one occurrence.
+    """
     result = logits.copy()
     result[ids] -= counts * np.float32(frequency) + np.float32(presence)
     return result
@@ -82,7 +94,7 @@ def apply_logit_bias(logits: Floats, bias: Mapping[int, float]) -> Floats:
 
 
 def ruled_out(bad_words: Iterable[tuple[int, ...]], generated: Sequence[int]) -> list[int]:
-    """Return the last tokens of those `bad_words` whose other tokens were just generated, as vLLM does."""
+    """Return the last token of each of `bad_words` whose other tokens end `generated`, as in vLLM."""
     return [
         word[-1]
         for word in bad_words
@@ -105,7 +117,7 @@ def only(logits: Floats, ids: Sequence[int]) -> Floats:
 
 
 def apply_temperature(logits: Floats, temperature: float) -> Floats:
-    """Divide by the temperature, above 0; the largest logit is subtracted first, so that nothing overflows upwards."""
+    """Divide by the temperature, above 0; subtract the largest logit first, so that no logit overflows to infinity."""
     result: Floats = logits - logits.max()
     if temperature == 1:
         return result
@@ -115,16 +127,16 @@ def apply_temperature(logits: Floats, temperature: float) -> Floats:
 
 
 def apply_top_p(logits: Floats, top_p: float) -> Floats:
-    """Set to -inf all but the likeliest tokens that together hold `top_p` (Holtzman et al. 2020); one always stays."""
+    """Set to -inf all but the fewest likeliest tokens that sum to at least `top_p` (Holtzman et al. 2020)."""
     if top_p >= 1:
         return logits
-    # Backwards, because `transformers` keeps the higher ids among equals.
+    # Reversed, because `transformers` keeps the higher ids among equal logits.
     keys = (logits.max() - logits)[::-1]
     return np.where(smallest_until(keys, np.exp(-keys), top_p)[::-1], logits, MINUS_INFINITY)
 
 
 def apply_min_p(logits: Floats, min_p: float) -> Floats:
-    """Set to -inf tokens with less than `min_p` times the probability of the likeliest."""
+    """Set to -inf tokens whose probability is below the fraction `min_p` of the top token's."""
     if min_p == 0:
         return logits
     # A ratio of probabilities is a difference of logits.
@@ -132,9 +144,9 @@ def apply_min_p(logits: Floats, min_p: float) -> Floats:
 
 
 def apply_typical_p(logits: Floats, typical_p: float) -> Floats:
-    """Keep the tokens whose information is closest to the entropy, up to mass `typical_p` (Meister et al. 2022).
+    """Keep the tokens whose information is closest to the entropy, up to probability `typical_p`; others get -inf.
 
-    Of those that are equally close, all stay.
+    This is locally typical sampling (Meister et al. 2022). Of equally close tokens, all or none are kept.
     """
     if typical_p >= 1:
         return logits
@@ -147,21 +159,26 @@ def apply_typical_p(logits: Floats, typical_p: float) -> Floats:
 
 
 def apply_xtc(logits: Floats, threshold: float) -> Floats:
-    """Set to -inf all tokens of at least the probability `threshold` but the least likely of them.
+    """Of the tokens with at least the probability `threshold`, set all but the least likely to -inf.
 
-    Exclude top choices (https://github.com/oobabooga/text-generation-webui/pull/6335).
+    This is XTC, "exclude top choices" (https://github.com/oobabooga/text-generation-webui/pull/6335).
     """
     probabilities = np.exp(log_softmax(logits))
     top = np.flatnonzero(probabilities >= np.float32(threshold))
     if len(top) <= 1:
         return logits
-    # Backwards, so that of equals the last counts as less likely, as in a stable sort from the likeliest.
+    # Reversed, so that the last of equal tokens counts as the least likely, as in a stable descending sort.
     kept = top[len(top) - 1 - int(np.argmin(probabilities[top][::-1]))]
     return without(logits, top[top != kept].tolist())
 
 
 def draw(logits: Floats, uniform: float) -> int:
-    """Return the index at which the cumulative probability passes `uniform`, in [0, 1)."""
+    """Draw a token by inverse transform sampling: return the id at which the cumulative probability passes `uniform`.
+
+    Args:
+        logits: shape [V].
+        uniform: a random number in [0, 1).
+    """
     weights = logits - logits.max()
     np.exp(weights, out=weights)
     return invert(weights, uniform)

@@ -1,4 +1,4 @@
-"""The sampler of one sequence: it applies the rules in order and draws."""
+"""The sampler of one sequence: applies the sampling rules in order and draws a token."""
 
 import math
 from collections import Counter
@@ -30,11 +30,11 @@ from generation.sampling.selection import Floats
 
 
 class NoTokenError(ValueError):
-    """There is no token to choose: the logits are not finite."""
+    """No token can be chosen, because no logit is finite."""
 
 
 class Sampler:
-    """Chooses the tokens of one sequence. The same seed, index and logits give the same tokens."""
+    """Chooses the tokens of one sequence. Equal seeds, indices and logits give equal tokens."""
 
     def __init__(
         self,
@@ -44,7 +44,15 @@ class Sampler:
         ends_of_text: Collection[int],
         holes: Collection[int] = (),
     ) -> None:
-        """Sample for choice `index`; the `holes` in the vocabulary are ids that are no tokens."""
+        """Create the sampler of one choice.
+
+        Args:
+            params: the sampling parameters of the request.
+            index: number of the choice; with the seed, it determines the random numbers.
+            prompt: token ids of the prompt, which the repetition penalties include.
+            ends_of_text: tokens that `min_tokens` rules out at first.
+            holes: ids of the vocabulary that are not tokens and are never chosen.
+        """
         self._params = params
         self._ends_of_text = list(ends_of_text)
         self._holes = list(holes)
@@ -57,7 +65,11 @@ class Sampler:
         self._random = np.random.Generator(np.random.PCG64(entropy))
 
     def choose(self, logits: Floats, allowed: NDArray[np.bool_] | None = None) -> int:
-        """Choose a token from its logits, [vocabulary], which are not changed; `allowed` limits the choice.
+        """Choose the next token and record it.
+
+        Args:
+            logits: shape [vocabulary]; not modified.
+            allowed: which tokens may be chosen, [vocabulary]; None for all.
 
         Raises:
             NoTokenError: a logit is NaN or infinite.
@@ -80,7 +92,7 @@ class Sampler:
         return token
 
     def _adjust(self, logits: Floats) -> Floats:
-        """Apply the rules that look at particular tokens."""
+        """Apply the rules that depend on token ids."""
         params = self._params
         if params.repetition_penalty != 1:
             logits = apply_repetition_penalty(logits, np.fromiter(self._seen, np.int64), params.repetition_penalty)
@@ -103,14 +115,14 @@ class Sampler:
         return logits
 
     def _pick(self, values: Floats) -> int:
-        """Return the index of the chosen value, by the rules that look only at values."""
+        """Apply the rules that depend only on values; return the index of the chosen value."""
         params = self._params
         best = int(values.argmax()) if len(values) else -1
         if best < 0 or not math.isfinite(values[best]):
             raise NoTokenError("no token can be chosen: no logit is finite")
         if self._greedy:
             return best
-        # The order of the logits is that of the tempered ones, so the candidates can be found first.
+        # Temperature keeps the order of the logits, so the top-k candidates can be selected before it is applied.
         ids = top_k_candidates(values, params.top_k) if params.top_k else None
         values = apply_temperature(values if ids is None else values[ids], params.temperature)
         top_p = params.top_p

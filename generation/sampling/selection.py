@@ -1,7 +1,7 @@
-"""Finding a few entries of a long array without sorting all of it. Exact: the answers are those of a full sort.
+"""Select a few entries of a long array without sorting all of it; results equal those of a full sort.
 
-A sort of 50,000 values takes milliseconds and even a partition a third of one, as long as a model needs for a token;
-what is here takes 0.02 to 0.2 ms.
+Sorting 50,000 values takes milliseconds, as long as a small model takes for a token, and partitioning them a third of a
+millisecond. These functions take 0.02 to 0.2 ms.
 """
 
 import math
@@ -12,35 +12,39 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-# Rows into which `largest` folds its values.
+# Number of rows into which `largest` folds its values.
 FOLD = 64
-# Bins of `smallest_until`: how many in all, the last one for all larger keys, and how many to 1.
+# Bins of `smallest_until`: their number, and how many span one unit. The last bin takes all larger keys.
 BINS, BINS_PER_UNIT = 512, 16
-# Entries that `invert` adds up before it looks at single ones.
+# Length of the blocks that `invert` sums first.
 BLOCK = 512
 
 
 def largest(values: Floats, k: int) -> Ids:
-    """Return ids, ascending, that surely include the `k` largest values with their ties, and few others."""
+    """Return ids, ascending, that include the `k` largest values with all ties, and few others."""
     columns = len(values) // FOLD
     if k == 0:
         return np.empty(0, np.int64)
     if k >= columns:
         return np.arange(len(values))
-    # k columns have a maximum of at least the k-th largest maximum, so at least k values reach it.
+    # k columns have a maximum not below the k-th largest maximum, so at least k values are not below it either.
     maxima = values[: columns * FOLD].reshape(FOLD, columns).max(axis=0)
     return np.flatnonzero(values >= np.partition(maxima, columns - k)[columns - k])
 
 
 def smallest_until(keys: Floats, weights: Floats, mass: float) -> NDArray[np.bool_]:
-    """Mark the smallest keys up to the one at which their weights reach the part `mass` of all weight.
+    """Mark the fewest smallest keys whose weights sum to at least the fraction `mass` of the total weight.
 
-    At least one is marked; among equal keys, the first come first.
+    At least one key is marked. Equal keys are marked in order of their index. Only the bin in which the sum reaches the
+    target is sorted.
 
     Args:
-        keys: at least 0; only the bin in which the mass is reached is sorted, and bins are fine below 32.
-        weights: at least 0, not all 0.
-        mass: above 0, at most 1.
+        keys: at least 0. Keys from 32 on share one bin, so many of those are slow.
+        weights: at least 0, not all 0; one for each key.
+        mass: in (0, 1].
+
+    Returns:
+        A boolean for each key.
     """
     bins = np.minimum(keys * np.float32(BINS_PER_UNIT), np.float32(BINS - 1)).astype(np.intp)
     reached = np.cumsum(np.bincount(bins, weights))
@@ -55,7 +59,12 @@ def smallest_until(keys: Floats, weights: Floats, mass: float) -> NDArray[np.boo
 
 
 def invert(weights: Floats, uniform: float) -> int:
-    """Return the index at which the running sum of `weights` passes the part `uniform`, in [0, 1), of their sum."""
+    """Return the index at which the running sum of `weights` passes the fraction `uniform` of their sum.
+
+    Args:
+        weights: at least 0, not all 0.
+        uniform: in [0, 1).
+    """
     if len(weights) <= BLOCK:
         running = np.cumsum(weights, dtype=np.float64)
         return _passing(running, uniform * float(running[-1]))
@@ -69,5 +78,5 @@ def invert(weights: Floats, uniform: float) -> int:
 
 def _passing(running: NDArray[np.float64], target: float) -> int:
     """Return the index at which a running sum passes `target`."""
-    # Rounding must not carry the target past the last entry that has weight.
+    # Rounding must not move the target past the last entry with a positive weight.
     return int(running.searchsorted(min(target, math.nextafter(running[-1], 0)), side="right"))
