@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from dataclasses import fields
@@ -45,7 +46,7 @@ def _of(language: str) -> list[Block]:
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
-    rest = [(one.page, one.heading) for one in BLOCKS if one.language not in {"sh", "python", "http"}]
+    rest = [(one.page, one.heading) for one in BLOCKS if one.language not in {"sh", "python", "js", "http"}]
     assert sorted(rest) == sorted(SHOWN)
     assert {(one.page, len(EXCHANGES) * 2) for one in _of("http")} == {("docs/api.md", len(_of("http")))}
 
@@ -109,6 +110,15 @@ def test_its_python_runs(served: Served, capsys: pytest.CaptureFixture[str], blo
     exec(compile(BASE.sub(served.url, block.text), block.page, "exec"), scope)  # noqa: S102
     assert capsys.readouterr().out.strip()
     scope["client"].close()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize("block", _of("js"), ids=str)
+def test_its_javascript_runs(served: Served, block: Block) -> None:
+    code = BASE.sub(served.url, block.text)
+    said = subprocess.check_output(["node", "--input-type=module", "--eval", code], text=True, timeout=60)
+    (shown,) = block.outputs
+    assert said.split()[:3] == shown.text.split()[:3]
 
 
 @pytest.mark.heavy
