@@ -1,6 +1,7 @@
 """Take the README's picture of the playground: ``python -m scripts.screenshot``.
 
-It needs the dependency group `dev`, and Chromium. The picture shows the bundled model. The same page, model and processor give the same text.
+It needs the dependency group `dev`, and Chromium. The picture shows the bundled model. The same page, model and
+processor give the same text.
 """
 
 import os
