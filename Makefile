@@ -27,7 +27,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-peers lock clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-peers lock site site-serve clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -124,8 +124,17 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		--quiet requirements.in -o requirements.txt
 
+# The documentation site, in site/. SITE_URL and REPO_URL are the addresses of the site and of the repository.
+site: .venv/installed .venv-site/installed
+	rm -rf .site site
+	$(RUN) -m scripts.site_pages .site
+	.venv-site/bin/zensical build --clean --strict
+
+site-serve: site
+	$(RUN) -m http.server --directory site --bind 127.0.0.1 8000
+
 clean:
-	rm -rf .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
+	rm -rf .site site .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .venv-site .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(call venv,$(PYTHON))
@@ -144,7 +153,7 @@ clean:
 	.venv-runtime/bin/pip install --quiet --group runtime
 	@touch $@
 
-# Tools that need an environment of their own: deploy, az, fuzz, mutants.
+# Tools that need an environment of their own: deploy, az, fuzz, mutants, site.
 .venv-%/installed: pyproject.toml
 	$(call venv,$(PYTHON))
 	$(@D)/bin/pip install --quiet --group $*

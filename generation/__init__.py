@@ -2,7 +2,8 @@
 
 import os
 
-__version__ = "0.1.0"
+# The one place of the version: the wheel, /api/version, the metrics and the documentation follow it.
+__version__ = "0.2.0"
 
 # onnxruntime's builds report their use to Microsoft unless this is set before they are loaded: SECURITY.md.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

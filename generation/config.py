@@ -42,49 +42,61 @@ class Settings:
 
     model_dir: Path = field(
         default=ROOT / "models" / "demo",
-        metadata={"text": "folder of the model to serve; relative to the project, or to where an installed tool runs"},
+        metadata={
+            "text": "folder of the model to serve; a relative path starts at the project, or, for an installed tool, "
+            "at the working directory"
+        },
     )
     auth_level: str = _choice(
-        "function", ("function", "anonymous"), "key that the Functions host requires on routes that cost CPU"
+        "function",
+        ("function", "anonymous"),
+        "key that the Functions host requires on routes that use the model; `anonymous` = none",
     )
     api_keys: tuple[str, ...] = field(
         default=(),
         repr=False,
         metadata={
-            "text": "API keys that the app itself accepts as bearer tokens, instead of the host's function key: "
-            "separated by commas, or `@` and the path of a file with one on each line"
+            "text": "API keys that the app itself accepts as bearer tokens, instead of the host's function key; "
+            "separated by commas, or `@` and the path of a file with one key per line"
         },
     )
-    threads: int = _number(0, 0, 256, "compute threads; 0 = the processors that this container may use")
-    max_running: int = _number(16, 1, 256, "most sequences in a decode step")
-    cache_mb: int = _number(0, 0, 1 << 20, "MiB for the KV cache; 0 = a quarter of this container's memory")
+    threads: int = _number(0, 0, 256, "compute threads; 0 = as many as the container has processors")
+    max_running: int = _number(16, 1, 256, "maximum number of sequences in the batch")
+    cache_mb: int = _number(0, 0, 1 << 20, "MiB for the KV cache; 0 = a quarter of the container's memory")
     prefix_cache_mb: int = _number(
-        64, 0, 1 << 20, "MiB for the prefix cache, which reuses the beginnings of prompts; 0 = off"
+        64, 0, 1 << 20, "MiB of the KV cache that keep the beginnings of earlier prompts for reuse; 0 = off"
     )
-    prefill_chunk: int = _number(128, 16, 1024, "prompt tokens computed between two decode steps")
-    speculate: int = _number(15, 0, 32, "most draft tokens per sequence (speculation); 0 = off")
-    max_waiting: int = _number(256, 0, 1 << 16, "most requests in the queue, a list of prompts as one; 429 above")
-    max_waiting_tokens: int = _number(32768, 1, 1 << 24, "most prompt tokens in the queue; 429 above")
-    max_cost: int = _number(1 << 19, 1024, 1 << 26, "most tokens that a request may compute and report; 400 above")
+    prefill_chunk: int = _number(128, 16, 1024, "maximum number of prompt tokens computed between two decode steps")
+    speculate: int = _number(15, 0, 32, "maximum number of draft tokens per sequence (speculative decoding); 0 = off")
+    max_waiting: int = _number(
+        256, 0, 1 << 16, "maximum number of requests in the queue; a list of prompts counts as one; 429 above"
+    )
+    max_waiting_tokens: int = _number(32768, 1, 1 << 24, "maximum number of prompt tokens in the queue; 429 above")
+    max_cost: int = _number(
+        1 << 19, 1024, 1 << 26, "maximum number of tokens that a request may compute and return; 400 above"
+    )
     timeout_s: float = _number(
-        200.0, 0.1, 225.0, "maximum and default time of a request in seconds; the partial output is returned"
+        200.0, 0.1, 225.0, "maximum and default request time in seconds; the partial output is returned"
     )
     keep_alive_s: float = _number(
-        15.0, 0.05, 200.0, "seconds without an event after which a stream gets a comment line"
+        15.0, 0.05, 200.0, "seconds without an event after which a stream sends a comment line"
     )
-    drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests get to finish at shutdown")
+    drain_s: float = _number(20.0, 0.0, 200.0, "seconds that running requests have to finish at shutdown")
     max_body_kb: int = _number(1024, 1, 1 << 16, "largest request body in KiB; 413 above")
     cors_origins: str = field(
         default="",
-        metadata={"text": "origins, separated by commas, whose pages may call the embedded host; in Azure use its own"},
+        metadata={
+            "text": "origins, separated by commas, whose pages may call the embedded host (`make run`); in Azure, use "
+            "the platform's setting"
+        },
     )
-    log_prompts: str = _choice("off", ("off", "on"), "whether the log includes prompts")
+    log_prompts: str = _choice("off", ("off", "on"), "whether log lines include the prompts")
     traces: str = _choice(
         "auto",
         ("auto", "off", "otlp", "applicationinsights"),
-        "where OpenTelemetry spans go; auto = where an exporter is configured",
+        "where OpenTelemetry spans are sent; `auto` = to the exporter that is configured, if any",
     )
-    git_sha: str = field(default="", metadata={"text": "commit that the image was built from, shown by /api/health"})
+    git_sha: str = field(default="", metadata={"text": "commit that the image was built from; `/api/health` shows it"})
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -38,11 +38,12 @@ def _port(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import logging
     import signal
     import threading
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    from generation.observe.log_lines import log_to
+
+    log_to(sys.stderr)
     from generation.cli.host import LocalHost, Server, bind, with_cors
 
     try:

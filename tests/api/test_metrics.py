@@ -133,3 +133,9 @@ def test_what_has_not_happened_yet_is_zero() -> None:
         "event_loop_delay_seconds_count",
     ):
         assert any(line.startswith(f"generation_{series} ") for line in lines), series
+
+
+def test_the_page_has_a_query_for_every_metric_and_for_no_other() -> None:
+    queries = PAGE.partition("### Queries")[2].partition("\n###")[0]
+    asked = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bgeneration_\w+", queries)}
+    assert asked == set(re.findall(r"\| `(generation_\w+)` \|", metrics.table()))

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from dataclasses import fields
@@ -45,7 +46,7 @@ def _of(language: str) -> list[Block]:
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
-    rest = [(one.page, one.heading) for one in BLOCKS if one.language not in {"sh", "python", "http"}]
+    rest = [(one.page, one.heading) for one in BLOCKS if one.language not in {"sh", "python", "js", "http"}]
     assert sorted(rest) == sorted(SHOWN)
     assert {(one.page, len(EXCHANGES) * 2) for one in _of("http")} == {("docs/api.md", len(_of("http")))}
 
@@ -56,9 +57,13 @@ def test_every_fence_is_seen() -> None:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone that has a model besides the bundled one, under the name that documents give theirs."""
+def clone(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Clone:
+    """A clone with what documents take for granted: a model named mine, and the log of a server."""
     made = Clone.make(tmp_path_factory.mktemp("clone"))
+    refused = {"prompt": "Once", "max_new_tokens": -1}
+    httpx.post(f"{served.url}/generate", json=refused, headers={"x-request-id": "refused-in-docs"})
+    served.wait_for_log("refused-in-docs")
+    (made.folder / "server.log").write_text("".join(served.log()), encoding="utf-8")
     mine = made.folder / "models" / "mine"
     mine.mkdir()
     for path in (ROOT / "models" / "demo").glob("*.*"):
@@ -89,8 +94,9 @@ def _is_like(said: str, shown: str) -> None:
 
 @pytest.mark.parametrize("block", _of("sh"), ids=str)
 def test_its_commands_run_and_print_what_is_shown(clone: Clone, served: Served, block: Block) -> None:
-    if block.text.startswith("curl") and shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    program = block.text.split()[0]
+    if program in {"curl", "jq"} and shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
     said = clone.run(block, served.url)
     for output in block.outputs:
         if block.text.startswith("make run"):
@@ -109,6 +115,15 @@ def test_its_python_runs(served: Served, capsys: pytest.CaptureFixture[str], blo
     exec(compile(BASE.sub(served.url, block.text), block.page, "exec"), scope)  # noqa: S102
     assert capsys.readouterr().out.strip()
     scope["client"].close()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize("block", _of("js"), ids=str)
+def test_its_javascript_runs(served: Served, block: Block) -> None:
+    code = BASE.sub(served.url, block.text)
+    said = subprocess.check_output(["node", "--input-type=module", "--eval", code], text=True, timeout=60)
+    (shown,) = block.outputs
+    assert said.split()[:3] == shown.text.split()[:3]
 
 
 @pytest.mark.heavy
@@ -250,7 +265,7 @@ def test_the_line_of_the_log_is_like_one_of_the_server(client: httpx.Client, ser
     client.post("/generate", json=body, headers={"x-request-id": "shown-in-docs"})
     served.wait_for_log("shown-in-docs")
     (line,) = [one for one in served.log() if "shown-in-docs" in one]
-    assert shape(json.loads(line[line.index("{") :])) == shape(expected)
+    assert shape(json.loads(line)) == shape(expected)
 
 
 def test_the_timing_header_is_like_one_of_the_server(client: httpx.Client) -> None:
@@ -261,3 +276,5 @@ def test_the_timing_header_is_like_one_of_the_server(client: httpx.Client) -> No
 def test_the_scrape_is_of_a_route_that_exists() -> None:
     (job,) = yaml.safe_load(_shown("docs/operations.md", "Metrics"))["scrape_configs"]
     assert job["metrics_path"] in {f"/api/{one.path}" for one in OPERATIONS if one.method == "get"}
+    assert "params" not in job, "a key in a URL is in logs"
+    assert list(job["http_headers"]) == ["x-functions-key"]

@@ -1,10 +1,12 @@
 """The README says what is so."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from generation import __version__
 from generation.config import ROOT, table
 from tests.support.docs import PAGES
 
@@ -16,8 +18,8 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
     assert table() in README
 
 
-def test_every_file_that_it_names_exists() -> None:
-    layout = README.split("## Layout")[1].split("```")[1]
+def test_every_file_of_the_layout_exists() -> None:
+    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Layout")[1].split("```")[1]
     names = [line.split()[0] for line in layout.strip().splitlines()]
     folder = ROOT
     for line, name in zip(layout.strip().splitlines(), names, strict=True):
@@ -66,3 +68,15 @@ def _anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_changelog_begins_with_the_version_of_the_code() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+)", changelog, re.MULTILINE)[0] == __version__
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    """Answers in docs/api.md show it; every other file derives it."""
+    shown = re.compile(r'(?:"version": "|_)(\d+\.\d+\.\d+)"')
+    assert set(shown.findall((ROOT / "docs" / "api.md").read_text(encoding="utf-8"))) == {__version__}
+    assert "version" not in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -3,9 +3,9 @@
 A block is of one of these kinds, told by its language:
 
 - ``sh``: run as it stands, in a folder like a fresh clone, where `STAND_INS` take the place of a few programs
-- ``python``: run
+- ``python``, ``js``: run
+- what follows one of those up to the next heading: its output, compared with what it prints
 - ``http``: a request and its answer, which ``test_api_doc.py`` sends and compares
-- what follows the first two up to the next heading: their output, compared with what they print
 - the rest is named in `SHOWN`
 """
 
@@ -33,9 +33,10 @@ BASE = re.compile(r"https?://(?:127\.0\.0\.1:\d+|\$APP\.azurewebsites\.net)/api"
 
 # Blocks that are no command and no output of one, by page and heading.
 SHOWN = {
-    ("README.md", "Layout"): "files, which test_readme.py looks for",
+    ("README.md", "How it works"): "a drawing; the files in it are looked for",
+    ("CONTRIBUTING.md", "Layout"): "files, which test_readme.py looks for",
     ("docs/architecture.md", "Rooms"): "the contract of make lint; test_docs.py compares it with pyproject.toml",
-    ("docs/architecture.md", "The life of a request"): "a diagram; the rooms in it are looked for",
+    ("docs/architecture.md", "The life of a request"): "a diagram; the packages in it are looked for",
     ("docs/functions.md", "The way of a request"): "a drawing; the files in it are looked for",
     ("docs/operations.md", "Metrics"): "a configuration of Prometheus; test_docs.py holds it against the routes",
     ("docs/operations.md", "Logs"): "a line of the log; test_docs.py compares it with one of the server",
@@ -92,7 +93,7 @@ def blocks(page: Path) -> list[Block]:
             last.outputs.append(one)
             continue
         found.append(one)
-        last = one if one.language in {"sh", "python"} else None
+        last = one if one.language in {"sh", "python", "js"} else None
     return found
 
 
