@@ -27,6 +27,8 @@ class ArtifactConfig:
     """What ``config.json`` says of the model. Sizes are counts; `context` is in tokens.
 
     Attributes:
+        head_size: elements of a head in the cache, where it may be padded.
+        width: elements of a hidden state.
         vocabulary: rows of the embedding table and of the logits. Those from `tokens` on are padding.
         tokens: token ids are below this number.
         holes: ids below `tokens` that the tokenizer does not know; usually none.
@@ -37,6 +39,7 @@ class ArtifactConfig:
     layers: int
     heads: int
     head_size: int
+    width: int
     vocabulary: int
     tokens: int
     holes: list[int]
@@ -54,7 +57,7 @@ class ArtifactConfig:
         return str(self.source.get("model", "unknown")).rstrip("/").rsplit("/", 1)[-1]
 
 
-_COUNTS = ("layers", "heads", "head_size", "vocabulary", "tokens", "context")
+_COUNTS = ("layers", "heads", "head_size", "width", "vocabulary", "tokens", "context")
 _IDS = ("holes", "ends_of_text")
 _OTHERS: dict[str, type] = {"precision": str, "cache": str, "files": dict, "source": dict}
 
@@ -82,6 +85,8 @@ def read_config(folder: Path) -> ArtifactConfig:
 def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the fields of the configuration, each valid and within bounds."""
     values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
+    if values["width"] is None and all(isinstance(values[name], int) for name in ("heads", "head_size")):
+        values["width"] = values["heads"] * values["head_size"]  # artifacts from before heads could be padded
     for name, value in values.items():
         if name in _COUNTS and isinstance(value, int) and value > MOST.get(name, LARGEST):
             raise ArtifactError(f"{path}: {name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")
