@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError
+from generation.export.errors import ExportError, first_line
 from generation.export.tokens import quiet
 
 CONFIG = "adapter_config.json"
@@ -71,8 +71,7 @@ def _merged(model: GPT2LMHeadModel, folder: Path) -> tuple[GPT2LMHeadModel, list
             merged: Any = wrapped.merge_and_unload()
     except Exception as error:
         # peft raises whatever its many kinds of adapters meet.
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ExportError(f"the adapter in {folder} cannot be merged: {reason[:200]}") from error
+        raise ExportError(f"the adapter in {folder} cannot be merged: {first_line(error)}") from error
     if not isinstance(merged, GPT2LMHeadModel):
         raise ExportError(f"the adapter in {folder} makes a {type(merged).__name__} of the model: not covered")
     return merged, [str(one.message) for one in said]

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from generation.export.attention import cached_size
 from generation.export.errors import ExportError
 from generation.model.artifact import CHECKED_FILES, FORMAT
 
@@ -104,7 +105,8 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
         "model_type": "gpt2",
         "layers": shape.layers,
         "heads": shape.heads,
-        "head_size": shape.head_size,
+        "head_size": cached_size(shape.head_size),
+        "width": shape.width,
         "vocabulary": shape.vocabulary,
         "tokens": tokens.tokens,
         "holes": list(tokens.holes),

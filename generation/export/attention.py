@@ -5,6 +5,9 @@ Prompts are prefilled in a *staging* cache of float32, sequences decode in the *
 while prefill is bound by arithmetic, which the operator does faster on float32. A step uses either or both; a part that
 has nothing to do gets one idle row.
 
+The operator works on heads of whole blocks of `HEAD_STEP` elements. Other heads are padded with zeros, which change no
+product of a query and a key, and the padding is cut off the result.
+
 With an int8 cache the operator's arithmetic for a token does not depend on how many tokens or rows come with it. That
 makes speculation exact. Its scale is 1: `cache_range.fold` has put the real ones into the weights.
 """
@@ -19,7 +22,13 @@ from generation.export.defaults import CacheType
 from generation.export.nodes import MICROSOFT, GraphWriter
 
 STAGING, BATCH = "staging", "batch"
+HEAD_STEP = 8
 _TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8}
+
+
+def cached_size(head_size: int) -> int:
+    """Return the size of a head in the cache: `head_size`, rounded up to whole blocks."""
+    return -(-head_size // HEAD_STEP) * HEAD_STEP
 
 
 class Attention:
@@ -28,22 +37,37 @@ class Attention:
     Inputs, for each part (``staging``, ``batch``) of R rows of S tokens, right-padded: ``{part}_slots`` int64 [R, S],
     places of the tokens among the N of the step; ``{part}_counts`` int32 [R], how many of the S are real;
     ``{part}_seqlens_k`` int32 [R], tokens in the cache after this step, minus 1; ``{part}.past.{i}.key``, ``.value``
-    [R, H, M, D], with a present for each past. A row of count 0 is idle. ``places`` int64 [N] says where each token's
-    slot is, counted through the staging slots and then the batch's. M is at least the longest of a row's past plus S.
+    [R, H, M, `cached_size(D)`], with a present for each past. A row of count 0 is idle. ``places`` int64 [N] says where
+    each token's slot is, counted through the staging slots and then the batch's. M is at least the longest of a row's
+    past plus S.
     """
 
     def __init__(self, writer: GraphWriter, heads: int, head_size: int, context: int, cache: CacheType) -> None:
         self._writer = writer
-        self._heads, self._head_size = heads, head_size
+        self._heads, self._head_size, self._cached_size = heads, head_size, cached_size(head_size)
         self._types: dict[str, CacheType] = {STAGING: "float32", BATCH: cache}
         self._bound = writer.constant("attention.bound", np.array(context, np.int32))
-        self._flat = writer.constant("attention.flat", np.array([-1, heads * head_size], np.int64))
+        self._flat = writer.constant("attention.flat", np.array([-1, heads * self._cached_size], np.int64))
         self._scale = writer.constant("attention.scale", np.array([1], np.float32)) if cache == "int8" else ""
 
     def write(self, layer: int, packed: str, scale: float) -> str:
         """Attend from `packed` queries, keys and values, [N, 3 * E]; return the name of the result, [N, E]."""
+        packed = self._resized(packed, 3 * self._heads, self._head_size, self._cached_size)
         parts = [self._part(part, layer, packed, scale) for part in (STAGING, BATCH)]
-        return self._writer.node("Gather", [self._writer.node("Concat", parts, axis=0), "places"])
+        attended = self._writer.node("Gather", [self._writer.node("Concat", parts, axis=0), "places"])
+        return self._resized(attended, self._heads, self._cached_size, self._head_size)
+
+    def _resized(self, rows: str, heads: int, size: int, wanted: int) -> str:
+        """Cut `rows` [N, heads * size], or pad with zeros, to [N, heads * wanted]."""
+        if size == wanted:
+            return rows
+        apart = self._writer.node("Reshape", [rows, self._sizes("apart", -1, heads, size)])
+        change = self._sizes("change", 0, 0, 0, 0, 0, wanted - size)  # Pad cuts where it is less than nought
+        together = self._sizes("together", -1, heads * wanted)
+        return self._writer.node("Reshape", [self._writer.node("Pad", [apart, change]), together])
+
+    def _sizes(self, name: str, *sizes: int) -> str:
+        return self._writer.constant(f"attention.{name}.{'.'.join(map(str, sizes))}", np.array(sizes, np.int64))
 
     def _part(self, part: str, layer: int, packed: str, scale: float) -> str:
         names = _names(part, layer)
@@ -83,7 +107,7 @@ class Attention:
     def _caches(self, layers: int, side: str) -> list[onnx.ValueInfoProto]:
         return [
             helper.make_tensor_value_info(
-                name, _TYPES[self._types[part]], [f"{part} rows", self._heads, "M", self._head_size]
+                name, _TYPES[self._types[part]], [f"{part} rows", self._heads, "M", self._cached_size]
             )
             for part in (STAGING, BATCH)
             for layer in range(layers)

@@ -24,7 +24,7 @@ from requests import ConnectionError as RequestsConnectionError
 from requests import JSONDecodeError, Response, Timeout
 
 from generation.export.defaults import PINNED_FILES, PINNED_REVISIONS
-from generation.export.errors import ExportError
+from generation.export.errors import ExportError, first_line
 
 # Configuration and tokenizers of all kinds.
 SMALL_FILES = (
@@ -141,8 +141,7 @@ def _explain(error: BaseException, model: str, revision: str | None) -> str:
             f"does not have it, and there is no folder of that name. {WAYS_OUT}"
         )
     else:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        message = f"the model {which} could not be downloaded from the hub: {reason}. {WAYS_OUT}"
+        message = f"the model {which} could not be downloaded from the hub: {first_line(error)}. {WAYS_OUT}"
     return message
 
 

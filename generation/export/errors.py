@@ -1,10 +1,21 @@
 """What can go wrong in an export in a way that the user can mend."""
 
+from textwrap import shorten
+
 from generation.config import how_to_install
+
+# In characters: some libraries list all that they know.
+_LONGEST = 200
 
 
 class ExportError(Exception):
     """An export that cannot go on. The message is for the user: what is wrong, and what to do about it."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library says, shortened; where it says nothing, the name of the error."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return shorten(said, _LONGEST, placeholder=" ...")
 
 
 def missing_package(error: ImportError) -> str:

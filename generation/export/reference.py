@@ -19,6 +19,8 @@ from generation.export.tokens import quiet
 
 TASK = "text-generation-with-past"
 PARAMETER_PREFIX = "transformer."
+# Tokens of the step that the exporter traces, and tokens before it. Any number gives the same graph.
+TRACED = 16
 
 
 def export_reference(model: GPT2LMHeadModel, folder: Path) -> Path:
@@ -26,7 +28,8 @@ def export_reference(model: GPT2LMHeadModel, folder: Path) -> Path:
     # From there the exporter copies tokenizers, and it looks on the hub for a folder that is not there.
     model.config._name_or_path = str(folder)  # noqa: SLF001
     with quiet():
-        onnx_export_from_model(model, folder, task=TASK, do_validation=False)
+        traced = min(TRACED, model.config.n_positions // 2)
+        onnx_export_from_model(model, folder, task=TASK, do_validation=False, sequence_length=traced)
     return folder / "model.onnx"
 
 

@@ -7,18 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerFast
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError
+from generation.export.errors import ExportError, first_line
 
 # Any of these makes a tokenizer, some with others beside it.
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
-# Settings of generation_config.json that change a text, and the value at which they do not.
+# Settings of generation_config.json that change a text, and the default of transformers.
 _SETTINGS: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "min_p": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "max_new_tokens": None,
+    "max_length": 20,
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
     "encoder_repetition_penalty": 1.0,
@@ -33,6 +43,8 @@ _SETTINGS: dict[str, Any] = {
     "length_penalty": 1.0,
     "sequence_bias": None,
 }
+# In characters: some values are long lists.
+_LONGEST_VALUE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +76,7 @@ def load_fast(path: Path) -> PreTrainedTokenizerFast:
             found = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # The libraries raise bare exceptions for files that they cannot make sense of.
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ExportError(f"the tokenizer in {path} cannot be read: {reason}") from error
+        raise ExportError(f"the tokenizer in {path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, PreTrainedTokenizerFast):
         raise ExportError(
             f"the tokenizer in {path} is a {type(found).__name__}, which the tokenizers library cannot run"
@@ -143,9 +154,16 @@ def _ids(value: object, file: Path) -> list[int]:
 
 
 def _notes(chosen: dict[str, Any]) -> Iterator[str]:
-    set_there = [name for name, neutral in _SETTINGS.items() if chosen.get(name, neutral) not in (neutral, None)]
+    set_there = [
+        f"{name} {shorten(str(chosen[name]), _LONGEST_VALUE, placeholder=' ...')}"
+        for name, default in _SETTINGS.items()
+        if chosen.get(name, default) not in (default, None)
+    ]
     if set_there:
-        yield f"generation_config.json sets {', '.join(set_there)}, which the server does not apply by itself"
+        yield (
+            f"generation_config.json sets {', '.join(set_there)}: the server does not apply that, send it with each "
+            "request"
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError
+from generation.export.errors import ExportError, first_line
 
 Tensors = dict[str, torch.Tensor]
 
@@ -30,6 +30,7 @@ _BARE = re.compile(r"^(?:h\.\d+|wte|wpe|ln_f)\.")
 # The mask of attention, which older versions of `transformers` saved, and the second head of GPT2DoubleHeadsModel.
 _NOT_NEEDED = re.compile(r"^transformer\.h\.\d+\.attn\.(?:bias|masked_bias)$|^multiple_choice_head\.")
 _VARIANT = re.compile(r"^model\.[a-z0-9]+\.safetensors$")
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _POINTER = b"version https://git-lfs"
 
 
@@ -125,7 +126,7 @@ def _read(file: Path) -> Tensors:
             "where you trust it, and save the model again with save_pretrained()"
         ) from error
     except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
-        raise ExportError(f"the weights in {file} cannot be read: {str(error).splitlines()[0]}") from error
+        raise ExportError(f"the weights in {file} cannot be read: {first_line(error)}") from error
     if not isinstance(found, Mapping) or not all(isinstance(one, torch.Tensor) for one in found.values()):
         raise ExportError(f"{file} is not a dictionary of tensors: save the model again with save_pretrained()")
     return dict(found)
@@ -140,10 +141,13 @@ def _check(path: Path, tensors: Tensors, config: GPT2Config, *, allow_unread: bo
         if HEAD in tensors and TABLE in tensors and torch.equal(tensors[HEAD], tensors[TABLE]):
             del tensors[HEAD]
     unread = sorted(set(tensors) - set(wanted))
-    if packed := [name for name in tensors if not tensors[name].is_floating_point() and name in wanted]:
-        raise ExportError(f"{path} is quantized: {packed[0]} holds {tensors[packed[0]].dtype}, not floating point")
+    if packed := [name for name in tensors if tensors[name].dtype not in _TYPES and name in wanted]:
+        raise ExportError(
+            f"{path} is quantized: {packed[0]} holds {tensors[packed[0]].dtype}, not floating point of 16 bits or more"
+        )
     if missing := sorted(set(wanted) - set(tensors)):
-        message = f"the weights in {path} lack {len(missing)} parameters, {missing[0]} for one"
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        message = f"the weights in {path} lack {missing[0]}{more}"
         raise ExportError(f"{message}; there is {unread[0]} that nothing reads" if unread else message)
     for name, shape in wanted.items():
         if tensors[name].shape != shape:

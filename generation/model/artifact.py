@@ -27,9 +27,10 @@ class ArtifactConfig:
     """The contents of ``config.json``, which describe the model.
 
     Attributes:
-        layers: number of transformer layers.
+layers: number of transformer layers.
         heads: number of attention heads in a layer.
-        head_size: length of a head's keys and values, in elements.
+        head_size: length of a head's keys and values in the cache, in elements; it may be padded.
+        width: length of a hidden state, in elements.
         vocabulary: number of rows of the embedding table, and length of the logits. Entries from `tokens` on are
             padding.
         tokens: token ids are below this number.
@@ -46,6 +47,7 @@ class ArtifactConfig:
     layers: int
     heads: int
     head_size: int
+    width: int
     vocabulary: int
     tokens: int
     holes: list[int]
@@ -63,7 +65,7 @@ class ArtifactConfig:
         return str(self.source.get("model", "unknown")).rstrip("/").rsplit("/", 1)[-1]
 
 
-_COUNTS = ("layers", "heads", "head_size", "vocabulary", "tokens", "context")
+_COUNTS = ("layers", "heads", "head_size", "width", "vocabulary", "tokens", "context")
 _IDS = ("holes", "ends_of_text")
 _OTHERS: dict[str, type] = {"precision": str, "cache": str, "files": dict, "source": dict}
 
@@ -95,6 +97,8 @@ def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
         ArtifactError: a field is missing, invalid or out of bounds.
     """
     values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
+    if values["width"] is None and all(isinstance(values[name], int) for name in ("heads", "head_size")):
+        values["width"] = values["heads"] * values["head_size"]  # artifacts from before heads could be padded
     for name, value in values.items():
         if name in _COUNTS and isinstance(value, int) and value > MOST.get(name, LARGEST):
             raise ArtifactError(f"{path}: {name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")

@@ -36,7 +36,7 @@ class EmbeddingTable:
     def __init__(self, weights: Path, config: ArtifactConfig) -> None:
         try:
             kind, weights_in_one = ELEMENTS[config.precision]
-            shape = config.vocabulary, config.heads * config.head_size // weights_in_one
+            shape = config.vocabulary, config.width // weights_in_one
             self._row = shape[1] * np.dtype(kind).itemsize
             with weights.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), shape[0] * self._row, access=mmap.ACCESS_COPY)

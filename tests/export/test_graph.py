@@ -157,6 +157,8 @@ def test_the_last_position_of_the_context_can_be_used(models: dict[Precision, Mo
         {"tie_word_embeddings": False},
         {"layer_norm_epsilon": 0.1},
         {"n_layer": 1},
+        {"n_embd": 160, "n_head": 8},  # heads of 20, between blocks of the operator
+        {"n_embd": 2, "n_head": 2},
     ],
     ids=str,
 )
@@ -168,7 +170,9 @@ def test_a_variant_equals_pytorch(tmp_path: Path, changes: dict[str, object]) ->
 
 
 @pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int4", 0.4)])
-@pytest.mark.parametrize("changes", [{"activation_function": "gelu"}, {"tie_word_embeddings": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"activation_function": "gelu"}, {"tie_word_embeddings": False}, {"n_embd": 160, "n_head": 8}], ids=str
+)
 def test_a_quantized_variant_is_near_pytorch(
     tmp_path: Path, changes: dict[str, object], precision: Precision, part_of_spread: float
 ) -> None:

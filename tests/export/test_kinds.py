@@ -118,7 +118,7 @@ def _compare(loaded: Loaded, tokenizer: Any, model: GPT2LMHeadModel, text: str) 
     else:
         ids = loaded.tokenizer.encode(text)
     assert loaded.tokenizer.begin_of_text is not None
-    ids = ids or [loaded.tokenizer.begin_of_text]
+    ids = (ids or [loaded.tokenizer.begin_of_text])[: loaded.config.context - 1]
     room = min(STEPS, loaded.config.context - len(ids))
     # Ids past the tokenizer, and between its tokens, are no tokens.
     others = [i for i in range(model.config.vocab_size) if not loaded.tokenizer.has(i)]

@@ -48,6 +48,7 @@ def test_the_configuration_is_the_contract(
         "layers": 2,
         "heads": 4,
         "head_size": 32,
+        "width": 128,
         "vocabulary": VOCABULARY,
         "tokens": VOCABULARY,
         "holes": [],

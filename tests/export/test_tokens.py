@@ -125,10 +125,13 @@ def test_what_is_no_end_is_noted(folder: Path) -> None:
 
 
 def test_settings_that_the_server_does_not_apply_are_noted(folder: Path) -> None:
-    put(folder, "generation_config.json", repetition_penalty=1.2, bad_words_ids=[[5]], num_beams=1)
+    values = {"repetition_penalty": 1.2, "top_p": 0.9, "top_k": 50, "max_new_tokens": 64, "num_beams": 1}
+    put(folder, "generation_config.json", **values, suppress_tokens=list(range(100)))
 
     (note,) = found(folder).notes
-    assert "sets repetition_penalty, bad_words_ids, which the server does not apply" in note
+    assert "sets top_p 0.9, max_new_tokens 64, repetition_penalty 1.2, suppress_tokens [0, 1, 2," in note
+    assert "the server does not apply that" in note
+    assert len(note) < 250
 
 
 @pytest.mark.parametrize("end", ["end", 3.5, [True], {"id": 3}], ids=str)

@@ -72,6 +72,7 @@ def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
         ("layers", 6_000_000_000),
         ("head_size", 1 << 30),
         ("vocabulary", 10**300),
+        ("width", "10"),
         ("files", GOOD["files"] | {"model.onnx": 7}),
         ("files", GOOD["files"] | {"more": None}),
         ("files", GOOD["files"] | {"../secret": "0"}),
@@ -88,6 +89,13 @@ def test_a_wrong_value_is_named(folder: Path, key: str, value: object) -> None:
     with pytest.raises(ArtifactError, match=f"'{key}'") as caught:
         read_config(folder)
     assert len(str(caught.value)) < 500
+
+
+def test_the_width_is_that_of_all_heads_unless_it_is_given(folder: Path) -> None:
+    assert read_config(folder).width == 16
+    (folder / "config.json").write_text(json.dumps(GOOD | {"width": 10}))
+
+    assert read_config(folder).width == 10
 
 
 @pytest.mark.parametrize("content", [b"graph!", b"grap", b"grapi"])

@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def table(path: Path, artifacts: dict[str, Path]) -> EmbeddingTable:
-    config = replace(read_config(artifacts["int8"]), vocabulary=ROWS, heads=4, head_size=ROW // 4)
+    config = replace(read_config(artifacts["int8"]), vocabulary=ROWS, width=ROW)
     return EmbeddingTable(path, config)
 
 

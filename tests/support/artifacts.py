@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from generation.engine.interface import Chunk, Logits
+from generation.export.attention import cached_size
 from generation.export.defaults import DEFAULT_CACHES, Precision
 from generation.export.graph import Shape
 from generation.model.artifact import ArtifactConfig
@@ -22,7 +23,8 @@ def model_of(graph: Path, shape: Shape, precision: Precision) -> Model:
     config = ArtifactConfig(
         layers=shape.layers,
         heads=shape.heads,
-        head_size=shape.head_size,
+        head_size=cached_size(shape.head_size),
+        width=shape.width,
         vocabulary=shape.vocabulary,
         context=shape.context,
         tokens=shape.vocabulary,

@@ -23,6 +23,7 @@ CONFIG = ArtifactConfig(
     layers=1,
     heads=1,
     head_size=1,
+    width=1,
     vocabulary=VOCABULARY,
     context=4096,
     tokens=VOCABULARY,

@@ -227,7 +227,9 @@ ROWS: dict[str, dict[str, Kind]] = {
         "inner width": configured(n_inner=96),
         "Cerebras-GPT": configured(n_embd=160, n_head=2, n_inner=640, activation_function="gelu", n_layer=1),
         "GPT-2 XL's width": configured(n_embd=1600, n_head=25, n_layer=1, initializer_range=0.05),
-        "context of 33": configured(n_positions=33),
+        "heads of 12": configured(n_embd=96, n_head=8),
+        "two elements in two heads": configured(n_embd=2, n_head=2, n_positions=1024),
+        "context of 4": configured(n_positions=4),
     },
     "attention": {
         "attention not scaled": configured(scale_attn_weights=False),
@@ -268,6 +270,8 @@ STRUCTURES = (
     "untied head",
     "Cerebras-GPT",
     "GPT-2 XL's width",
+    "heads of 12",
+    "context of 4",
     "padded vocabulary",
     "WordPiece",
     "LoRA adapter",
@@ -276,11 +280,10 @@ REFUSED: dict[str, tuple[Kind, str]] = {
     "classifier": (_classifier, "it is a classifier"),
     "quantized": (lambda folder: _then(folder, quantization_config={"quant_method": "gptq"}), r"is quantized \(gptq\)"),
     "pruned heads": (lambda folder: _then(folder, pruned_heads={"0": [1]}), "has pruned attention heads"),
-    "short context": (configured(n_positions=16), "a context of 16 tokens"),
+    "short context": (configured(n_positions=3), "a context of 3 tokens"),
     "another architecture": (lambda folder: _then(folder, model_type="gpt_neo"), "not a GPT-2 checkpoint"),
     "another activation": (lambda folder: _then(folder, activation_function="mish"), "the activation 'mish'"),
     "cross-attention": (lambda folder: _then(folder, add_cross_attention=True), "has cross-attention"),
-    "heads of 5": (configured(n_embd=20, n_head=4), "heads of 5 elements"),
     "not a number": (_spoiled, r"wpe\.weight holds NaN"),
 }
 
