@@ -27,7 +27,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-peers lock site site-serve clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-all bench-peers bench-scale bench-vllm lock site site-serve clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -90,9 +90,23 @@ model-plan:
 demo: .venv-dev/installed
 	$(DEV) -m generation.export models/demo/checkpoint models/demo --precision int8 --name tinystories-demo
 
-# Speed beside peers, at DistilGPT2's size: about a quarter of an hour on an idle machine. BENCH_ARGS=--help says more.
+# Speed beside peers, at DistilGPT2's size: some ten minutes a round on an idle machine. BENCH_ARGS=--help says more.
 bench: .venv-dev/installed .bench/venv/plot/installed
 	$(DEV) -m benchmarks.compare $(BENCH_ARGS)
+
+# All of it: the peers, four rounds beside them, and the curves of docs/scale.md. An hour and a half on an idle machine, the
+# first time more. vLLM is left out, and the report says so, where its package cannot be had.
+bench-all: bench-peers
+	-$(MAKE) bench-vllm
+	$(MAKE) bench
+	$(MAKE) bench-scale
+
+# How cost grows with load: docs/scale.md.
+bench-scale: .venv-dev/installed .bench/venv/plot/installed
+	$(DEV) -m benchmarks.compare --prepare --only "ours int8"
+	$(DEV) -m benchmarks.scale measure .bench/ours-int8 --again
+	$(DEV) -m benchmarks.scale simulate
+	$(DEV) -m benchmarks.scale write
 
 # An environment for each peer. llama.cpp is compiled, which takes minutes; with AMX its version here crashes.
 PEERS := ctranslate2 openvino llama
@@ -102,11 +116,17 @@ ifeq ($(shell uname -m),x86_64)
 endif
 bench-peers: $(PEERS:%=.bench/venv/%/installed)
 
+# vLLM's server on its CPU backend: 3.5 GB.
+bench-vllm: .bench/venv/vllm/installed
+
 .bench/venv/%/installed: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet $(TORCH_PIP_ARGS) -r $<
 # optimum-intel asks for torchvision; no text model needs it, and one of another build than torch breaks the conversion.
-	$(if $(filter openvino,$*),$(@D)/bin/pip uninstall --quiet --yes torchvision)
+	$(if $(filter openvino vllm,$*),$(@D)/bin/pip uninstall --quiet --yes torchvision)
+# The same goes for what vLLM brings for sound and images.
+	$(if $(filter vllm,$*),$(@D)/bin/pip uninstall --quiet --yes torchaudio torchcodec)
+	$(if $(filter vllm,$*),$(@D)/bin/python -m benchmarks.vllm_metadata)
 	@touch $@
 
 # The Dockerfile built and run without a Docker engine; as root, needs buildah and podman.

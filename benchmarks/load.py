@@ -34,11 +34,13 @@ class Seen:
     wall: float = 0.0
 
 
-async def stream(client: httpx.AsyncClient, url: str, body: dict[str, object], seen: Seen) -> None:
-    """Send one request and time its events."""
+async def stream(
+    client: httpx.AsyncClient, url: str, body: dict[str, object], seen: Seen, route: str = "/generate"
+) -> None:
+    """Send one request and time its events; each holds a token."""
     began = last = time.perf_counter()
     first = True
-    async with client.stream("POST", f"{url}/generate", json=body) as response:
+    async with client.stream("POST", url + route, json=body) as response:
         response.raise_for_status()
         async for line in response.aiter_lines():
             if not line.startswith("data: {"):
@@ -53,7 +55,7 @@ async def stream(client: httpx.AsyncClient, url: str, body: dict[str, object], s
                 seen.gaps.append(now - last)
             first, last = False, now
     # Without end-of-text and stop strings every request generates exactly what it asks for.
-    seen.tokens += int(str(body["max_new_tokens"]))
+    seen.tokens += int(str(body["max_new_tokens" if route == "/generate" else "max_tokens"]))
 
 
 async def round_of(url: str, clients: int, requests: int, body: dict[str, object]) -> Seen:

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +11,20 @@ from threading import Thread
 
 import numpy as np
 
+import generation
+from generation.config import ROOT
+
 
 def describe() -> dict[str, str]:
-    """Return processor, cores, Python and date."""
+    """Return processor, cores, Python, date, and which code was measured; the commit is empty outside of a clone."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     name = re.search(r"model name\s*:\s*(.*)", cpuinfo)
     flags = [flag for flag in ("avx2", "avx512_vnni", "amx_int8") if flag in cpuinfo]
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
+        "version": generation.__version__,
+        "commit": commit.stdout.strip(),
         "processor": name[1] if name else platform.processor(),
         "instructions": ", ".join(flags),
         "cores": str(len(os.sched_getaffinity(0))),

@@ -1,14 +1,15 @@
-"""Ours and the workshop's app under the same clients, over HTTP."""
+"""Ours and other servers under the same clients, over HTTP."""
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,19 +34,32 @@ class Round(NamedTuple):
     prompt: str = PROMPT
 
 
-class App(NamedTuple):
-    """A server: where it answers, its process, and when it was started, by `time.perf_counter`."""
+# Asks a server for so many tokens after the prompt.
+Ask = Callable[[httpx.AsyncClient, str, int], Awaitable[httpx.Response]]
 
-    url: str
+
+class App(NamedTuple):
+    """A server: how it is asked, its process, and when it was started, by `time.perf_counter`."""
+
+    ask: Ask
     pid: int
     began: float
+
+
+def by_path(url: str, **extra: str) -> Ask:
+    """Return how a server is asked that takes the prompt in the path, as the workshop's app does."""
+
+    async def ask(client: httpx.AsyncClient, prompt: str, tokens: int) -> httpx.Response:
+        return await client.get(f"{url}/{prompt}", params={"max_new_tokens": str(tokens), **extra})
+
+    return ask
 
 
 # As many clients as sequences run at once; memory is watched while they are served.
 CROWD = 16
 # How often a single client asks: one answer takes half a second, in which a neighbour may be busy.
 REPEATS = 3
-PLAIN = {"http_stream": Round(1, 128), "http_16": Round(CROWD, 64)}
+PLAIN = {"http_stream": Round(1, 128), "http_4": Round(4, 64), "http_16": Round(CROWD, 64)}
 GUESSING = {"http_repetitive": Round(1, 128, REPETITIVE)}
 ROUNDS = PLAIN | GUESSING
 
@@ -54,41 +68,51 @@ def ours(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
     """Start our server and return its figures; without speculation, which random weights would flatter."""
     began = time.perf_counter()
     with serve(MODEL_DIR=str(artifact), SPECULATE="0") as served:
-        app = App(f"{served.url}/generate", served.process.pid, began)
-        return _figures(app, PLAIN, {"ignore_eos": "true"}, most)
+        app = App(by_path(f"{served.url}/generate", ignore_eos="true"), served.process.pid, began)
+        return figures(app, PLAIN, most)
 
 
 def guessing(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
     """Start our server with speculation and return its figures on repetitive text."""
     began = time.perf_counter()
-    extra = {"ignore_eos": "true", "do_sample": "false"}
     with serve(MODEL_DIR=str(artifact)) as served:
-        return _figures(App(f"{served.url}/generate", served.process.pid, began), GUESSING, extra, most)
+        ask = by_path(f"{served.url}/generate", ignore_eos="true", do_sample="false")
+        return figures(App(ask, served.process.pid, began), GUESSING, most)
 
 
 def workshop(checkpoint: Path, most: int | None = None) -> dict[str, list[float]]:
     """Start the workshop's app and return its figures."""
     began = time.perf_counter()
-    with _serve_workshop(checkpoint) as (url, pid):
-        return _figures(App(url, pid, began), ROUNDS, {}, most)
+    command = (sys.executable, "-m", "uvicorn", "benchmarks.workshop:app", "--log-level", "critical")
+    with serve_other(command, {"MODEL_DIR": str(checkpoint)}) as (url, pid):
+        return figures(App(by_path(url), pid, began), ROUNDS, most)
 
 
 @contextmanager
-def _serve_workshop(checkpoint: Path) -> Iterator[tuple[str, int]]:
+def serve_other(
+    command: Sequence[str], settings: Mapping[str, str], limit_s: float = START_S
+) -> Iterator[tuple[str, int]]:
+    """Run somebody else's server on a free port until the block ends; yield its address and its process.
+
+    Raises:
+        RuntimeError: it does not listen after `limit_s` seconds.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "benchmarks.workshop:app", "--port", str(port), "--log-level", "critical"],
+        [*command, "--port", str(port)],
         cwd=ROOT,
-        env=os.environ | {"MODEL_DIR": str(checkpoint)},
+        env=os.environ | dict(settings),
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # it may have processes of its own, which end with it
     )
     try:
-        until = time.monotonic() + START_S
+        until = time.monotonic() + limit_s
         while not _listens(port):
             if time.monotonic() > until or process.poll() is not None:
-                raise RuntimeError("the workshop's app did not start")
+                raise RuntimeError("the server did not start")
             time.sleep(LOOK_S)
         yield f"http://127.0.0.1:{port}", process.pid
     finally:
@@ -96,7 +120,8 @@ def _serve_workshop(checkpoint: Path) -> Iterator[tuple[str, int]]:
         try:
             process.wait(START_S)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -105,31 +130,28 @@ def _listens(port: int) -> bool:
         return look.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _figures(
-    app: App, rounds: Mapping[str, Round], extra: Mapping[str, str], most: int | None
-) -> dict[str, list[float]]:
-    url = app.url
-    asyncio.run(_tokens_per_second(url, Round(1, 1), extra))
+def figures(app: App, rounds: Mapping[str, Round], most: int | None) -> dict[str, list[float]]:
+    """Return what the clients of each round see, from the first token on; `most` new tokens in a trial."""
+    asyncio.run(_tokens_per_second(app.ask, Round(1, 1)))
     found = {"http_fresh_s": [time.perf_counter() - app.began]}
     until = time.perf_counter() + (SETTLE_S if most is None else 0)
     while time.perf_counter() < until:
-        asyncio.run(_tokens_per_second(url, Round(1, 32), extra))
+        asyncio.run(_tokens_per_second(app.ask, Round(1, 32)))
     for name, asked in rounds.items():
-        with _watch_memory(app.pid) as seen:
+        with watch_memory(app.pid) as seen:
             shortened = asked._replace(tokens=min(asked.tokens, most or asked.tokens))
             times = REPEATS if asked.clients == 1 else 1
-            found[name] = [asyncio.run(_tokens_per_second(url, shortened, extra)) for _ in range(times)]
+            found[name] = [asyncio.run(_tokens_per_second(app.ask, shortened)) for _ in range(times)]
         if asked.clients == CROWD:
             found["memory_16_mib"] = [max(seen)]
     return found
 
 
-async def _tokens_per_second(url: str, asked: Round, extra: Mapping[str, str]) -> float:
-    parameters = {"max_new_tokens": str(asked.tokens), **extra}
+async def _tokens_per_second(ask: Ask, asked: Round) -> float:
     async with httpx.AsyncClient(timeout=300, limits=httpx.Limits(max_connections=asked.clients)) as client:
 
         async def one() -> None:
-            answer = await client.get(f"{url}/{asked.prompt}", params=parameters)
+            answer = await ask(client, asked.prompt, asked.tokens)
             answer.raise_for_status()
 
         began = time.perf_counter()
@@ -138,14 +160,14 @@ async def _tokens_per_second(url: str, asked: Round, extra: Mapping[str, str]) -
 
 
 @contextmanager
-def _watch_memory(pid: int) -> Iterator[list[float]]:
-    """Look at a process's resident memory now and then while the block runs."""
-    seen = [resident_mib(pid)]
+def watch_memory(pid: int) -> Iterator[list[float]]:
+    """Look at the resident memory of a process, with those that it has started, now and then while the block runs."""
+    seen = [_all_mib(pid)]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.05):
-            seen.append(resident_mib(pid))
+            seen.append(_all_mib(pid))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -154,4 +176,14 @@ def _watch_memory(pid: int) -> Iterator[list[float]]:
     finally:
         done.set()
         thread.join()
-        seen.append(resident_mib(pid))
+        seen.append(_all_mib(pid))
+
+
+def _all_mib(pid: int) -> float:
+    """Return the resident memory of a process and its descendants; one that has just ended counts nothing."""
+    try:
+        total = resident_mib(pid)
+        children = [path.read_text(encoding="ascii").split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return total + sum(_all_mib(int(child)) for found in children for child in found)

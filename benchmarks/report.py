@@ -1,19 +1,25 @@
-"""The comparison as Markdown."""
+"""One run of the comparison as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from benchmarks.entries import BASELINE
-from benchmarks.figures import COSTS, Aim, TurnLike, outcome, ratio, value
+from benchmarks.figures import COSTS, Aim, TurnLike, by_round, outcome, ratio, value
 
 # Figure, heading, digits after the point.
 SPEED = (
     ("stream", "one stream, 16 + 128 tokens", 0),
+    ("four", "4 sequences, 16 + 64", 0),
     ("long", "one stream, 768 + 128", 0),
     ("batch", "16 sequences, 16 + 64", 0),
+    ("bulk", "128 prompts at once, 16 + 64", 0),
     ("repetitive", "repetitive text, 32 + 128", 0),
     ("first_ms", "512-token prompt, ms", 0),
+)
+SAMPLED = (
+    ("sampled", "one stream, 16 + 128 tokens", 0),
+    ("sampled_16", "16 sequences, 16 + 64", 0),
 )
 START = (
     ("import_s", "import, s", 2),
@@ -24,29 +30,47 @@ START = (
 )
 HTTP = (
     ("http_stream", "one client, 128 tokens", 0),
+    ("http_4", "4 clients, 64 tokens each", 0),
     ("http_16", "16 clients, 64 tokens each", 0),
     ("http_repetitive", "one client, repetitive text, 128 tokens", 0),
     ("http_fresh_s", "start to first token, s", 2),
     ("memory_16_mib", "memory while serving 16, MiB", 0),
 )
-CT2 = ("CTranslate2 int8", "CTranslate2 int8, spinning")
-AIMS = (
-    Aim("one stream over HTTP", "http_stream", "ours int8", (BASELINE,), 5.5),
-    Aim("one stream over HTTP, 4-bit weights", "http_stream", "ours int4", (BASELINE,), 11),
-    Aim("repetitive text over HTTP, with speculation", "http_repetitive", "ours int8, speculation", (BASELINE,), 11),
-    Aim("one stream", "stream", "ours int8", CT2, 1.1),
-    Aim("one stream, 4-bit weights", "stream", "ours int4", ("llama.cpp q4_0",), 1.5),
-    Aim("repetitive text, with speculation", "repetitive", "ours int8, speculation", ("ours int8",), 2),
-    Aim("768 + 128 tokens", "long", "ours int8", ("OpenVINO GenAI int8, f32",), 1),
-    Aim("512-token prompt to first token", "first_ms", "ours int8", (BASELINE,), 2),
-    Aim("512-token prompt to first token", "first_ms", "ours int8", CT2, 0.8),
-    Aim("512-token prompt to first token", "first_ms", "ours int8", ("OpenVINO GenAI int8, bf16",), None),
-    Aim("16 clients over HTTP", "http_16", "ours int8", (BASELINE,), 25),
-    Aim("16 sequences", "batch", "ours int8", CT2, 1.1),
-    Aim("fresh process to first token", "fresh_s", "ours int8", (BASELINE,), 6),
-    Aim("memory while serving 16", "memory_16_mib", "ours int8", (BASELINE,), 3),
-    Aim("on disk", "disk_mb", "ours int8", ("fp32 checkpoint",), 328 / 130),
-    Aim("on disk, 4-bit weights", "disk_mb", "ours int4", ("fp32 checkpoint",), 328 / 80),
+INT8, INT4, GUESSING = "ours int8", "ours int4", "ours int8, speculation"
+# Against whichever peer was fastest.
+FASTEST = (
+    Aim("one stream", "stream", INT8, 1.1),
+    Aim("4 sequences", "four", INT8, 1.1),
+    Aim("16 sequences", "batch", INT8, 1.1),
+    Aim("768 + 128 tokens", "long", INT8, 1.1),
+    Aim("512-token prompt to first token", "first_ms", INT8, 0.9),
+    Aim("one stream, 4-bit weights", "stream", INT4, 1.3),
+    Aim("4 sequences, 4-bit weights", "four", INT4),
+    Aim("sampled text of the bundled model, one stream", "sampled", GUESSING),
+    Aim("sampled text of the bundled model, 16 sequences", "sampled_16", GUESSING),
+    Aim("bulk: a file of 128 prompts", "bulk", "ours int8, batch file"),
+    Aim("one stream over HTTP", "http_stream", INT8),
+    Aim("4 clients over HTTP", "http_4", INT8),
+    Aim("16 clients over HTTP", "http_16", INT8),
+    Aim("fresh process to first token", "fresh_s", INT8),
+    Aim("server's start to first token", "http_fresh_s", INT8),
+    Aim("memory while serving 16", "memory_16_mib", INT8),
+)
+# Against what this project grew out of, or against ours without speculation.
+BASELINES = (
+    Aim("one stream over HTTP", "http_stream", INT8, 5.5, BASELINE),
+    Aim("one stream over HTTP, 4-bit weights", "http_stream", INT4, 11, BASELINE),
+    Aim("repetitive text over HTTP, with speculation", "http_repetitive", GUESSING, 11, BASELINE),
+    Aim("repetitive text, with speculation", "repetitive", GUESSING, 2, INT8),
+    Aim("sampled text of the bundled model, with speculation", "sampled", GUESSING, 1.2, INT8),
+    Aim("bulk: a file of 128 prompts", "bulk", "ours int8, batch file", 0.95, INT8),
+    Aim("512-token prompt to first token", "first_ms", INT8, 2, BASELINE),
+    Aim("16 clients over HTTP", "http_16", INT8, 25, BASELINE),
+    Aim("fresh process to first token", "fresh_s", INT8, 6, BASELINE),
+    Aim("fresh process to first token", "fresh_s", INT8, 1, "llama.cpp q8_0"),
+    Aim("memory while serving 16", "memory_16_mib", INT8, 3, BASELINE),
+    Aim("on disk", "disk_mb", INT8, 328 / 130, "fp32 checkpoint"),
+    Aim("on disk, 4-bit weights", "disk_mb", INT4, 328 / 80, "fp32 checkpoint"),
 )
 
 
@@ -70,18 +94,32 @@ def table(turns: Sequence[TurnLike], columns: Sequence[tuple[str, str, int]]) ->
     return "\n".join(lines) + "\n"
 
 
-def aims(turns: Sequence[TurnLike]) -> str:
+def shown(figure: str, number: float) -> str:
+    """Return a figure with its unit."""
+    unit = figure.rpartition("_")[2].replace("mib", "MiB").replace("mb", "MB") if figure in COSTS else "tokens/s"
+    return f"{number:.{2 if unit == 's' else 0}f} {unit}"
+
+
+def peer(figure: str, label: str) -> str:
+    """Return what a row calls a peer: over HTTP, what `transformers` runs in is the workshop's app."""
+    return "the workshop's app" if label == BASELINE and figure.startswith(("http", "memory")) else label
+
+
+def aims(turns: Sequence[TurnLike], wanted: Sequence[Aim]) -> str:
     """Return what was aimed at and what was reached."""
     lines = ["| work | ours | against | ratio | aim |", "|---|---|---|---:|---:|"]
-    for aim in AIMS:
+    for aim in wanted:
         found = outcome(turns, aim)
         if found is not None:
-            unit = aim.figure.rpartition("_")[2].replace("mib", "MiB").replace("mb", "MB")
-            unit = unit if aim.figure in COSTS else "tokens/s"
-            digits = 2 if unit == "s" else 0
-            ours, theirs = (f"{number:.{digits}f} {unit}" for number in (found.ours, found.theirs))
-            wanted = "" if aim.at_least is None else f"{aim.at_least:.3g}x"
-            cells = (aim.work, f"{aim.ours}: {ours}", f"{found.against}: {theirs}", f"{found.ratio:.2f}x", wanted)
+            ours, theirs = shown(aim.figure, found.ours), shown(aim.figure, found.theirs)
+            least = "" if aim.at_least is None else f"{aim.at_least:.3g}x"
+            cells = (
+                aim.work,
+                f"{aim.ours}: {ours}",
+                f"{peer(aim.figure, found.against)}: {theirs}",
+                f"{found.ratio:.2f}x",
+                least,
+            )
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -95,50 +133,49 @@ def with_sizes(results: Mapping[str, Any]) -> list[TurnLike]:
     return [*results["turns"], *sizes]
 
 
-def document(results: Mapping[str, Any]) -> str:
-    """Return the whole report."""
+def code(machine: Mapping[str, str]) -> str:
+    """Return which code was measured."""
+    return f"version {machine['version']}" + (f", commit {machine['commit']}" if machine["commit"] else "")
+
+
+def document(results: Mapping[str, Any], plot: str) -> str:
+    """Return the page of one processor; `plot` is the name of its picture."""
     turns, machine = results["turns"], results["machine"]
     sizes = "".join(f"| {label} | {size:.0f} |\n" for label, size in results["sizes_mb"].items())
     missing = "".join(f"- {label}: {why}\n" for label, why in results["missing"].items())
     versions = ", ".join(f"{name} {number}" for name, number in sorted(results["versions"].items()))
     others = [100 * turn["others"] for turn in turns]
     rounds = len({turn["round"] for turn in turns})
-    return f"""# Measured side by side
+    return f"""# Measured on {machine["processor"]}
 
-Written by `make bench` on {machine["date"]}, on {machine["cores"]} cores of {machine["processor"]}
+Written by `make bench` on {machine["date"]}, {code(machine)}, on {machine["cores"]} cores of {machine["processor"]}
 ({machine["instructions"]}), which read {bandwidth(results):.0f} GB/s from memory. Python {machine["python"]};
 {versions}.
 Other work took {median(others):.0f} % of these cores' time in the median turn, {max(others):.0f} % in the worst.
+Rounds: {rounds}. [How it was measured](README.md#how-it-is-measured).
 
-Every engine runs alone, in a fresh process, in turns with the others; rounds: {rounds}. Figures are medians. Ratios are
-medians of the ratios within each round, so that both sides met the same minute. They travel between machines; absolute
-figures do not.
+## Ours and the fastest peer
 
-All have DistilGPT2's exact size with random weights, on which speed does not depend, and continue random prompts
-greedily by exactly the number of tokens asked for. Engines are set as is best for them on this many threads. Of
-CTranslate2 both its default and its best setting, threads that spin while they wait, are shown. llama.cpp is built for
-this processor but without AMX, with which it crashed. Each engine works for two seconds before it is measured.
+{aims(with_sizes(results), FASTEST)}
+## Ours and where it began
 
-## Ours and the best of each
-
-{aims(with_sizes(results))}
+{aims(with_sizes(results), BASELINES)}
 ## Engines alone, tokens/s
 In brackets, how many times better than `{BASELINE}`, which is what the workshop's pipeline calls.
 
 {table(turns, SPEED)}
-Speculation is off except where it is named. Random weights repeat themselves so soon that nearly every guess comes
-true: that line is the most that speculation can give.
+Speculation is off except where it is named. Random weights repeat themselves so soon that nearly every draft is
+accepted: that line is the most that speculation can give.
 
-![tokens per second](plot.png)
+![tokens per second]({plot})
 
 One token reads every weight once, so memory bounds one stream: {bounds(results)}.
-
+{_sampled(turns)}
 ## Start and memory
 
 {table(turns, START)}
 ## Over HTTP, tokens/s
-Ours under its embedded host, and the workshop's FastAPI app around the pipeline, which serves one request at a time.
-The clients run on the same cores. Ours guesses ahead only where speculation is named.
+The clients run on the same cores as the server. Ours drafts only where speculation is named.
 
 {table(turns, HTTP)}
 ## On disk
@@ -148,6 +185,17 @@ The clients run on the same cores. Ours guesses ahead only where speculation is 
 {sizes}
 {"Left out:" + chr(10) + missing if missing else "No engine was left out."}
 """
+
+
+def _sampled(turns: Sequence[TurnLike]) -> str:
+    """Return the section on sampled text; nothing where none was measured."""
+    if not any(by_round(turns, label, figure) for label in labels(turns) for figure, _, _ in SAMPLED):
+        return ""
+    return f"""
+## Sampled text of the bundled model, tokens/s
+Temperature 1, `top_k` 50, from the beginning of a story.
+
+{table(turns, SAMPLED)}"""
 
 
 def bandwidth(results: Mapping[str, Any]) -> float:

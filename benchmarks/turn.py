@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.entries import FOLDER, Entry
+from benchmarks.entries import Entry
 from generation.config import ROOT
 
 LIMIT_S = 240.0
@@ -32,7 +32,7 @@ class Turn:
     Attributes:
         round: which round it was in, from 1.
         label: the engine.
-        kind: ``engine``, ``http`` or ``machine``.
+        kind: ``engine``, ``sampled``, ``http`` or ``machine``.
         figures: the values of each figure.
         others: part of the processors' time that went to other processes than ours; above a few percent the figures
             are not to be trusted.
@@ -62,13 +62,16 @@ class Share:
 
 
 @contextmanager
-def watch_others() -> Iterator[Share]:
-    """Measure which part of the processors' time other processes take while the block runs."""
+def watch_others(*running: int) -> Iterator[Share]:
+    """Measure which part of the processors' time other processes take while the block runs.
+
+    Ours are this one, its children that end within the block, and those of the ids `running`, which go on after it.
+    """
     share = Share()
-    began, busy, own = time.monotonic(), _busy_s(), _own_s()
+    began, busy, own = time.monotonic(), _busy_s(), _own_s(*running)
     yield share
     cores = len(os.sched_getaffinity(0))
-    others = (_busy_s() - busy) - (_own_s() - own)
+    others = (_busy_s() - busy) - (_own_s(*running) - own)
     share.others = min(1.0, max(0.0, others / cores / (time.monotonic() - began)))
 
 
@@ -84,9 +87,11 @@ def _busy_s() -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def _own_s() -> float:
+def _own_s(*running: int) -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    stats = [Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split() for pid in running]
+    ticks = sum(int(fields[11]) + int(fields[12]) for fields in stats)
+    return sum(one.ru_utime + one.ru_stime for one in used) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -170,4 +175,4 @@ def measure(
 
 def command_of(entry: Entry) -> list[str]:
     """Return the command that starts an entry's worker."""
-    return [str(entry.python), "-m", "benchmarks.worker", entry.engine, str(FOLDER / entry.model)]
+    return [str(entry.python), "-m", "benchmarks.worker", entry.engine, str(entry.path)]

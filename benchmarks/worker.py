@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engines import llama, ours, peers
-from benchmarks.engines.base import SETTLE_S, WORKLOADS, Engine, Maker, Workload, peak_mib
+from benchmarks.engines.base import SETTLE_S, STORY, WORKLOADS, Engine, Maker, Workload, peak_mib
 
 # What is imported before an engine is made, so that it can be timed by itself; and whose version is told.
+_OURS = (
+    "generation.service", "generation.engine.engine", "generation.model.model", "generation.text.tokenizer",
+)  # fmt: skip
 IMPORTS = {
-    "ours": ("generation.service", "generation.engine.engine", "generation.model.model", "generation.text.tokenizer"),
+    "ours": _OURS,
+    "batch": _OURS,
     "transformers": ("torch", "transformers"),
     "optimum": ("torch", "optimum.onnxruntime"),
     "ctranslate2": ("ctranslate2",),
@@ -27,6 +31,7 @@ IMPORTS = {
 }
 PACKAGES = {
     "ours": ("onnxruntime",),
+    "batch": ("onnxruntime",),
     "transformers": ("torch", "transformers"),
     "optimum": ("onnxruntime", "optimum-onnx"),
     "ctranslate2": ("ctranslate2",),
@@ -35,6 +40,7 @@ PACKAGES = {
 }
 ENGINES: dict[str, Maker] = {
     "ours": ours.Ours,
+    "batch": ours.BatchFile,
     "ours-no-speculation": lambda folder: ours.Ours(folder, speculate=0),
     "transformers": peers.Transformers,
     "optimum": peers.Optimum,
@@ -43,7 +49,6 @@ ENGINES: dict[str, Maker] = {
     "openvino-bf16": lambda folder: peers.OpenVino(folder, "bf16"),
     "llama": llama.LlamaCpp,
 }
-FIRST = Workload(1, 16, 1)
 WARM_UP = 2
 
 
@@ -57,7 +62,7 @@ def main() -> None:
     imported = time.perf_counter()
     engine = ENGINES[name](model)
     loaded = time.perf_counter()
-    FIRST.measure(engine, 0)
+    engine.generate([STORY], 1)  # every model has these ids
     ended = time.perf_counter()
     times = {"import_s": imported - began, "load_s": loaded - imported, "token_s": ended - loaded}
     tell(figures=times, versions={package: version(package) for package in PACKAGES[family]})

@@ -14,11 +14,17 @@ VOCABULARY = 50257
 SETTLE_S = 2.0
 
 
-class Engine(Protocol):
-    """A loaded model that continues prompts greedily. Every prompt gets exactly `new` tokens."""
+# What the bundled model's tokenizer makes of the beginning of a story.
+STORY = [415, 430, 258, 391, 394, 280, 258, 383, 449, 433, 399, 13, 323, 572, 265, 341]
+# How text is sampled; every engine knows both.
+TEMPERATURE, TOP_K = 1.0, 50
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
-        """Continue all prompts together, as well as the engine can."""
+
+class Engine(Protocol):
+    """A loaded model that continues prompts. Every prompt gets exactly `new` tokens."""
+
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
+        """Continue all prompts together, as well as the engine can: greedily, or sampled with a seed."""
 
 
 Maker = Callable[[Path], Engine]
@@ -26,16 +32,28 @@ Maker = Callable[[Path], Engine]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`count` prompts of `length` tokens, each continued by `new`; a repetitive prompt repeats 8 tokens."""
+    """`count` prompts of `length` tokens, each continued by `new`.
+
+    Attributes:
+        count: prompts that the engine is given together.
+        length: tokens of each.
+        new: tokens that continue each.
+        repetitive: a prompt repeats 8 tokens.
+        is_delay: what counts is the time; otherwise tokens a second.
+        sampled: the prompt is `STORY`, and the continuation is drawn; otherwise it is greedy.
+    """
 
     count: int
     length: int
     new: int
     repetitive: bool = False
     is_delay: bool = False
+    sampled: bool = False
 
     def prompts(self, seed: int) -> list[Prompt]:
         """Return random prompts, the same for the same seed; other seeds share no beginning, which could be cached."""
+        if self.sampled:
+            return [STORY] * self.count
         choose = random.Random(seed)  # noqa: S311 - not for secrets
         span = 8 if self.repetitive else self.length
         drawn = [[choose.randrange(1000, VOCABULARY - 1000) for _ in range(span)] for _ in range(self.count)]
@@ -45,7 +63,7 @@ class Workload:
         """Return new tokens a second or, of a delay, milliseconds; `most` new tokens where this is only a trial."""
         asked, new = self.prompts(seed), min(self.new, most or self.new)
         began = time.perf_counter()
-        engine.generate(asked, new)
+        engine.generate(asked, new, seed if self.sampled else None)
         seconds = time.perf_counter() - began
         return 1000 * seconds if self.is_delay else self.count * new / seconds
 
@@ -54,8 +72,12 @@ WORKLOADS = {
     "stream": Workload(1, 16, 128),
     "long": Workload(1, 768, 128),
     "first_ms": Workload(1, 512, 1, is_delay=True),
+    "four": Workload(4, 16, 64),
     "batch": Workload(16, 16, 64),
+    "bulk": Workload(128, 16, 64),
     "repetitive": Workload(1, 32, 128, repetitive=True),
+    "sampled": Workload(1, len(STORY), 128, sampled=True),
+    "sampled_16": Workload(16, len(STORY), 64, sampled=True),
 }
 
 

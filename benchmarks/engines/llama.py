@@ -1,15 +1,21 @@
 """llama.cpp through the C interface that its Python package wraps: the package's own class knows no batches."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines.base import Prompt
+from benchmarks.engines.base import TEMPERATURE, TOP_K, Prompt
 
 CONTEXT = 1024
+# More sequences than this are continued in several batches.
+SEQUENCES = 32
 CONTEXT_IN_BATCH = 128
 BATCH = 1024
 MICRO_BATCH = 512
+
+# Takes a context and a place in its batch; returns a token.
+Choose = Callable[[Any, int], int]
 
 
 class LlamaCpp:
@@ -34,19 +40,35 @@ class LlamaCpp:
         self._batch: Any = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._context(1)
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
-        """All prompts as one batch."""
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
+        """As many prompts as fit as one batch."""
+        choose = self._likeliest if seed is None else self._drawn(seed)
+        for first in range(0, len(prompts), SEQUENCES):
+            self._generate(prompts[first : first + SEQUENCES], new, choose)
+
+    def _drawn(self, seed: int) -> Choose:
+        """Return a function that draws a token."""
+        chain = self._c.llama_sampler_chain_init(self._c.llama_sampler_chain_default_params())
+        for step in (
+            self._c.llama_sampler_init_top_k(TOP_K),
+            self._c.llama_sampler_init_temp(TEMPERATURE),
+            self._c.llama_sampler_init_dist(seed),
+        ):
+            self._c.llama_sampler_chain_add(chain, step)
+        return lambda context, place: int(self._c.llama_sampler_sample(chain, context, place))
+
+    def _generate(self, prompts: list[Prompt], new: int, choose: Choose) -> None:
         context = self._context(len(prompts))
         self._c.llama_memory_clear(self._c.llama_get_memory(context), True)
         newest: list[int] = []
         for number, prompt in enumerate(prompts):
             last = len(prompt) - 1
             self._decode(context, [(token, place, number, place == last) for place, token in enumerate(prompt)])
-            newest.append(self._likeliest(context, last))
+            newest.append(choose(context, last))
         for step in range(new - 1):
             entries = [(token, len(prompts[i]) + step, i, True) for i, token in enumerate(newest)]
             self._decode(context, entries)
-            newest = [self._likeliest(context, i) for i in range(len(prompts))]
+            newest = [choose(context, i) for i in range(len(prompts))]
 
     def _context(self, sequences: int) -> Any:
         if sequences not in self._contexts:

@@ -5,9 +5,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines.base import Prompt
+from benchmarks.engines.base import TEMPERATURE, TOP_K, Prompt
 
 THREADS = len(os.sched_getaffinity(0))
+
+
+def _choice(torch: Any, seed: int | None) -> dict[str, Any]:
+    """Return how `transformers` chooses tokens."""
+    if seed is None:
+        return {"do_sample": False}
+    torch.manual_seed(seed)
+    return {"do_sample": True, "temperature": TEMPERATURE, "top_k": TOP_K}
 
 
 class Transformers:
@@ -21,14 +29,15 @@ class Transformers:
         self._torch = torch
         self._model: Any = GPT2LMHeadModel.from_pretrained(folder).eval()
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
         """One after the other: a pipeline does not batch unless it is told to."""
+        choice = _choice(self._torch, seed)
         for prompt in prompts:
             ids = self._torch.tensor([prompt])
             with self._torch.inference_mode():
                 self._model.generate(
                     ids, attention_mask=self._torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new,
-                    do_sample=False, pad_token_id=0,
+                    pad_token_id=0, **choice,
                 )  # fmt: skip
 
 
@@ -45,12 +54,12 @@ class Optimum:
         options.intra_op_num_threads = THREADS
         self._model: Any = ORTModelForCausalLM.from_pretrained(folder, session_options=options)
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
         """All prompts as one batch; they are equally long."""
         ids = self._torch.tensor(prompts)
         self._model.generate(
-            ids, attention_mask=self._torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False,
-            pad_token_id=0,
+            ids, attention_mask=self._torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, pad_token_id=0,
+            **_choice(self._torch, seed),
         )  # fmt: skip
 
 
@@ -66,11 +75,12 @@ class CTranslate2:
         # It takes tokens as text.
         self._tokens: list[str] = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
         """All prompts as one batch."""
+        choice = {} if seed is None else {"sampling_topk": TOP_K, "sampling_temperature": TEMPERATURE}
         self._model.generate_batch(
             [[self._tokens[token] for token in prompt] for prompt in prompts],
-            max_length=new, min_length=new, beam_size=1, include_prompt_in_result=False, end_token=[],
+            max_length=new, min_length=new, beam_size=1, include_prompt_in_result=False, end_token=[], **choice,
         )  # fmt: skip
 
 
@@ -85,12 +95,14 @@ class OpenVino:
             str(folder), "CPU", INFERENCE_PRECISION_HINT=precision, INFERENCE_NUM_THREADS=THREADS
         )
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
         """All prompts as one batch."""
         import numpy as np
         import openvino
 
         ids = openvino.Tensor(np.array(prompts, np.int64))
-        config = self._genai.GenerationConfig(max_new_tokens=new, min_new_tokens=new, ignore_eos=True, do_sample=False)
+        drawn = {"do_sample": True, "top_k": TOP_K, "temperature": TEMPERATURE, "rng_seed": seed}
+        choice = {"do_sample": False} if seed is None else drawn
+        config = self._genai.GenerationConfig(max_new_tokens=new, min_new_tokens=new, ignore_eos=True, **choice)
         inputs = self._genai.TokenizedInputs(ids, openvino.Tensor(np.ones(ids.shape, np.int64)))
         self._pipe.generate(inputs, config)

@@ -27,7 +27,7 @@ class ArtifactConfig:
     """The contents of ``config.json``, which describe the model.
 
     Attributes:
-layers: number of transformer layers.
+        layers: number of transformer layers.
         heads: number of attention heads in a layer.
         head_size: length of a head's keys and values in the cache, in elements; it may be padded.
         width: length of a hidden state, in elements.

@@ -1,11 +1,17 @@
 """Rounds and turns, with jobs that measure nothing."""
 
 import math
+from pathlib import Path
 from typing import Any
 
-from benchmarks.compare import Job, jobs, take_turns
+import pytest
+
+from benchmarks import compare
+from benchmarks import entries as entries_module
+from benchmarks.compare import SERVERS, Job, Server, jobs, take_turns
 from benchmarks.entries import ENTRIES
 from benchmarks.turn import EngineError, Plan
+from generation.config import ROOT
 
 
 class Recorder:
@@ -66,10 +72,52 @@ def test_no_turn_begins_after_the_time() -> None:
 
 
 def test_an_engine_without_a_wanted_workload_gets_no_turn() -> None:
-    entries = [entry for entry in ENTRIES if entry.label in {"ours int8, speculation", "ours int4"}]
+    labels = {"ours int8, speculation", "ours int4"}
+    entries = [entry for entry in ENTRIES if entry.label in labels]
+    servers = [server for server in SERVERS if server.label in labels]
 
-    assert [job.label for job in jobs(entries, ["stream"], Plan())] == ["memory", "ours int4"]
-    assert [(job.label, job.kind) for job in jobs(entries, ["http_16"], Plan())[1:]] == [("ours int4", "http")]
-    assert [(job.label, job.kind) for job in jobs(entries, ["http_repetitive"], Plan())[1:]] == [
-        ("ours int8, speculation", "http")
-    ]
+    def names(workload: str) -> list[tuple[str, str]]:
+        return [(job.label, job.kind) for job in jobs(entries, servers, [workload], Plan())]
+
+    memory = ("memory", "machine")
+    assert names("stream") == [memory, ("ours int4", "engine")]
+    assert names("http_16") == [memory, ("ours int4", "http")]
+    assert names("http_repetitive") == [memory, ("ours int8, speculation", "http")]
+    assert names("sampled") == [memory, ("ours int8, speculation", "sampled")]
+
+
+def test_of_sampled_text_only_the_speed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*_: object) -> tuple[dict[str, list[float]], dict[str, str]]:
+        return {"sampled": [9.0], "fresh_s": [1.0], "peak_mib": [2.0]}, {"a": "1"}
+
+    monkeypatch.setattr(compare, "measure", measured)
+    entries = [entry for entry in ENTRIES if entry.label == "ours int8"]
+    job = jobs(entries, [], ["sampled"], Plan())[-1]
+
+    assert job.run(1) == ({"sampled": [9.0]}, {"a": "1"})
+
+
+def test_a_server_that_fails_to_start_is_left_out_with_the_reason() -> None:
+    def serve(*_: object) -> dict[str, list[float]]:
+        raise RuntimeError("the server did not start")
+
+    results = empty()
+    todo = jobs([], [Server("vLLM", serve, ["http_16"], "checkpoint")], ["http_16"], Plan())
+
+    assert take_turns(results, todo[1:], 1, math.inf, lambda: None)
+    assert results["missing"] == {"vLLM (http)": "the server did not start"}
+
+
+def test_what_is_not_installed_is_named_by_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(compare.os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(entries_module, "FOLDER", tmp_path)
+    monkeypatch.setattr(entries_module, "_export", lambda _: None)
+    monkeypatch.setattr(entries_module, "CHECKPOINT", ROOT / "models" / "demo" / "checkpoint")
+    monkeypatch.setattr("sys.argv", ["compare", "--prepare", "--only", "llama.cpp q8_0", "vLLM"])
+
+    assert compare.main() == 0
+    said = capsys.readouterr().err
+    assert "left out: llama.cpp q8_0 (engine): not installed (make bench-peers)" in said
+    assert "left out: vLLM bf16 (http): not installed (make bench-vllm)" in said

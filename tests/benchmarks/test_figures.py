@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.figures import Aim, by_round, outcome, ratio, value
+from benchmarks.figures import Aim, by_round, fastest_peer, outcome, ratio, value
 
 
 def turn(number: int, label: str, **figures: list[float]) -> dict[str, Any]:
@@ -44,12 +44,36 @@ def test_of_a_cost_less_is_better() -> None:
     assert ratio(TURNS, "first_ms", "ours", "theirs") == pytest.approx(3.5)
 
 
-def test_an_aim_is_measured_against_the_peer_that_is_hardest_to_beat() -> None:
-    found = outcome(TURNS, Aim("work", "stream", "ours", ("theirs", "other", "absent"), 2))
+def test_the_fastest_peer_is_the_one_with_the_best_median() -> None:
+    assert fastest_peer(TURNS, "stream") == "other"
+    assert fastest_peer([*TURNS, turn(4, "late", stream=[700])], "stream") == "late"
+
+
+def test_of_a_cost_the_fastest_peer_is_the_one_with_the_least() -> None:
+    assert fastest_peer([*TURNS, turn(1, "other", first_ms=[180])], "first_ms") == "other"
+
+
+def test_ours_is_never_its_own_peer() -> None:
+    turns = [turn(1, "ours", stream=[300]), turn(1, "ours int4", stream=[500]), turn(1, "theirs", stream=[100])]
+
+    assert fastest_peer(turns, "stream") == "theirs"
+    assert fastest_peer(turns[:2], "stream") is None
+
+
+def test_an_aim_is_measured_against_the_fastest_peer() -> None:
+    found = outcome(TURNS, Aim("work", "stream", "ours", 2))
 
     assert found is not None
     assert (found.against, found.ours, found.theirs, found.ratio) == ("other", 310, 600, 1.5)
 
 
+def test_an_aim_may_name_its_peer() -> None:
+    found = outcome(TURNS, Aim("work", "stream", "ours", 2, "theirs"))
+
+    assert found is not None
+    assert (found.against, found.theirs) == ("theirs", 75)
+
+
 def test_an_aim_without_a_measurement_has_no_outcome() -> None:
-    assert outcome(TURNS, Aim("work", "stream", "absent", ("theirs",), 2)) is None
+    assert outcome(TURNS, Aim("work", "stream", "absent")) is None
+    assert outcome(TURNS, Aim("work", "batch", "ours")) is None

@@ -1,11 +1,12 @@
 """One turn, with a worker of a few lines in place of an engine."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.turn import EngineError, Plan, measure, start
+from benchmarks.turn import EngineError, Plan, measure, start, watch_others
 
 FAKE = """
 import json, os, sys
@@ -28,6 +29,35 @@ def test_a_turn_collects_the_start_and_every_repeat() -> None:
     # Every repeat has a seed of its own, which the fake gives back.
     assert figures == {"load_s": [0.5], "stream": [3001, 3002], "batch": [3001, 3002], "peak_mib": [3012]}
     assert versions == {"fake": "7"}
+
+
+def test_ours_samples_from_the_bundled_model() -> None:
+    command = [sys.executable, "-m", "benchmarks.worker", "ours", "models/demo"]
+    figures, versions = measure(command, {}, ["sampled", "sampled_16"], Plan(repeats=1, most=2), seed=1)
+
+    assert all(figures[name][0] > 0 for name in ("sampled", "sampled_16", "peak_mib", "load_s"))
+    assert set(versions) == {"onnxruntime"}
+
+
+def test_what_others_compute_is_told_from_what_ours_do() -> None:
+    spin = [sys.executable, "-c", "import time\nprint(1, flush=True)\nwhile True: time.process_time()"]
+    with subprocess.Popen(spin, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.read(1)
+            stat = Path(f"/proc/{process.pid}/stat")
+            with watch_others() as all_others, watch_others(process.pid) as others:
+                until = _ticks(stat) + 20
+                while _ticks(stat) < until:
+                    pass
+        finally:
+            process.kill()
+
+    assert others.others < all_others.others
+
+
+def _ticks(stat: Path) -> int:
+    return int(stat.read_text(encoding="ascii").rpartition(")")[2].split()[11])
 
 
 def test_repeats_end_when_their_time_is_spent() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import worker
-from benchmarks.engines.base import WORKLOADS, Prompt, peak_mib
+from benchmarks.engines.base import STORY, WORKLOADS, Prompt, peak_mib
 from generation.config import ROOT
+from generation.text import loading
 
 
 class Counting:
@@ -19,9 +20,11 @@ class Counting:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[tuple[int, int, int]] = []
+        self.seeds: list[int | None] = []
 
-    def generate(self, prompts: list[Prompt], new: int) -> None:
+    def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
         self.asked.append((len(prompts), len(prompts[0]), new))
+        self.seeds.append(seed)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +32,13 @@ class Counting:
     [
         ("stream", (1, 16, 128)),
         ("long", (1, 768, 128)),
+        ("four", (4, 16, 64)),
         ("batch", (16, 16, 64)),
+        ("bulk", (128, 16, 64)),
         ("first_ms", (1, 512, 1)),
         ("repetitive", (1, 32, 128)),
+        ("sampled", (1, 16, 128)),
+        ("sampled_16", (16, 16, 64)),
     ],
 )
 def test_a_workload_asks_for_what_it_says(name: str, asked: tuple[int, int, int]) -> None:
@@ -39,6 +46,20 @@ def test_a_workload_asks_for_what_it_says(name: str, asked: tuple[int, int, int]
 
     assert WORKLOADS[name].measure(engine, 1) > 0
     assert engine.asked == [asked]
+
+
+def test_only_sampled_text_has_a_seed() -> None:
+    engine = Counting(Path())
+    WORKLOADS["stream"].measure(engine, 7)
+    WORKLOADS["sampled"].measure(engine, 7)
+
+    assert engine.seeds == [None, 7]
+
+
+def test_the_story_is_a_text_of_the_bundled_tokenizer() -> None:
+    tokenizer = loading.load(ROOT / "models" / "demo" / "tokenizer.json")
+
+    assert tokenizer.encode("Once upon a time there was a little girl named Lily. She liked to play") == STORY
 
 
 def test_a_trial_asks_for_less() -> None:
