@@ -154,7 +154,7 @@ site-serve: site
 	$(RUN) -m http.server --directory site --bind 127.0.0.1 8000
 
 clean:
-	rm -rf .site site .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .venv-site .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
+	rm -rf .site .cache site .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .venv-site .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(call venv,$(PYTHON))

@@ -27,42 +27,42 @@ param registryToken string = ''
 @allowed(['1.0', '2.0', '4.0'])
 param cores string = '2.0'
 
-@description('0 stops the app while there are no requests: it costs nothing then, and the next request waits for a start')
+@description('0 stops the app while there are no requests. It then costs nothing, and the next request waits for a start')
 @minValue(0)
 param minInstances int = 0
 
 @minValue(1)
 param maxInstances int = 10
 
-@description('Requests at a time for each instance before another starts. 0 leaves that to the platform, which makes its own rule for HTTP triggers')
+@description('Concurrent requests per instance before another one starts. 0 uses the rule that the platform has for HTTP triggers')
 @minValue(0)
 param concurrency int = 0
 
 @description('Keep the app and its storage in a virtual network, storage behind private endpoints. The app stays reachable')
 param closedNetwork bool = false
 
-@description('Let only the identity of the app write telemetry, not everyone who has the connection string')
+@description('Accept telemetry from the identity of the app only, instead of anyone with the connection string')
 param insightsByIdentity bool = false
 
 @description('Spread instances and storage over zones; needs closedNetwork')
 param zoneRedundant bool = false
 
-@description('Where alerts are mailed to; empty makes none')
+@description('Address that alerts are mailed to; empty creates no alerts')
 param alertEmail string = ''
 
-@description('Budget of the resource group for a month, in the currency of the subscription; 0 makes none. Needs alertEmail')
+@description('Budget of the resource group for a month, in the currency of the subscription; 0 creates no budget. Needs alertEmail')
 @minValue(0)
 param monthlyBudget int = 0
 
 @description('First month of the budget')
 param budgetStart string = utcNow('yyyy-MM-01')
 
-@description('Seconds that a container gets to stop, in which running requests go on')
+@description('Seconds that a container has to stop. Running requests continue during that time')
 @minValue(5)
 @maxValue(600)
 param stopSeconds int = 35
 
-@description('More environment variables, such as THREADS. They are no secrets')
+@description('More environment variables, such as THREADS. They are not secrets')
 param settings object = {}
 
 @description('Environment variables that the app has now, as Azure lists them: scripts/deploy.sh keeps them')

@@ -1,5 +1,5 @@
 // The app on an Elastic Premium plan: one container from a registry, storage without keys, Application Insights.
-@description('Name of the app. It is part of its address, so it has to be free in all of Azure')
+@description('Name of the app. It is part of its address, so no other app in Azure may have it')
 @minLength(2)
 @maxLength(32)
 param name string
@@ -35,37 +35,37 @@ param sku string = 'EP1'
 @maxValue(20)
 param minInstances int = 1
 
-@description('Most instances')
+@description('Maximum number of instances')
 @minValue(1)
 @maxValue(20)
 param maxInstances int = 3
 
-@description('Let the registry webhook in: it signs in to the SCM site with a password. Modes digest and slot do not need it')
+@description('Accept calls of the registry webhook, which signs in to the SCM site with a password. Modes digest and slot do not need it')
 param allowWebhook bool = true
 
-@description('Add a slot that new images start in before they are swapped in. One more instance always runs')
+@description('Add a staging slot, in which new images start before the swap. One more instance always runs')
 param stagingSlot bool = false
 
 @description('Keep storage in a virtual network, behind private endpoints')
 param closedNetwork bool = false
 
-@description('Let only the identity of the app write telemetry, not everyone who has the connection string')
+@description('Accept telemetry from the identity of the app only, instead of anyone with the connection string')
 param insightsByIdentity bool = false
 
 @description('Spread instances and storage over zones; an existing plan cannot be changed')
 param zoneRedundant bool = false
 
-@description('Where alerts are mailed to; empty makes none')
+@description('Address that alerts are mailed to; empty creates no alerts')
 param alertEmail string = ''
 
-@description('Budget of the resource group for a month, in the currency of the subscription; 0 makes none. Needs alertEmail')
+@description('Budget of the resource group for a month, in the currency of the subscription; 0 creates no budget. Needs alertEmail')
 @minValue(0)
 param monthlyBudget int = 0
 
 @description('First month of the budget')
 param budgetStart string = utcNow('yyyy-MM-01')
 
-@description('Seconds that a container gets to stop, in which running requests go on')
+@description('Seconds that a container has to stop. Running requests continue during that time')
 @minValue(5)
 @maxValue(120)
 param stopSeconds int = 35

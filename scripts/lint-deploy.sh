@@ -11,7 +11,7 @@ missing=()
 
 hadolint Dockerfile
 shellcheck scripts/*.sh .ci/run
-yamllint --strict .github azure.yaml docs benchmarks/deployment
+yamllint --strict .github azure.yaml mkdocs.yml docs benchmarks/deployment
 zizmor --offline --quiet .github
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -9,7 +9,7 @@ param identityName string
 @description('Spread copies over three zones')
 param zoneRedundant bool
 
-@description('Reach it through private endpoints alone; without, it is reachable from the internet, with a token')
+@description('Make it reachable through private endpoints only; otherwise it is reachable from the internet, with a token')
 param closed bool
 
 @description('Subnet for private endpoints')

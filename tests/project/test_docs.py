@@ -233,7 +233,7 @@ def test_every_file_in_a_drawing_exists(block: Block) -> None:
 def test_the_contract_of_the_rooms_is_the_one_that_is_checked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (checked,) = [one for one in project["tool"]["importlinter"]["contracts"] if one["id"] == "rooms"]
-    shown = tomllib.loads(_shown("docs/architecture.md", "Rooms"))["layers"]
+    shown = tomllib.loads(_shown("docs/architecture.md", "Packages"))["layers"]
     assert shown == checked["layers"]
     rooms = {
         path.stem for path in (ROOT / "generation").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
@@ -242,7 +242,7 @@ def test_the_contract_of_the_rooms_is_the_one_that_is_checked() -> None:
 
 
 def test_every_room_of_the_diagram_exists() -> None:
-    rooms = re.findall(r"(\w+)/", _shown("docs/architecture.md", "The life of a request"))
+    rooms = re.findall(r"(\w+)/", _shown("docs/architecture.md", "The path of a request"))
     assert rooms
     assert [room for room in rooms if not (ROOT / "generation" / room).is_dir()] == []
 

@@ -35,9 +35,9 @@ BASE = re.compile(r"https?://(?:127\.0\.0\.1:\d+|\$APP\.azurewebsites\.net)/api"
 SHOWN = {
     ("README.md", "How it works"): "a drawing; the files in it are looked for",
     ("CONTRIBUTING.md", "Layout"): "files, which test_readme.py looks for",
-    ("docs/architecture.md", "Rooms"): "the contract of make lint; test_docs.py compares it with pyproject.toml",
-    ("docs/architecture.md", "The life of a request"): "a diagram; the packages in it are looked for",
-    ("docs/functions.md", "The way of a request"): "a drawing; the files in it are looked for",
+    ("docs/architecture.md", "Packages"): "the contract of make lint; test_docs.py compares it with pyproject.toml",
+    ("docs/architecture.md", "The path of a request"): "a diagram; the packages in it are looked for",
+    ("docs/functions.md", "The path of a request"): "a drawing; the files in it are looked for",
     ("docs/operations.md", "Metrics"): "a configuration of Prometheus; test_docs.py holds it against the routes",
     ("docs/operations.md", "Logs"): "a line of the log; test_docs.py compares it with one of the server",
     ("docs/operations.md", "Request ids and timing"): "a header; test_docs.py compares it with one of the server",
