@@ -45,8 +45,7 @@ def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
                 top_k=0,
                 top_p=1.0,
                 max_length=min(TOKENS, model.config.n_positions),
-                # Sampling continues past an end-of-text token. Nothing is padded, but without a padding token there are
-            # warnings.
+                # Sampling continues past end-of-text. Nothing is padded, but a missing padding token causes warnings.
                 eos_token_id=None,
                 pad_token_id=(begin + 1) % model.config.vocab_size,
             )
