@@ -76,7 +76,7 @@ class Tokenizer(ABC):
             TokenizerError: the text contains a lone surrogate, or a character or byte without a token.
         """
         try:
-            # A batch of one, because only batches release the interpreter lock; without offsets, because these take time.
+            # A batch of one, because only batches release the interpreter lock. Offsets would take time.
             return list(self._inner.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids)
         except (UnicodeEncodeError, TypeError) as error:
             raise TokenizerError("the text holds half of a surrogate pair, which is no character") from error
