@@ -1,4 +1,5 @@
-"""``python -m generation``."""
+# PYTHON_ARGCOMPLETE_OK
+"""Run the command line: ``python -m generation``."""
 
 from generation.cli.main import main
 

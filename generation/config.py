@@ -1,6 +1,6 @@
-"""Every setting of the server: environment variable, default and bounds.
+"""The settings of the server, with their environment variables, defaults and bounds.
 
-A bad value stops start-up with a `SettingsError` that names the variable, the value and what is allowed.
+An invalid value stops the start with a `SettingsError` that names the variable, the value and what is allowed.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
-# function_app.py, host.json and the bundled model are beside this package in a clone and in a deployed app. A wheel has
-# them in this folder of the package.
+# In a clone and in a deployed app, function_app.py, host.json and the bundled model are beside this package. A wheel
+# has them in this folder of the package.
 _BUNDLED = _PACKAGE / "bundled"
 INSTALLED = _BUNDLED.is_dir()
 ROOT = _BUNDLED if INSTALLED else _PACKAGE.parent
@@ -20,7 +20,7 @@ ROOT = _BUNDLED if INSTALLED else _PACKAGE.parent
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
-# What a bearer token may hold (RFC 6750, section 2.1).
+# Syntax of a bearer token (RFC 6750, section 2.1).
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
 
@@ -38,7 +38,7 @@ def _choice(default: str, choices: tuple[str, ...], text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings; each field is read from the environment variable of its name in capitals."""
+    """The settings. The environment variable of a field is its name in capitals."""
 
     model_dir: Path = field(
         default=ROOT / "models" / "demo",
@@ -100,10 +100,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings. An empty value counts as not set, but for ``API_KEYS``: there it is an error.
+        """Read the settings. An empty value counts as unset, except that an empty ``API_KEYS`` is an error.
 
         Raises:
-            SettingsError: a value is not of the type, or not within the bounds.
+            SettingsError: a value has the wrong type or is out of bounds.
         """
         values: dict[str, Any] = {}
         for one in fields(cls):
@@ -117,7 +117,7 @@ class Settings:
 
     @property
     def host_level(self) -> str:
-        """The key level of the routes that cost CPU, as the Functions host knows it; the app's own keys replace it."""
+        """The key level of the Functions host for routes that cost CPU; ``anonymous`` if there are `api_keys`."""
         return "anonymous" if self.api_keys else self.auth_level
 
 
@@ -147,9 +147,13 @@ def how_to_install(group: str) -> str:
 
 
 def _parse_keys(text: str) -> tuple[str, ...]:
-    """Return the API keys; no message may show one."""
+    """Return the API keys. Messages never contain a key.
+
+    Raises:
+        SettingsError: there is no key, one is not allowed, or the file of keys cannot be read.
+    """
     parts = text.split(",")
-    if text.startswith("@Microsoft.KeyVault("):  # App Service leaves the reference in place of what it cannot read
+    if text.startswith("@Microsoft.KeyVault("):  # App Service passes on a reference that it could not resolve
         raise SettingsError("API_KEYS is a Key Vault reference that the platform could not resolve")
     if text.startswith("@"):
         try:
@@ -166,7 +170,7 @@ def _parse_keys(text: str) -> tuple[str, ...]:
 
 
 def table() -> str:
-    """Return the settings as a Markdown table; the README shows it, and a test compares."""
+    """Return the settings as a Markdown table, which the README includes."""
     lines = ["| variable | default | allowed | what |", "|---|---|---|---|"]
     for one in fields(Settings):
         default = one.default.relative_to(ROOT).as_posix() if isinstance(one.default, Path) else one.default

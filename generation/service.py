@@ -1,4 +1,4 @@
-"""The process's one service: it loads the model in the background, once, and says what state it is in."""
+"""The service of the process: loads the model once, in the background, and reports its state."""
 
 import hashlib
 import logging
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STAGING_ROWS = 8
-# For requests of which nothing runs yet: a row for so many of MAX_RUNNING, and one in so many tokens of the cache.
+# Capacity for guests, requests without a running sequence: one further row per this many of MAX_RUNNING, and one in
+# this many tokens of the cache.
 GUEST_SHARE = 8
 GUEST_TOKENS_SHARE = 16
 MEBIBYTE = 1 << 20
@@ -32,7 +33,7 @@ LOADING_RETRY_S = 1.0
 
 
 class State(StrEnum):
-    """Where the service is in its life."""
+    """The state of the service."""
 
     LOADING = "loading"
     READY = "ready"
@@ -43,7 +44,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is there once the model is loaded."""
+    """The loaded model: its configuration, its tokenizer and the engine that runs it."""
 
     config: ArtifactConfig
     tokenizer: "Tokenizer"
@@ -51,13 +52,25 @@ class Loaded:
 
     @property
     def fingerprint(self) -> str:
-        """A name for what decides the bytes of a seeded answer: the model's files, and the version that runs them."""
+        """The ``system_fingerprint`` of OpenAI's API: equal fingerprints mean equal responses to equal seeded requests.
+
+        It consists of a hash over the model's files and the version of this package.
+        """
         files = "".join(checksum for _, checksum in sorted(self.config.files.items()))
         return f"fp_{hashlib.sha256(files.encode()).hexdigest()[:10]}_{__version__}"
 
 
 class Service:
-    """Loads the model once per process and hands it to the request handlers."""
+    """Loads the model once per process and hands it to the request handlers.
+
+    Attributes:
+        settings: the settings of the process.
+        telemetry: counts and times of the engine.
+        started: Unix time at which the process began to load.
+        load_s: seconds that loading took; None until it has ended.
+        error: why the model could not be loaded, or None.
+        refused: whether `error` is the fault of the artifact or of a setting, not of the program.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -65,35 +78,36 @@ class Service:
         self.started = time.time()
         self.load_s: float | None = None
         self.error: str | None = None
+        self.refused = False
         self._begun = time.monotonic()
         self._loaded: Loaded | None = None
         self._draining = self._stopped = False
         self._grace_s = 0.0
-        # Loading ends in one thread while another may stop the service.
+        # The loading thread may finish while another thread stops the service.
         self._lock = threading.Lock()
         self._done = threading.Event()
 
     def start(self, then: Callable[[], object] | None = None) -> "Service":
-        """Load in a thread of its own, so that importing the app takes no longer; returns the service itself.
+        """Start to load the model in a thread, so that importing the app does not wait; return the service itself.
 
         Args:
-            then: is called in that thread once the service is ready, for what can wait until then.
+            then: called in that thread once the service is ready, for work that need not delay loading.
 
         Raises:
-            SettingsError: traces are asked for and cannot be sent.
+            SettingsError: an exporter of traces is selected and cannot be set up.
         """
         tracing.configure(self.settings.traces)
         threading.Thread(target=self._load, args=(then,), name="load", daemon=True).start()
         return self
 
     def wait(self, timeout_s: float | None = None) -> State:
-        """Block until the model is loaded or cannot be; return the state."""
+        """Block until loading has succeeded or failed, or for `timeout_s` seconds; return the state."""
         self._done.wait(timeout_s)
         return self.state
 
     @property
     def state(self) -> State:
-        """The state at this moment."""
+        """The current state."""
         if self.error is not None or (self._loaded is not None and self._loaded.engine.failure is not None):
             return State.FAILED
         if self._draining:
@@ -102,7 +116,7 @@ class Service:
 
     @property
     def reason(self) -> str | None:
-        """Why the state is `failed`, if it is."""
+        """Why the state is ``failed``; None in any other state."""
         if self.error is None and self.state is State.FAILED:
             return "the engine's thread has ended with an error; see the log"
         return self.error
@@ -114,14 +128,15 @@ class Service:
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since the process began to load."""
+        """Seconds since the service was created."""
         return time.monotonic() - self._begun
 
     def loaded(self) -> Loaded:
         """Return the loaded model.
 
         Raises:
-            NotReadyError: it is still loading (with a time to retry after), draining, or it failed.
+            NotReadyError: the model is loading or the service is draining (both with a time to retry after), or loading
+                or the engine has failed.
         """
         state = self.state
         if state is State.FAILED:
@@ -133,13 +148,13 @@ class Service:
         return self._loaded
 
     def model_config(self) -> ArtifactConfig | None:
-        """Return what is known of the model, once it is loaded."""
+        """Return the model's configuration, or None until the model is loaded."""
         return self._loaded.config if self._loaded else None
 
     def stop(self, grace_s: float = 0.0) -> None:
-        """Refuse new requests, give the running ones `grace_s` seconds, then end them.
+        """Refuse new requests, give running requests `grace_s` seconds to finish, then end them.
 
-        A service that is still loading stops when it has loaded.
+        A service that is still loading stops once loading has ended.
         """
         with self._lock:
             self._draining, self._grace_s = True, grace_s
@@ -153,7 +168,7 @@ class Service:
         try:
             loaded = load(self.settings, self.telemetry)
         except ArtifactError as error:
-            self.error = str(error)
+            self.error, self.refused = str(error), True
             log.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - the message says all
         except Exception as error:
             self.error = f"unexpected {type(error).__name__} while loading; see the log"
@@ -178,9 +193,9 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     """Load the model and start its engine.
 
     Raises:
-        ArtifactError: the artifact is missing, damaged, or not one model's.
+        ArtifactError: the artifact is missing, damaged or made of files of different models, or `CACHE_MB` is too low.
     """
-    # Imported here, in the loading thread: they cost a good part of the cold start.
+    # Imported here, so that this part of the cold start takes place in the loading thread.
     from generation.engine.engine import Engine
     from generation.engine.prefix import PrefixCache
     from generation.engine.scheduler import Limits
@@ -215,7 +230,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
             "MAX_RUNNING"
         )
     model = opened.model(batch=rows + guests, staging=STAGING_ROWS, chunk=settings.prefill_chunk)
-    # With a float32 cache the numbers of a token depend, in their last bits, on how many are computed together.
+    # With a float32 cache, the last bits of a token's logits depend on how many tokens a step computes.
     drafts = settings.speculate > 0 and config.cache == "int8"
     engine = Engine(
         model,
@@ -226,5 +241,5 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
         telemetry=telemetry,
     )
     engine.start()
-    give_back_free_memory()  # some 10 MiB that loading needed
+    give_back_free_memory()  # about 10 MiB that only loading needed
     return Loaded(config, opened.tokenizer, engine)

@@ -11,7 +11,7 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-EXTRAS = ("export", "tracing")
+EXTRAS = ("completion", "export", "tracing")
 
 
 class WheelMetadata(MetadataHookInterface):

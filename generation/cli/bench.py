@@ -1,240 +1,143 @@
-"""Load on a running deployment: ``python -m generation bench --url ... --key ...``.
-
-Every request is a stream of ``POST /api/v1/completions``. A closed loop keeps a number of clients busy, each with one
-request after the other. An open loop sends requests at a fixed rate, regardless of outstanding requests, like real
-traffic; its times count from the moment a request was due, so that a stalling server cannot hide its queue. It needs
-only the standard library, and one thread per stream.
-"""
+"""``bench``: put load on a running deployment and measure it."""
 
 import argparse
-import http.client
-import json
-import os
-import random
 import sys
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from generation.cli.bench_report import Outcome, Progress, summarize, table
-from generation.cli.deployment import check_address, error_code, key_headers
+from generation.cli.deployment import check_address, key_refused, read_health, read_key
+from generation.cli.option_types import given, key, positive, whole
+from generation.cli.program import FAILURE, INTERRUPTED, OK, HelpFormatter, end_line
+from generation.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from generation.cli.bench_load import Load
 
 KEY_VARIABLE = "BENCH_KEY"
+KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 PROMPT = "Once upon a time"
-MOST_AT_ONCE = 512
+MOST_CLIENTS, MOST = 512, 10**9
+EPILOG = f"""\
+The summary goes to standard output, progress to standard error. Ctrl-C ends the load early and prints the summary of
+the requests that have ended.
 
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The load: address, requests and duration.
-
-    Attributes:
-        url: address of the deployment, ending in the route prefix.
-        key: function key, or one of the app's API keys.
-        body: of every request, without its seed.
-        clients: clients of a closed loop.
-        rate: requests a second of an open loop; None for a closed one.
-        requests: maximum number of requests.
-        duration_s: seconds after which no more requests begin.
-        timeout_s: seconds that one request may take.
-    """
-
-    url: str
-    key: str | None
-    body: dict[str, Any]
-    clients: int
-    rate: float | None
-    requests: int
-    duration_s: float
-    timeout_s: float
-
-
-def connect(load: Load) -> http.client.HTTPConnection:
-    """Return a connection to the deployment; the first request opens it."""
-    parts = urlsplit(load.url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.netloc, timeout=load.timeout_s)
-
-
-def ask(load: Load, method: str, path: str, body: dict[str, Any] | None = None) -> http.client.HTTPResponse:
-    """Send one request on a connection of its own; return the response, whose body has not been read."""
-    connection = connect(load)
-    headers = {"Content-Type": "application/json", "Connection": "close", **key_headers(load.key)}
-    content = None if body is None else json.dumps(body)
-    connection.request(method, urlsplit(load.url).path.rstrip("/") + path, content, headers)
-    return connection.getresponse()
-
-
-def stream(load: Load, number: int, due: float) -> Outcome:
-    """Send request `number`, which was due at `due` (by `time.perf_counter`); return its outcome."""
-    outcome = Outcome(due)
-    try:
-        with ask(load, "POST", "/v1/completions", load.body | {"seed": number}) as response:
-            if response.status != http.client.OK:
-                outcome.error = f"HTTP {response.status} {error_code(response.read(1 << 16)) or ''}".strip()
-            else:
-                _read(response, outcome, load.timeout_s)
-    except TimeoutError:
-        outcome.error = "timeout"
-    except (OSError, http.client.HTTPException) as error:
-        outcome.error = type(error).__name__
-    outcome.ended = time.perf_counter()
-    return outcome
-
-
-def _read(response: http.client.HTTPResponse, outcome: Outcome, timeout_s: float) -> None:
-    """Read events to the end of the stream."""
-    while line := response.readline():
-        now = time.perf_counter()
-        if now - outcome.due > timeout_s:
-            raise TimeoutError
-        if line.startswith(b"data: [DONE]"):
-            return
-        if not line.startswith(b"data: {"):
-            continue
-        event = json.loads(line[6:])
-        if "error" in event:
-            outcome.error = f"stream {event['error'].get('code')}"
-        elif event.get("usage"):
-            outcome.tokens = event["usage"]["completion_tokens"]
-        else:
-            outcome.events.append(now)
-    if outcome.error is None:
-        outcome.error = "stream broke off"
-
-
-@dataclass(slots=True)
-class Run:
-    """A load under way; `outcomes` may be read at any time, and `on_progress` is called several times a second."""
-
-    load: Load
-    on_progress: Callable[["Run"], None]
-    outcomes: list[Outcome] = field(default_factory=list)
-    begun: float = field(default_factory=time.perf_counter)
-    left_out: int = 0
-    stopped: bool = False
-    _sent: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def run(self) -> None:
-        """Send everything and wait for the responses; Ctrl-C ends the run early and keeps the outcomes so far."""
-        threads: list[threading.Thread] = []
-        try:
-            if self.load.rate is None:
-                threads += [self._thread(self._client) for _ in range(self.load.clients)]
-            else:
-                self._arrivals(threads, self.load.rate)
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)
-                    self.on_progress(self)
-        except KeyboardInterrupt:
-            self.stopped = True
-        self.on_progress(self)
-
-    def _next(self) -> int | None:
-        """Return the number of the next request, or None when there is none to send."""
-        with self._lock:
-            late = time.perf_counter() - self.begun >= self.load.duration_s
-            if late or self.stopped or self._sent >= self.load.requests:
-                return None
-            self._sent += 1
-            return self._sent
-
-    def _client(self) -> None:
-        while (number := self._next()) is not None:
-            self.outcomes.append(stream(self.load, number, time.perf_counter()))
-
-    def _arrivals(self, threads: list[threading.Thread], rate: float) -> None:
-        """Begin requests at random moments, as many a second as `rate` on average (a Poisson process)."""
-        moments = random.Random(1)  # noqa: S311 - the same load each time
-        due = self.begun
-        while (number := self._next()) is not None:
-            while (wait := due - time.perf_counter()) > 0:
-                time.sleep(min(wait, 0.2))
-                self.on_progress(self)
-            threads[:] = [thread for thread in threads if thread.is_alive()]
-            if len(threads) >= MOST_AT_ONCE:
-                self.left_out += 1
-            else:
-                threads.append(self._thread(self._one, number, due))
-            due += moments.expovariate(rate)
-
-    def _one(self, number: int, due: float) -> None:
-        self.outcomes.append(stream(self.load, number, due))
-
-    def _thread(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        thread.start()
-        return thread
+exit status: 0 a request succeeded, 1 none did or there is no such server, 2 a wrong call, address or key,
+{INTERRUPTED} stopped by Ctrl-C.
+"""
 
 
 def register(commands: Any) -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser("bench", help="put load on a running deployment and measure it")
+    parser = commands.add_parser(
+        "bench",
+        help="put load on a running deployment and measure it",
+        usage="%(prog)s [options]",
+        description="Put load on a running deployment and measure it. Every request streams a completion.",
+        epilog=EPILOG,
+        formatter_class=HelpFormatter,
+    )
     add = parser.add_argument
     add("--url", default="http://127.0.0.1:7071/api", help="address with the route prefix (default: %(default)s)")
-    add("--key", help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
-    add("--clients", type=_positive(int), default=8, help="closed loop: streams at once (default: %(default)s)")
-    add("--rate", type=_positive(float), help="open loop: requests a second, instead of --clients")
-    add("--requests", type=_positive(int), default=100, help="requests at most (default: %(default)s)")
-    add("--duration", type=_positive(float), default=60.0, help="seconds to send for at most (default: %(default)s)")
-    add("--timeout", type=_positive(float), default=60.0, help="seconds that a request may take (default: %(default)s)")
-    add("--prompt", default=PROMPT, help="default: %(default)r")
-    add("--max-new-tokens", type=_positive(int), default=64, help="tokens of every answer (default: %(default)s)")
-    add("--stop-at-end", action="store_true", help="let answers end where the model ends them")
+    add("--key", type=key, help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
+    clients = "closed loop: concurrent streams (default: %(default)s)"
+    add("--clients", type=whole(1, MOST_CLIENTS), default=8, metavar="N", help=clients)
+    add("--rate", type=positive(MOST), metavar="X", help="open loop: requests per second, instead of --clients")
+    add("--requests", type=whole(1, MOST), default=100, metavar="N", help="maximum requests (default: %(default)s)")
+    duration = "maximum seconds in which requests are sent (default: %(default)s)"
+    add("--duration", type=positive(MOST), default=60.0, metavar="S", help=duration)
+    timeout = "maximum seconds that a request may take (default: %(default)s)"
+    add("--timeout", type=positive(MOST), default=60.0, metavar="S", help=timeout)
+    add("--prompt", type=given, default=PROMPT, metavar="TEXT", help="prompt of every request (default: %(default)r)")
+    tokens = "tokens to generate in each request (default: %(default)s)"
+    add("--max-new-tokens", type=whole(1, MOST), default=64, metavar="N", help=tokens)
+    add("--stop-at-end", action="store_true", help="let the model end a text before --max-new-tokens")
     add("--json", action="store_true", help="print one JSON object instead of the table")
-    add("--output", type=Path, metavar="FILE", help="write the JSON object to a file as well")
+    add("--output", type=_file, metavar="FILE", help="write the JSON object to a file as well")
     parser.set_defaults(command=_bench)
 
 
-def _positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not 0 < value < 10**9:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
+def _file(text: str) -> Path:
+    return Path(given(text))
 
-    parse.__name__ = "number"  # argparse names it in its message
-    return parse
+
+def _check_output(path: Path) -> None:
+    """Open the output file once, so that a wrong path fails before the load and not after it.
+
+    Raises:
+        InvalidRequestError: the file cannot be written.
+    """
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise InvalidRequestError(f"--output: {path} cannot be written: {error.strerror}") from None
+
+
+def _look(load: "Load") -> dict[str, Any] | None:
+    """Return what ``/health`` says about the deployment; print an error and return None if no load can be sent.
+
+    Raises:
+        InvalidRequestError: the address or the key is wrong.
+    """
+    import http.client
+
+    from generation.cli.bench_load import ask
+    from generation.cli.connection_errors import explain
+
+    try:
+        with ask(load, "GET", "/health") as response:
+            health = read_health(load.url, response.status, response.read())
+        with ask(load, "GET", "/v1/models") as response:
+            status = response.status
+    except (OSError, http.client.HTTPException) as error:
+        print(f"error: {load.url} cannot be reached: {explain(error)}", file=sys.stderr)
+        return None
+    if status in KEY_REFUSED:
+        raise key_refused(load.url, status, load.key, KEY_VARIABLE)
+    if not health["model"]:
+        print(f"error: {load.url} serves no model: its state is {health.get('state')}", file=sys.stderr)
+        return None
+    return health
 
 
 def _bench(options: argparse.Namespace) -> int:
+    import json
+    import time
+
+    from generation.cli.bench_load import Load, Run
+    from generation.cli.bench_report import Progress, summarize, table
+
     check_address(options.url)
+    if options.output is not None:
+        _check_output(options.output)
     body = {
         "prompt": options.prompt, "max_tokens": options.max_new_tokens, "ignore_eos": not options.stop_at_end,
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     load = Load(
-        options.url, options.key or os.environ.get(KEY_VARIABLE), body, options.clients, options.rate,
+        options.url.rstrip("/"), read_key(options.key, KEY_VARIABLE), body, options.clients, options.rate,
         options.requests, options.duration, options.timeout,
     )  # fmt: skip
-    try:
-        with ask(load, "GET", "/health") as response:
-            health = json.loads(response.read())
-            served = health["model"]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        print(f"error: {options.url}/health does not answer as this app does: {error}", file=sys.stderr)
-        return 1
-    if not served:
-        print(f"error: {options.url} serves no model: {health.get('state')}", file=sys.stderr)
-        return 1
+    health = _look(load)
+    if health is None:
+        return FAILURE
+    served = health["model"]
     progress = Progress(sys.stderr, load.requests, load.duration_s)
     run = Run(load, lambda one: progress.show(one.outcomes, time.perf_counter() - one.begun))
     run.run()
     progress.clear()
+    if run.stopped:
+        end_line()
     summary = summarize(run.outcomes, run.begun)
     summary["left_out"] = run.left_out
     summary["load"] = {
-        "url": load.url, "model": served["name"], "precision": served["precision"],
+        "url": load.url, "model": served.get("name"), "precision": served.get("precision"),
         "loop": "open" if load.rate else "closed", "rate": load.rate, "clients": None if load.rate else load.clients,
         "max_new_tokens": options.max_new_tokens,
     }  # fmt: skip
     if options.output is not None:
         options.output.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(summary) if options.json else table(summary))
-    return 0 if summary["requests"]["succeeded"] else 1
+    if run.stopped:
+        return INTERRUPTED
+    return OK if summary["requests"]["succeeded"] else FAILURE

@@ -1,4 +1,4 @@
-"""``export``: hands over to the build-time command line, which is never imported by the run time."""
+"""``export``: run the exporter's own command line, which the run time never imports."""
 
 import importlib.util
 import runpy
@@ -9,7 +9,7 @@ PACKAGE = "generation.export"
 
 
 def register(commands: Any) -> None:
-    """Add the command to the list in the help; `run` is called before it is parsed."""
+    """Add the command to the list in the help. The caller passes its arguments to `run` and does not parse them."""
     commands.add_parser("export", add_help=False, help="make a model: checkpoint to artifact, verified")
 
 
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
     try:
         runpy.run_module(PACKAGE, run_name="__main__")
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0
+        return 0 if ended.code is None else int(ended.code)
     finally:
         sys.argv = before
     return 0

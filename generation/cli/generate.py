@@ -1,20 +1,20 @@
-"""``generate``: continues a text in this process and prints tokens as they arrive."""
+"""``generate``: continue a text in this process, without a server, and print tokens as they arrive."""
 
 import argparse
-import asyncio
-import json
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from generation.cli.inputs import add_model, add_text, read_text, settings
+from generation.cli.inputs import add_model, add_text, loaded, read_text, settings
+from generation.cli.option_types import number, stop_string, whole
+from generation.cli.program import HelpFormatter
 
 if TYPE_CHECKING:
     from generation.api.bodies import GenerateBody
     from generation.api.generate import Whole
-    from generation.service import Service
+    from generation.config import Settings
+    from generation.service import Loaded
 
-# Options that are fields of POST /api/generate, with the type of a value; their help is that of the API.
+# Options that are fields of POST /api/generate, with the type of their values. The API checks the ranges.
 FIELDS: dict[str, type] = {
     "max_new_tokens": int,
     "num_return_sequences": int,
@@ -28,7 +28,7 @@ FIELDS: dict[str, type] = {
     "timeout_s": float,
 }
 HELP = {
-    "max_new_tokens": "tokens to generate at most (default: 50)",
+    "max_new_tokens": "maximum number of tokens to generate (default: 50)",
     "num_return_sequences": "sequences to generate (default: 1); several are printed at the end, separated by ---",
     "temperature": "lower is more predictable; 0 is greedy (default: 1)",
     "top_k": "keep this many of the likeliest tokens; 0 = all (default: 50)",
@@ -40,28 +40,42 @@ HELP = {
     "timeout_s": "maximum time in seconds; partial output is returned",
 }
 
+EPILOG = """\
+Standard output gets the prompt and its continuation, standard error everything else. Write -- before a text that
+begins with a hyphen:
+  generate --max-new-tokens 20 -- "-- Chapter 1"
+"""
+
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "generate",
         help="generate text without a server",
+        usage="%(prog)s [options] TEXT",
         description="Continue a text in this process, without a server, and print tokens as they arrive.",
-        epilog="Standard output gets the prompt and its continuation, standard error everything else.",
+        epilog=EPILOG,
+        formatter_class=HelpFormatter,
     )
     add_text(parser, "the text to continue")
     add_model(parser)
     for name, kind in FIELDS.items():
+        option = f"--{name.replace('_', '-')}"
         metavar = "N" if kind is int else "X"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=HELP[name])
-    parser.add_argument("--stop", action="append", metavar="S", help="end before this string; may be repeated")
-    parser.add_argument("--ignore-eos", action="store_true", help="go on past the end-of-text token")
-    parser.add_argument("--only-new", action="store_true", help="leave the prompt out of the answer")
-    parser.add_argument("--json", action="store_true", help="print what POST /api/generate answers, and no text before")
+        parser.add_argument(option, type=whole() if kind is int else number, metavar=metavar, help=HELP[name])
+    stop = r"end before this string; may be repeated; \n is a line break, \t a tab, \\ a backslash"
+    parser.add_argument("--stop", action="append", type=stop_string, metavar="S", help=stop)
+    parser.add_argument("--ignore-eos", action="store_true", help="continue past the end-of-text token")
+    parser.add_argument("--only-new", action="store_true", help="do not print the prompt")
+    parser.add_argument("--json", action="store_true", help="print the response body of POST /api/generate instead")
     parser.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    import asyncio
+    import json
+    import logging
+
     from generation.api.bodies import GenerateBody, parse_json
     from generation.service import Service
 
@@ -71,31 +85,36 @@ def _run(options: argparse.Namespace) -> int:
     logging.getLogger("generation").addHandler(logging.NullHandler())  # the caller reports errors
     service = Service(settings(options.model)).start()
     try:
-        service.wait()
-        whole = asyncio.run(_generate(service, body, show=not options.json))
+        found = asyncio.run(_generate(loaded(service), service.settings, body, show=not options.json))
     finally:
         service.stop()
     if options.json:
-        print(bytes(whole.response().body).decode())
-    elif "timeout" in whole.reasons:
+        print(bytes(found.response().body).decode())
+    elif "timeout" in found.reasons:
         print("stopped at the deadline", file=sys.stderr)
     return 0
 
 
-async def _generate(service: "Service", body: "GenerateBody", *, show: bool) -> "Whole":
-    """Generate; with `show`, a single sequence appears as it comes, several one after the other at the end."""
+async def _generate(model: "Loaded", settings: "Settings", body: "GenerateBody", *, show: bool) -> "Whole":
+    """Generate; with `show`, print a single sequence as it arrives, or several at the end."""
+    import asyncio
+
     from generation.api.generate import Whole, engine_request
 
-    loaded = service.loaded()
-    asked = await engine_request(body, loaded, service.settings)
-    whole = Whole(body, asked)
+    asked = await engine_request(body, model, settings)
+    found = Whole(body, asked)
     live = show and asked.choices == 1
-    if live:
-        print(whole.texts[0], end="", flush=True)
-    async for item in loaded.engine.submit(asked):
-        text = whole.add(item)
+    try:
         if live:
-            print(text, end="", flush=True)
+            print(found.texts[0], end="", flush=True)
+        async for item in model.engine.submit(asked):
+            text = found.add(item)
+            if live:
+                print(text, end="", flush=True)
+    except asyncio.CancelledError:  # Ctrl-C
+        if live and not (sys.stdout.isatty() and sys.stderr.isatty()):  # on a terminal, one line break is enough
+            print(flush=True)
+        raise
     if show:
-        print("" if live else "\n---\n".join(whole.texts), flush=True)
-    return whole
+        print("" if live else "\n---\n".join(found.texts), flush=True)
+    return found

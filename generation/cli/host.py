@@ -163,6 +163,9 @@ class Server(uvicorn.Server):
     """A uvicorn server that drains on a signal: it serves until the running requests have ended.
 
     The app answers requests that arrive meanwhile with 503.
+
+    Attributes:
+        listening: set once clients can connect.
     """
 
     def __init__(self, host: ASGIApp, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
@@ -183,9 +186,15 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=FLUSH_S,
             )
         )
+        self.listening = threading.Event()
         self._on_stop = on_stop
         self._most_s = grace_s + FLUSH_S
         self._draining = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, then set `listening`."""
+        await super().startup(sockets)
+        self.listening.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Handle SIGINT and SIGTERM. A second signal stops the server at once."""
@@ -204,14 +213,21 @@ class Server(uvicorn.Server):
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Return a listening socket. Bound before anything loads, it shows early whether the port is free, and which it is.
+    """Return a bound socket that does not listen yet.
+
+    Binding before anything loads shows early whether the port is free, and which one is taken for port 0.
 
     Raises:
-        OSError: the port is not available.
+        OSError: the address or the port is not available.
+        UnicodeError: the address cannot be a host name.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # Naming TCP makes asyncio switch Nagle's algorithm off; otherwise small writes, such as tokens, wait 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, port))
+    try:
+        listener.bind((address, port))
+    except BaseException:
+        listener.close()
+        raise
     return listener

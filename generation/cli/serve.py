@@ -1,40 +1,40 @@
-"""``serve``: the app under the embedded host."""
+"""``serve``: serve the app on this machine with the embedded host, which needs no Functions host."""
 
 import argparse
 import sys
 from typing import Any
 
+from generation.cli.option_types import given, key, whole
+from generation.cli.program import FAILURE, OK, HelpFormatter, UsageError, end_line
 from generation.config import ROOT
 
-USER_ERROR = 2
 LAST_PORT = 65535
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "serve",
         help="serve function_app.py on this machine, without the Functions host",
-        description="Serve function_app.py on this machine, without the Functions host. Ctrl-C stops it.",
-        epilog="The model is that of the setting MODEL_DIR. A page to try it is at /api/playground.",
+        usage="%(prog)s [options]",
+        description="Serve function_app.py on this machine, without the Functions host. Ctrl-C stops the server.",
+        epilog="The setting MODEL_DIR chooses the model. A page to try it is at /api/playground. "
+        "exit status: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 a wrong call, setting or model.",
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--host", type=_given, default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=7071, help="port; 0 takes a free one (default: %(default)s)")
-    parser.add_argument("--key", type=_given, help="ask for this function key where the platform would ask for one")
+    # An empty host would listen everywhere, and an empty key would open every route.
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    port = "port; 0 takes a free one (default: %(default)s)"
+    parser.add_argument("--port", type=whole(0, LAST_PORT), default=7071, metavar="N", help=port)
+    parser.add_argument("--key", type=key, help="require this function key on routes where Azure requires one")
     parser.set_defaults(command=_run)
 
 
-def _given(text: str) -> str:
-    """Refuse an empty value, as of a variable that is not set: it would open every route, or listen everywhere."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it must not be empty")
-    return text
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= LAST_PORT):
-        raise argparse.ArgumentTypeError(f"{text[:32]!r} is no number from 0 to {LAST_PORT}")
-    return int(text)
+def _host(text: str) -> str:
+    host = given(text)
+    if "/" in host or host.count(":") == 1:
+        raise argparse.ArgumentTypeError(f"{host[:64]!r} is not an address or a host name; the port is --port")
+    return host
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -46,11 +46,13 @@ def _run(options: argparse.Namespace) -> int:
     log_to(sys.stderr)
     from generation.cli.host import LocalHost, Server, bind, with_cors
 
+    shown = f"[{options.host}]" if ":" in options.host else options.host
     try:
         listener = bind(options.host, options.port)
     except OSError as error:
-        print(f"error: cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)
-        return USER_ERROR
+        raise UsageError(f"cannot listen on {shown}:{options.port}: {error.strerror or error}") from None
+    except UnicodeError:
+        raise UsageError(f"cannot listen on {shown}:{options.port}: this is no host name") from None
     sys.path.insert(0, str(ROOT))
     from function_app import app, service
 
@@ -60,17 +62,17 @@ def _run(options: argparse.Namespace) -> int:
     host = with_cors(LocalHost(app, ROOT / "host.json", options.key), service.settings.cors_origins)
     server = Server(host, options.host, service.settings.drain_s, stop)
     port = listener.getsockname()[1]
-    # uvicorn raises the signal that stopped it once more when it is done.
+    # uvicorn raises the signal that stopped it again once it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
     def announce() -> None:
         service.wait()
         config = service.model_config()
         if config is None:
-            print(f"error: {service.reason}", file=sys.stderr, flush=True)
             server.should_exit = True
             return
-        address = f"http://{options.host}:{port}"
+        server.listening.wait()
+        address = f"http://{shown}:{port}"
         print(
             f"{config.name} ({config.precision}, context {config.context}) ready after {service.load_s:.2f} s "
             f"on {address}/api\n"
@@ -83,5 +85,10 @@ def _run(options: argparse.Namespace) -> int:
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
-        return 0
-    return 0 if service.reason is None else 1
+        end_line()
+    if service.refused:
+        raise UsageError(str(service.reason))
+    if service.reason is not None:
+        print(f"error: {service.reason}", file=sys.stderr)
+        return FAILURE
+    return OK

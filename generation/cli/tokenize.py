@@ -1,23 +1,26 @@
-"""``tokenize``: prints the tokens of a text."""
+"""``tokenize``: print the tokens of a text."""
 
 import argparse
 import json
 from typing import Any
 
 from generation.cli.inputs import add_model, add_text, read_text, settings
+from generation.cli.program import HelpFormatter
 from generation.errors import InvalidRequestError
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "tokenize",
         help="show the tokens of a text",
-        description="Show the tokens of a text: a line each with its id and its text, quoted as in JSON.",
+        usage="%(prog)s [options] TEXT",
+        description="Show the tokens of a text: one line each, with the id and the text, quoted as in JSON.",
+        formatter_class=HelpFormatter,
     )
     add_text(parser, "the text to split")
     add_model(parser)
-    parser.add_argument("--json", action="store_true", help="print what POST /api/tokenize answers")
+    parser.add_argument("--json", action="store_true", help="print the response body of POST /api/tokenize")
     parser.set_defaults(command=_run)
 
 

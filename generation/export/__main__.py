@@ -1,4 +1,4 @@
-"""Command line of the export: ``python -m generation.export``."""
+"""Parse the command line of the exporter, ``python -m generation.export``, and print what it measured."""
 
 import argparse
 import sys
@@ -31,7 +31,7 @@ then serve it:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the export; return the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Run the export; return the exit status: 0, 2 for an error that the user can fix, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
     output = options.output or Path("models") / Path(options.adapter or options.model).resolve().name
     started = time.monotonic()
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"[{time.monotonic() - started:5.1f} s] {stage} ...", file=sys.stderr, flush=True)
 
     try:
-        # Here, not above: the help text should not wait for torch.
+        # Imported here, because importing torch takes seconds and the help text needs none of it.
         progress("loading torch, transformers and optimum")
         from generation.export.pipeline import export
 

@@ -1,4 +1,4 @@
-"""Merge a LoRA adapter, or another kind that peft can merge, into the weights of the model that it was trained on."""
+"""Merge a LoRA adapter, or another adapter that peft can merge, into the weights of its base model."""
 
 import hashlib
 import warnings
@@ -13,16 +13,16 @@ from generation.export.errors import ExportError, first_line
 from generation.export.tokens import quiet
 
 CONFIG = "adapter_config.json"
-# Kinds that come before the prompt, and change no weights.
+# Kinds of adapters that are put before the prompt, so there is nothing to merge.
 PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def base_of(folder: Path) -> tuple[str, str | None]:
-    """Return the model that the adapter in `folder` was trained on, a folder or a hub id, and its revision.
+    """Return the base model of the adapter in `folder`, as a folder or a hub id, and its revision.
 
     Raises:
-        ExportError: adapter_config.json cannot be read, or names none.
+        ExportError: adapter_config.json cannot be read, or names no base model.
     """
     found = read_json(folder / CONFIG)
     base, revision = found.get("base_model_name_or_path"), found.get("revision")
@@ -60,7 +60,7 @@ def merge(model: GPT2LMHeadModel, folder: Path, sha256: str) -> tuple[GPT2LMHead
 
 
 def _merged(model: GPT2LMHeadModel, folder: Path) -> tuple[GPT2LMHeadModel, list[str]]:
-    """Return the merged model, and what peft warned of."""
+    """Return the merged model, and the warnings of peft."""
     # Here, because only adapters need it.
     from peft import PeftModel
 
@@ -70,7 +70,7 @@ def _merged(model: GPT2LMHeadModel, folder: Path) -> tuple[GPT2LMHeadModel, list
             wrapped: Any = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
             merged: Any = wrapped.merge_and_unload()
     except Exception as error:
-        # peft raises whatever its many kinds of adapters meet.
+        # peft's exceptions for unusable adapters share no base class but Exception.
         raise ExportError(f"the adapter in {folder} cannot be merged: {first_line(error)}") from error
     if not isinstance(merged, GPT2LMHeadModel):
         raise ExportError(f"the adapter in {folder} makes a {type(merged).__name__} of the model: not covered")

@@ -1,8 +1,8 @@
-"""The artifact folder, which appears whole or not at all.
+"""Write an artifact folder atomically.
 
-Everything is written into a staging folder first. Where the output does not exist, the staging folder is renamed to it.
-Where it does, files move in one by one: the old config.json goes first and the new one comes last, so that a folder
-with a config.json is always whole.
+All files are written to a staging folder first. If the output does not exist, the staging folder is renamed to it. If
+it exists, the old config.json is removed, the files are moved in one by one, and the new config.json comes last. A
+folder with a config.json is therefore always complete.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ TOOLS = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-o
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
-    """Check that `output` can take an artifact and give a folder to write it in; remove what is left of it at the end.
+    """Check that `output` can take an artifact, and yield a staging folder, which is removed at the end.
 
-    A killed process leaves its staging folder behind: hidden, named ``.<output>.partial-<process>``. The next export to
-    the same output removes it.
+    A killed process leaves its staging folder behind, under the hidden name ``.<output>.partial-<process>``. The next
+    export to the same output removes it.
 
     Raises:
-        ExportError: the output is a file, holds something else or half an artifact, or cannot be written.
+        ExportError: the output is a file, is no complete artifact, or cannot be written.
 
     """
     _check(output)
@@ -65,12 +65,12 @@ def staging(output: Path) -> Iterator[Path]:
 
 
 def _runs(process: str) -> bool:
-    """Return whether there is a process of this number."""
+    """Return whether a process with this id exists."""
     try:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # the process of another user
         return True
     return True
 
@@ -98,7 +98,7 @@ def _check(output: Path) -> None:
 
 
 def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cache: CacheType) -> None:
-    """Write config.json for the model and the tokenizer in `folder`: what the run time needs, and where it is from."""
+    """Write config.json for the files in `folder`: what the run time needs, checksums, source and tool versions."""
     shape, tokens = checkpoint.shape, checkpoint.tokens
     config = {
         "format": FORMAT,
@@ -131,12 +131,12 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Write report.json: what verification measured."""
+    """Write report.json, the results of verification."""
     (folder / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
 
 
 def publish(folder: Path, output: Path) -> None:
-    """Make the finished staging folder the output."""
+    """Publish the finished staging folder `folder` as `output`."""
     for name in (*CHECKED_FILES, REPORT, CONFIG):
         _sync(folder / name)
     _sync(folder)

@@ -1,15 +1,15 @@
-"""Attention in the serving graph: two caches, each read and written in place by one `GroupQueryAttention`.
+"""Write the attention of the serving graph: two KV caches, each updated in place by a `GroupQueryAttention` operator.
 
-Prompts are prefilled in a *staging* cache of float32, sequences decode in the *batch*, whose keys and values are int8
-(or float32): decoding reads all of its cache for every token, so the bytes there decide the speed of a full batch,
-while prefill is bound by arithmetic, which the operator does faster on float32. A step uses either or both; a part that
-has nothing to do gets one idle row.
+Prompts are prefilled in the *staging* cache, which is float32. Sequences decode in the *batch* cache, which is int8 or
+float32. Decoding reads the whole cache for every token, so its size limits the speed of a full batch. Prefill is
+limited by arithmetic, which the operator does faster in float32. A step uses one of the caches or both; an unused one
+gets one row without tokens.
 
 The operator works on heads of whole blocks of `HEAD_STEP` elements. Other heads are padded with zeros, which change no
-product of a query and a key, and the padding is cut off the result.
+product of a query and a key; the padding is removed from the result.
 
-With an int8 cache the operator's arithmetic for a token does not depend on how many tokens or rows come with it. That
-makes speculation exact. Its scale is 1: `cache_range.fold` has put the real ones into the weights.
+With an int8 cache, the operator computes a token independently of how many tokens or rows a step has. This makes
+speculation exact. The operator's scale is 1, because `cache_range.fold` has moved the real scales into the weights.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,15 @@ def cached_size(head_size: int) -> int:
 class Attention:
     """Writes the attention of every layer.
 
-    Inputs, for each part (``staging``, ``batch``) of R rows of S tokens, right-padded: ``{part}_slots`` int64 [R, S],
-    places of the tokens among the N of the step; ``{part}_counts`` int32 [R], how many of the S are real;
-    ``{part}_seqlens_k`` int32 [R], tokens in the cache after this step, minus 1; ``{part}.past.{i}.key``, ``.value``
-    [R, H, M, `cached_size(D)`], with a present for each past. A row of count 0 is idle. ``places`` int64 [N] says where
-    each token's slot is, counted through the staging slots and then the batch's. M is at least the longest of a row's
-    past plus S.
+    For each part, ``staging`` and ``batch``, the graph has these inputs for R rows of S slots, padded on the right:
+
+    - ``{part}_slots``, int64 [R, S]: index of each slot's token among the N tokens of the step
+    - ``{part}_counts``, int32 [R]: number of slots with a token; 0 for a row without tokens
+    - ``{part}_seqlens_k``, int32 [R]: number of tokens in the cache after this step, minus 1
+    - ``{part}.past.{i}.key`` and ``.value``, [R, H, M, `cached_size(D)`]: the cache, with a ``present`` output for each
+      ``past``. M is at least S plus the number of tokens in the longest row.
+
+    The input ``places``, int64 [N], is the slot of each token, counting the slots of staging first, then the batch's.
     """
 
     def __init__(self, writer: GraphWriter, heads: int, head_size: int, context: int, cache: CacheType) -> None:

@@ -1,4 +1,4 @@
-"""A GPT-2 checkpoint, loaded and checked."""
+"""Load a GPT-2 checkpoint with its tokenizer, and check that the serving graph supports it."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,17 @@ from generation.export.weights import Tensors, read_weights
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded checkpoint: float32 weights on the CPU, in evaluation mode. `notes` are for the user."""
+    """A loaded checkpoint: float32 weights on the CPU, in evaluation mode.
+
+    Attributes:
+        folder: where it came from.
+        model: the model, with any adapter merged.
+        tokenizer: its fast tokenizer.
+        tokens: which ids are tokens, and which begin and end a text.
+        shape: its sizes and options, for the serving graph.
+        weights_sha256: SHA-256 of the weights, in hexadecimal.
+        notes: remarks to show to the user.
+    """
 
     folder: Folder
     model: GPT2LMHeadModel
@@ -33,11 +43,15 @@ class Checkpoint:
 
 
 def load(folder: Folder, *, allow_unread: bool = False) -> Checkpoint:
-    """Load and check a checkpoint; an adapter that belongs to it is merged.
+    """Load and check a checkpoint, and merge its adapter, if it has one.
+
+    Args:
+        folder: the checkpoint on this machine.
+        allow_unread: whether the weights may include tensors that the model does not use.
 
     Raises:
-        ExportError: no GPT-2 checkpoint, one of a kind that the serving graph does not cover, weights that are missing,
-            unreadable, not finite or read by nothing, no tokenizer, or one that does not fit the model.
+        ExportError: the folder holds no GPT-2 checkpoint, or one that the serving graph does not support; weights are
+            missing, unreadable, not finite or unused; the tokenizer is missing or does not fit the model.
 
     """
     path = folder.path
@@ -52,7 +66,7 @@ def load(folder: Folder, *, allow_unread: bool = False) -> Checkpoint:
         if has_tokenizer(folder.adapter):
             words = folder.adapter
     tokenizer, tokens = find_tokens(path, config, load_fast(words))
-    # What is saved with the model after training.
+    # Training saves these with the model.
     model.generation_config = GenerationConfig(
         eos_token_id=list(tokens.ends_of_text) or None, bos_token_id=tokens.begin_of_text
     )
@@ -70,7 +84,7 @@ def load(folder: Folder, *, allow_unread: bool = False) -> Checkpoint:
 def _model(config: GPT2Config, tensors: Tensors) -> GPT2LMHeadModel:
     model: GPT2LMHeadModel
     with quiet():
-        # Eager attention, because it is the one that follows every attention flag of the configuration.
+        # Only eager attention obeys every attention flag of the configuration.
         model = GPT2LMHeadModel.from_pretrained(
             None, config=config, state_dict=tensors, dtype=torch.float32, attn_implementation="eager"
         )

@@ -1,4 +1,4 @@
-"""Read ``config.json`` of a checkpoint, and refuse, with a reason, what the serving graph cannot stand for."""
+"""Read ``config.json`` of a checkpoint, and reject what the serving graph does not support."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from generation.export.errors import ExportError, first_line
 from generation.export.graph import Shape
 from generation.export.products import Activation
 
-# Names that `transformers` knows an activation by. GELU comes as an exact formula and as its approximation by tanh
-# (Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415).
+# Activations by their names in `transformers`. GELU is either exact or approximated by tanh (Hendrycks and Gimpel 2016,
+# https://arxiv.org/abs/1606.08415).
 ACTIVATIONS: dict[str, Activation] = {
     "gelu_new": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "swish": "silu",
     "tanh": "tanh",
 }
-# The reference export traces a step of two tokens or more behind as many others.
+# The reference export traces a step of at least two tokens that follow as many cached ones.
 LEAST_CONTEXT = 4
 
 
@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Raises:
-        ExportError: the file cannot be read, or holds something else.
+        ExportError: the file cannot be read, or does not hold a JSON object.
     """
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -48,7 +48,7 @@ def read_configuration(path: Path) -> GPT2Config:
     """Return the configuration of the checkpoint in the folder `path`.
 
     Raises:
-        ExportError: it is no GPT-2's, or of a kind that the serving graph does not cover.
+        ExportError: it does not belong to a GPT-2 model, or the serving graph does not support it.
     """
     file = path / "config.json"
     if not file.is_file():
@@ -99,7 +99,7 @@ def _check(file: Path, config: GPT2Config) -> None:
 
 
 def shape_of(config: GPT2Config) -> Shape:
-    """Return what the serving graph has to know of a configuration."""
+    """Return the part of a configuration that the serving graph depends on."""
     return Shape(
         layers=config.n_layer,
         heads=config.n_head,

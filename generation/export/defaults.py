@@ -1,4 +1,4 @@
-"""What an export does unless told otherwise. Imports nothing, so that the command line can answer at once."""
+"""Default model, precision and cache type of an export, without imports, so that the help text appears at once."""
 
 from typing import Literal, get_args
 
@@ -8,13 +8,13 @@ DEFAULT_PRECISION: Precision = "int8"
 
 CacheType = Literal["float32", "int8"]
 CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
-# Where weights are exact, so is the cache.
+# Exact weights get an exact cache.
 DEFAULT_CACHES: dict[Precision, CacheType] = {"fp32": "float32", "int8": "int8", "int4": "int8"}
 
 DEFAULT_MODEL = "distilbert/distilgpt2"
-# A branch moves; a commit does not. Other models are taken from their main branch, and the commit found is recorded.
+# Pinned commits, because a branch can change. Other models use their main branch, and the artifact records the commit.
 PINNED_REVISIONS = {DEFAULT_MODEL: "2290a62682d06624634c1f46a6ad5be0f47f38aa"}
-# The sha256 of the weights at that commit.
+# SHA-256 of the weights at that commit.
 PINNED_FILES = {
     DEFAULT_MODEL: {"model.safetensors": "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"}
 }

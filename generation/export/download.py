@@ -1,4 +1,4 @@
-"""Download a checkpoint from the Hugging Face hub, compare its checksums, and say plainly what went wrong."""
+"""Download a checkpoint from the Hugging Face hub, compare its checksums, and explain failures."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ from requests import JSONDecodeError, Response, Timeout
 from generation.export.defaults import PINNED_FILES, PINNED_REVISIONS
 from generation.export.errors import ExportError, first_line
 
-# Configuration and tokenizers of all kinds.
+# Files of the configuration and of all kinds of tokenizers.
 SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -42,7 +42,7 @@ SMALL_FILES = (
     "sentencepiece.bpe.model",
     "adapter_config.json",
 )
-# Weights, the best kind first: only the first kind that is there is downloaded.
+# File patterns of weights in order of preference. Only the first kind that a repository has is downloaded.
 WEIGHT_FILES = (
     ("model.safetensors",),
     ("model.safetensors.index.json", "model-*.safetensors"),
@@ -60,10 +60,15 @@ _MEGABYTE = 1_000_000
 
 
 def download(model: str, revision: str | None, progress: Callable[[str], None]) -> Path:
-    """Return the local folder of a model of the hub, named by its commit.
+    """Download a model of the hub; return its local folder, whose name is the commit.
+
+    Args:
+        model: id of the model.
+        revision: commit, tag or branch; None for the pinned commit or else the main branch.
+        progress: called with a description of each stage.
 
     Raises:
-        ExportError: the hub cannot be reached, does not give the model out, or gave out something else.
+        ExportError: the hub cannot be reached or refuses the model, or a file differs from its checksum.
 
     """
     revision = revision or PINNED_REVISIONS.get(model)
@@ -87,7 +92,7 @@ def download(model: str, revision: str | None, progress: Callable[[str], None]) 
 
 
 def wanted(names: Iterable[str]) -> list[str]:
-    """Return which of a repository's files the export needs."""
+    """Return those of a repository's files that the export needs."""
     there = list(names)
     found = [name for name in there if name in SMALL_FILES]
     for kinds in (WEIGHT_FILES, ADAPTER_FILES):
@@ -99,7 +104,7 @@ def wanted(names: Iterable[str]) -> list[str]:
 
 
 def _info(model: str, revision: str | None) -> ModelInfo | None:
-    """Ask the hub about the model; None where the hub cannot be reached."""
+    """Return the hub's description of the model, or None if the hub cannot be reached."""
     try:
         return HfApi().model_info(model, revision=revision, files_metadata=True)
     except (RequestsConnectionError, Timeout, OfflineModeIsEnabled) as error:
@@ -109,7 +114,7 @@ def _info(model: str, revision: str | None) -> ModelInfo | None:
 
 
 def _explain(error: BaseException, model: str, revision: str | None) -> str:
-    """Return what is wrong and what to do, in one line."""
+    """Return in one line what is wrong and what the user can do."""
     which = f"{model} at revision {revision}" if revision else model
     causes = list(_causes(error))
 
@@ -152,7 +157,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _says_disabled(response: Response) -> bool:
-    """Whether the hub says so in another way than its client knows."""
+    """Return whether the hub reports a disabled repository in a form that its client does not recognise."""
     says = (response.headers.get("X-Error-Code", ""), response.headers.get("X-Error-Message", ""))
     return any("disabled" in one.lower() for one in says)
 
@@ -166,10 +171,13 @@ def _advice(status: int) -> str:
 
 
 def _compare(model: str, folder: Path) -> None:
-    """Compare each file with the checksum that the hub gave for it, and with a pinned one where there is one.
+    """Compare each file with the checksum that the hub gave for it, and with the pinned one, if any.
 
-    The cache of the hub's client keeps a file under the name of that checksum, and links to it: sha256 for large files,
-    and for small ones the sha1 of the file or of the object that Git makes of it.
+    The cache of the hub's client stores each file under its checksum and links to it. The checksum is the SHA-256 of a
+    large file, and the SHA-1 of a small file or of its Git object.
+
+    Raises:
+        ExportError: a file differs.
     """
     pinned = PINNED_FILES.get(model, {}) if folder.name == PINNED_REVISIONS.get(model) else {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):

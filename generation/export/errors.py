@@ -1,4 +1,4 @@
-"""What can go wrong in an export in a way that the user can mend."""
+"""Errors of an export that the user can fix."""
 
 from textwrap import shorten
 
@@ -9,7 +9,7 @@ _LONGEST = 200
 
 
 class ExportError(Exception):
-    """An export that cannot go on. The message is for the user: what is wrong, and what to do about it."""
+    """The export cannot continue. The message tells the user what is wrong and what to do about it."""
 
 
 def first_line(error: Exception) -> str:
@@ -19,5 +19,5 @@ def first_line(error: Exception) -> str:
 
 
 def missing_package(error: ImportError) -> str:
-    """Return a message for an environment that lacks a package of the export."""
+    """Return the message for an environment that lacks a package of the exporter."""
     return f"{error}. The export has its own packages: {how_to_install('export')}"

@@ -1,6 +1,6 @@
-"""Write a graph and, in a file beside it, its weights, which the runtime then maps into memory rather than parses.
+"""Write a graph with its weights in a separate file, as ONNX external data, which the runtime maps into memory.
 
-Loading is a third faster, and what is only looked up in is not copied. ONNX calls it external data.
+Compared with weights inside the graph file, loading is a third faster, and tables for look-ups are not copied.
 """
 
 import hashlib
@@ -9,14 +9,15 @@ from pathlib import Path
 import onnx
 from onnx import external_data_helper
 
-# Smaller tensors stay in the graph; larger ones begin at a page, from where they can be mapped.
+# Smaller tensors stay in the graph. Larger ones start at a page boundary, so that they can be mapped.
 PAGE = 4096
 
 
 def save(graph: onnx.ModelProto, path: Path, weights: Path, first: str) -> None:
-    """Write `graph` to `path` and its large tensors to `weights`, in the same folder; `graph` loses them.
+    """Write `graph` to `path`, and its large tensors to `weights` in the same folder.
 
-    Tensors of the same bytes share a place. The file begins with the tensor `first`: the run time maps it by itself.
+    The tensors are removed from `graph`. Equal tensors are written once. The file starts with the tensor `first`, which
+    the run time maps separately.
     """
     places: dict[bytes, int] = {}
     with weights.open("wb") as file:

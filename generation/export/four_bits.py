@@ -1,8 +1,8 @@
-"""Products with weights of 4 bits: a scale for each block of weights, activations in 8 bits a block.
+"""Write products with 4-bit weights: one scale per block of weights; activations are quantized to 8 bits per block.
 
-An embedding table that is also the language model head is stored once. onnxruntime's kernels compute rows in
-pairs, and round an odd one, without a partner, differently. An answer must not depend on its company, so whoever runs
-the graph gives it an even number of tokens and of logits.
+An embedding table that is also the language model head is stored once. onnxruntime's kernels compute rows in pairs and
+round an unpaired row differently. A response must not depend on concurrent requests, so the caller must run the graph
+with even numbers of tokens and of logits.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.products import EMBEDDING, HEAD, Activation, Linear, WholeProducts
 from generation.export.quantize import Blocks, quantize_blocks
 
-# Tells the operator to multiply in 8 bits.
+# Value of the operator's attribute `accuracy_level` that selects 8-bit multiplication.
 INT8_ACCURACY = 4
 
 
 class Int4Products(WholeProducts):
-    """Weights are unsigned nibbles around 8."""
+    """Products whose weights are unsigned 4-bit numbers with zero point 8."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Int4Products(WholeProducts):
         self._head = self._stored(f"{HEAD}.weight", blocks)
         if head is not table:  # the moments are those of what the head multiplies
             blocks = self._rounded(table, EMBEDDING)
-        # The lookup knows blocks by their size, and wants a row of nibbles in one piece.
+        # GatherBlockQuantized takes the block size as an attribute, and a row as one run of nibbles.
         whole = Blocks(blocks.values.reshape(len(table), -1), blocks.scales)
         self._table = self._stored(EMBEDDING, whole)
 
@@ -45,11 +45,11 @@ class Int4Products(WholeProducts):
         return quantize_blocks(rows, self._block, self._moments.get(layer))
 
     def _stored(self, name: str, blocks: Blocks) -> list[str]:
-        """Return the names of its nibbles and its scales."""
+        """Store a quantized matrix in the graph; return the names of its weights and its scales."""
         return [self._writer.constant(name, blocks.values), self._writer.constant(f"{name}.scale", blocks.scales)]
 
     def embed(self, ids: str) -> str:
-        """Look up and scale back."""
+        """Look up rows of the embedding table, and dequantize them."""
         values, scales = self._table
         return self._writer.node(
             "GatherBlockQuantized",
@@ -62,13 +62,13 @@ class Int4Products(WholeProducts):
         )
 
     def linear(self, layer: Linear, value: str) -> str:
-        """One operator, bias included."""
+        """Write one operator that includes the bias."""
         weight = self._stored(f"{layer.name}.weight", self._rounded(layer.weight.T, layer.name))
         bias = self._writer.constant(f"{layer.name}.bias", layer.bias)
         return self._product([value, *weight, "", "", bias], *layer.weight.shape)
 
     def logits(self, value: str, output: str) -> None:
-        """The head."""
+        """Write the product with the language model head."""
         self._product([value, *self._head], self._width, self._vocabulary, output)
 
     def _product(self, inputs: list[str], width: int, outputs: int, name: str | None = None) -> str:

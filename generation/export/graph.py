@@ -1,9 +1,10 @@
-"""Write the serving graph of a GPT-2 checkpoint: its parameters, by checkpoint name, in a graph made for decoding.
+"""Write the serving graph: the parameters of a GPT-2 checkpoint in an ONNX graph designed for decoding.
 
-A step takes N tokens in any order, flat, and reads and writes two KV caches of M positions in place: a staging cache,
-in which prompts are prefilled, and the batch, in which sequences decode (see attention.py). Symbols: H heads of D
-elements, E = H * D hidden width, V vocabulary, W positions whose logits are wanted.
-Everything but attention works on flat [N, E] hidden states, so that row-wise quantization is one scale per token.
+A step takes N tokens in any order and updates two KV caches of M positions in place: the staging cache, in which
+prompts are prefilled, and the batch cache, in which sequences decode (see attention.py). Everything but attention works
+on hidden states of shape [N, E], so that row-wise quantization means one scale per token.
+
+Symbols in shapes: H heads of D elements, hidden width E = H * D, vocabulary V, W positions whose logits are computed.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ Parameters = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Everything about a GPT-2 checkpoint that its parameters alone do not say. Sizes in elements and tokens."""
+    """The properties of a GPT-2 checkpoint that its parameters alone do not show. Sizes are in elements and tokens."""
 
     layers: int
     heads: int
@@ -52,11 +53,11 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """Elements of a hidden state."""
+        """The number of elements of a hidden state."""
         return self.heads * self.head_size
 
     def attention_scale(self, layer: int) -> float:
-        """Factor on query-key products (`scale_attn_weights`, `scale_attn_by_inverse_layer_idx` of the checkpoint)."""
+        """Return a layer's factor on query-key products: `scale_attn_weights`, `scale_attn_by_inverse_layer_idx`."""
         scale = self.head_size**-0.5 if self.scale_by_head_size else 1.0
         return scale / (layer + 1) if self.scale_by_layer else scale
 
@@ -66,14 +67,23 @@ def build(
 ) -> onnx.ModelProto:
     """Return the serving graph.
 
-    Inputs: ``input_ids``, ``position_ids`` int64 [N]; ``logit_positions`` int64 [W], places among the N tokens; those
-    of `Attention`. Outputs: ``logits`` float32 [W, V], in int8 still to be multiplied by ``logit_scales`` float32
-    [W, 1]; the caches, to be bound to the buffers of their pasts. A head of its own is the parameter
-    ``lm_head.weight``. With an int8 cache the parameters must be those that `cache_range.fold` returns. In int4, N and
-    W must be even, and weights are rounded better where there are `moments`.
+    Inputs of the graph:
+
+    - ``input_ids`` and ``position_ids``, int64 [N]
+    - ``logit_positions``, int64 [W]: indices of the tokens whose logits are computed
+    - the inputs of `Attention`
+
+    Outputs of the graph:
+
+    - ``logits``, float32 [W, V]. In int8 the caller must multiply them by the output ``logit_scales``, float32 [W, 1].
+    - the caches, which the caller must bind to the same buffers as the ``past`` inputs
+
+    In int4, N and W must be even. With an int8 cache, the parameters must be those that `cache_range.fold` returns. A
+    language model head that is not the embedding table is the parameter ``lm_head.weight``. `moments` reduce the
+    rounding errors of int4 weights.
 
     Raises:
-        ExportError: a parameter is missing or has the wrong shape, or the shape is none for the precision.
+        ExportError: a parameter is missing or has the wrong shape, or the precision does not support the sizes.
 
     """
     writer = GraphWriter()
@@ -114,7 +124,7 @@ def _products(
 
 
 class _Source:
-    """The checkpoint's parameters, each checked as it is taken."""
+    """The checkpoint's parameters; checks the shape of each on access."""
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
@@ -132,7 +142,7 @@ class _Source:
 
 
 class _Assembly:
-    """One pass through the network, writing nodes as it goes. Strings are names of tensors in the graph."""
+    """Writes the nodes of the network, layer by layer. Strings are names of tensors in the graph."""
 
     def __init__(
         self, writer: GraphWriter, products: Products, attention: Attention, source: _Source, shape: Shape
@@ -149,7 +159,7 @@ class _Assembly:
             )
             attended = self.attention.write(layer, packed, self.shape.attention_scale(layer))
             if layer == self.shape.layers - 1:
-                # From here on each position goes its own way, so only the wanted ones go on.
+                # The rest of the network has no interaction between positions, so only the wanted ones are computed.
                 attended, hidden = self.products.keep("logit_positions", attended, hidden)
             hidden = self.products.residual(self.source.linear(f"{block}.attn.c_proj", width, width), attended, hidden)
             normed = self._norm(f"{block}.ln_2", hidden)
@@ -164,7 +174,7 @@ class _Assembly:
         return self.writer.node("Add", [self.products.embed("input_ids"), positions])
 
     def _norm(self, name: str, value: str) -> str:
-        # Not SkipLayerNormalization: adding first and LayerNormalization after is several times faster on CPU.
+        # An addition and a LayerNormalization are several times faster on a CPU than one SkipLayerNormalization.
         parts = [f"{name}.weight", f"{name}.bias"]
         inputs = [value, *(self.writer.constant(part, self.source.array(part, self.shape.width)) for part in parts)]
         return self.writer.node("LayerNormalization", inputs, epsilon=self.shape.epsilon)

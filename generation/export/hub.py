@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: a local folder, or the Hugging Face hub at a known commit."""
+"""Find a checkpoint: in a local folder, or on the Hugging Face hub at a known commit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +17,11 @@ Progress = Callable[[str], None]
 class Folder:
     """A checkpoint on this machine.
 
-    `revision` is the hub's commit, None for a local folder; `adapter` is the folder of an adapter to merge, if any.
+    Attributes:
+        path: its folder.
+        name: name to serve the model by.
+        revision: commit on the hub; None for a local folder.
+        adapter: folder of an adapter to merge, or None.
     """
 
     path: Path
@@ -29,10 +33,10 @@ class Folder:
 def find(
     model: str, revision: str | None = None, *, adapter: str | None = None, progress: Progress = lambda _: None
 ) -> Folder:
-    """Return the folder that `model` names, downloading it where it is the id of a model on the hub.
+    """Return the folder of `model`; download it if `model` is the id of a model on the hub.
 
-    Where `model` is an adapter, the result is the model that it was trained on, with the adapter. An `adapter`, a
-    folder or a hub id, can be given apart.
+    If `model` is an adapter, the result is its base model, with the adapter. An `adapter`, a folder or a hub id, can
+    also be given separately.
 
     Raises:
         ExportError: there is no such folder or model, or the hub cannot be reached.

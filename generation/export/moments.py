@@ -1,7 +1,6 @@
-"""Second moments of what each product takes: they say which rounding errors of its weights matter.
+"""Measure the second moments of the inputs of each layer, which show which rounding errors of its weights matter.
 
-They are measured on the calibration text and on text that the checkpoint writes itself, which is of the kind that it
-was trained on and will be asked for.
+The inputs come from the calibration text, and from text sampled from the checkpoint, which resembles its training data.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,25 +18,25 @@ from generation.export.products import HEAD
 
 Moments = Mapping[str, NDArray[np.float32]]
 
-# Texts of its own, and tokens of each.
+# Number of sampled texts, and tokens in each.
 TEXTS, TOKENS = 32, 256
 _SEED = 0
 
 
 def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
-    """Let the checkpoint write after the token `begin`, from its whole distribution.
+    """Sample texts from the checkpoint, starting after the token `begin`, without truncating the distribution.
 
     Returns:
-        Ids, [TEXTS, TOKENS], or as many tokens as the context takes.
+        Token ids, [TEXTS, TOKENS], or fewer tokens if the context is shorter.
 
     Raises:
-        ExportError: what it computes is not finite.
+        ExportError: the logits are not finite.
     """
     start = torch.full((TEXTS, 1), begin)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         try:
-            # Any, because what it returns depends on what it is asked.
+            # Any, because the type of the result depends on the arguments.
             texts: Any = model.generate(
                 start,
                 attention_mask=torch.ones_like(start),
@@ -46,7 +45,7 @@ def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
                 top_k=0,
                 top_p=1.0,
                 max_length=min(TOKENS, model.config.n_positions),
-                # After an end of text it goes on with another. Nothing is padded, but silence about it brings warnings.
+                # Sampling continues past end-of-text. Nothing is padded, but a missing padding token causes warnings.
                 eos_token_id=None,
                 pad_token_id=(begin + 1) % model.config.vocab_size,
             )
@@ -60,9 +59,9 @@ def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
 def measure(
     model: GPT2LMHeadModel, parameters: Mapping[str, NDArray[np.float32]], texts: Iterable[Sequence[int]]
 ) -> Moments:
-    """Return, by the name of its layer, sums of x x^T [K, K] over every x [K] that the layer takes.
+    """Return the sum of x x^T, [K, K], over all inputs x, [K], of each layer, by the name of the layer.
 
-    The model computes with `parameters`, which may be another form of its own; no text is longer than its context.
+    The model runs with `parameters`, which must define the same function as its own. No text may exceed its context.
     """
     sums: dict[str, torch.Tensor] = {}
     used = {name: torch.tensor(array) for name, array in parameters.items()}

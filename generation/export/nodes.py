@@ -1,4 +1,4 @@
-"""A few lines over `onnx.helper` that keep nodes, constants and names of a graph under construction."""
+"""Build a graph with `onnx.helper`: collect nodes and constants, and create unique names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ IR_VERSION = 10
 
 
 class GraphWriter:
-    """Collects nodes in order. Tensors are known by name; every method that makes one returns its name."""
+    """Collects nodes in order. Tensors are identified by name, and every method that adds one returns its name."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -27,19 +27,19 @@ class GraphWriter:
         return f"{stem}.{self._count}"
 
     def node(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
-        """Add a node of one output and return the output's name."""
+        """Add a node with one output; return the output's name."""
         return self.nodes(kind, inputs, [self.fresh(kind)], domain=domain, **attributes)[0]
 
     def nodes(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: Any
     ) -> Sequence[str]:
-        """Add a node with the outputs named by the caller ("" for one not wanted) and return them."""
+        """Add a node with the given names of outputs, "" for an unused one; return the names."""
         name = f"{kind}/{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, inputs, outputs, name=name, domain=domain, **attributes))
         return outputs
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """Add a constant once; a second call of the same name returns the first."""
+        """Add a constant; a second call with the same name returns the first constant."""
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name

@@ -1,7 +1,7 @@
 """Measure perplexity on your own text: ``python -m generation.export.perplexity CHECKPOINT TEXT ARTIFACT...``.
 
-The export judges by a short text of its own. This command takes the first tokens of any file, in windows of the whole
-context, and compares the checkpoint in PyTorch with artifacts made from it.
+The exporter measures perplexity on a short built-in text. This command takes the first tokens of any file, in windows
+of the whole context, and compares the checkpoint in PyTorch with artifacts made from it.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from generation.model.artifact import ArtifactError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a Markdown table; return the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Print a Markdown table; return the exit status: 0, 2 for an error that the user can fix, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m generation.export.perplexity", description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", help="folder or hub id of the checkpoint that the artifacts were made from")
     parser.add_argument("text", type=Path, help="a UTF-8 text file")
@@ -34,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_table(name: str, text: Path, artifacts: list[Path], tokens: int) -> None:
-    # Here, not above: the help text should not wait for torch.
+    # Imported here, because importing torch takes seconds and the help text needs none of it.
     from generation.export import hub
     from generation.export.checkpoint import load
     from generation.export.verify import open_model, perplexity
 
     checkpoint = load(hub.find(name))
-    # No token is longer than a few characters on average, so this much text is enough.
+    # Tokens have a few characters on average, so this much text is enough.
     ids = checkpoint.tokenizer.encode(text.read_text(encoding="utf-8")[: 16 * tokens]).ids[:tokens]
     if len(ids) < 2:  # noqa: PLR2004 - one to predict, and one before it
         raise ExportError(f"{text} has {len(ids)} tokens; wanted are at least 2")

@@ -1,4 +1,4 @@
-"""The whole way from a checkpoint to an artifact."""
+"""Export a checkpoint: find, load, convert, write, verify and publish it as an artifact."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,15 +41,22 @@ def export(
     allow_unread: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
-    """Export the checkpoint `model`, a folder or a hub id, to the artifact folder `output`, and prove it right.
+    """Export a checkpoint to an artifact folder, and verify the artifact.
 
-    The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. An `adapter`, a
-    folder or a hub id, is merged. With `allow_unread`, weights that the model does not use are no error. `cache` is the
-    type of keys and values in the batch; by default int8 where weights are not exact either. `progress` is told each
-    stage as it begins.
+    Args:
+        model: a folder, or the id of a model on the hub.
+        output: folder of the artifact; an existing artifact is replaced.
+        precision: type of the weights.
+        cache: type of keys and values in the batch; by default int8, and float32 if the weights are exact.
+        revision: commit, tag or branch on the hub.
+        name: name to serve the model by; by default its hub id or the name of its folder.
+        adapter: an adapter to merge, a folder or a hub id.
+        allow_loss: whether to accept a higher perplexity than the precision may cost.
+        allow_unread: whether to accept weights that the model does not use.
+        progress: called with a description of each stage as it starts.
 
     Raises:
-        ExportError: anything the user can mend; the output is then as it was before.
+        ExportError: something that the user can fix. The output is then unchanged.
 
     """
     if precision not in PRECISIONS:
@@ -92,7 +99,7 @@ def export(
 
 
 def _parameters(checkpoint: Checkpoint, reference: Path) -> Parameters:
-    """Return the parameters of the reference, and the head where it is not the embedding table."""
+    """Return the parameters of the reference, and the language model head if it is not the embedding table."""
     parameters = read_parameters(reference)
     if not checkpoint.tied:
         parameters[f"{HEAD}.weight"] = checkpoint.model.lm_head.weight.detach().numpy()

@@ -1,7 +1,7 @@
-"""The two ways to put a product of hidden states and weights into the graph: float32, and row-wise int8.
+"""Write products of hidden states and weights into the graph, in float32 or in row-wise int8.
 
-Row-wise int8: every row of activations gets its own scale, so that the answer for one row never depends on the others
-in the batch; weights have a scale per output channel; sums are integers, so their order does not matter.
+In row-wise int8, every row of activations has its own scale, so that the result of a row does not depend on the other
+rows of the batch. Weights have one scale per output channel. Sums are integers, so their order does not matter.
 """
 
 from abc import ABC, abstractmethod
@@ -16,16 +16,16 @@ from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.quantize import LARGEST, quantize_channels
 
 EMBEDDING = "transformer.wte.weight"
-# The language model head. Where its weight is the embedding table, it still has a name of its own: the runtime brings
-# the weights of a product into another layout and forgets the original, but would keep all of one that is also looked
-# up in. In the file (see external.py) both are the same bytes.
+# Name of the language model head. A head that equals the embedding table still has a separate name: onnxruntime
+# converts the weights of a product to another layout and drops the original, but not if the original is also used for
+# look-ups. In the weights file (see external.py) both are the same bytes.
 HEAD = "lm_head"
-# In int8 the logits come without the scales of their rows, and those beside them: see `Int8Products.logits`.
+# In int8 the scales of the logits are a separate output: see `Int8Products.logits`.
 LOGIT_SCALES = "logit_scales"
 
 
 Activation = Literal["gelu_tanh", "gelu", "relu", "silu", "tanh"]
-# The operator of each activation, and those that add a bias first.
+# The operator of each activation; then the operators that add a bias first.
 OPERATORS: dict[Activation, tuple[str, str, dict[str, float]]] = {
     "gelu_tanh": ("FastGelu", MICROSOFT, {}),
     "gelu": ("Gelu", MICROSOFT, {}),
@@ -44,7 +44,7 @@ def activate(writer: GraphWriter, activation: Activation, value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A layer's weight [K, J] and bias [J], and the name its tensors go by in the graph."""
+    """A layer's weight, [K, J], its bias, [J], and the prefix of its tensors' names in the graph."""
 
     name: str
     weight: NDArray[np.float32]
@@ -52,29 +52,29 @@ class Linear:
 
 
 class Products(Protocol):
-    """How weights meet hidden states. All take and return names of tensors, hidden states being [rows, width]."""
+    """Writes products with weights. Arguments and results are names of tensors; hidden states are [rows, width]."""
 
     def embed(self, ids: str) -> str:
-        """Rows of the embedding table for the flat `ids`."""
+        """Look up the rows of the embedding table for `ids`, [N]."""
 
     def linear(self, layer: Linear, value: str) -> str:
         """Return value times weight, plus bias."""
 
     def activated(self, layer: Linear, value: str) -> str:
-        """Return the activation of the linear layer."""
+        """Return the activation of the linear layer's result."""
 
     def residual(self, layer: Linear, value: str, hidden: str) -> str:
-        """Return `hidden` plus the linear layer."""
+        """Return `hidden` plus the linear layer's result."""
 
     def keep(self, positions: str, *values: str) -> list[str]:
-        """Keep only the rows at `positions`; every value given to a later call must have been kept."""
+        """Select the rows at `positions`; only selected values may be passed to later calls."""
 
     def logits(self, value: str, output: str) -> None:
-        """Write products with every row of the head to the tensor `output`; in int8, `LOGIT_SCALES` too."""
+        """Write the logits to the tensor `output`; in int8 without their scales, which go to `LOGIT_SCALES`."""
 
 
 class WholeProducts(ABC):
-    """What goes around a linear layer that is one operator, with its bias in it."""
+    """The methods around a linear layer that is a single operator, which includes the bias."""
 
     def __init__(self, writer: GraphWriter, activation: Activation) -> None:
         self._writer = writer
@@ -85,20 +85,20 @@ class WholeProducts(ABC):
         """Return value times weight, plus bias."""
 
     def activated(self, layer: Linear, value: str) -> str:
-        """Apply the activation to the layer."""
+        """Write the layer, then the activation."""
         return activate(self._writer, self._activation, self.linear(layer, value))
 
     def residual(self, layer: Linear, value: str, hidden: str) -> str:
-        """Add to the layer."""
+        """Write the layer, then the addition."""
         return self._writer.node("Add", [hidden, self.linear(layer, value)])
 
     def keep(self, positions: str, *values: str) -> list[str]:
-        """Gather each."""
+        """Write a Gather for each value."""
         return [self._writer.node("Gather", [value, positions]) for value in values]
 
 
 class Float32Products(WholeProducts):
-    """Weights as they are."""
+    """Products with float32 weights."""
 
     def __init__(
         self, writer: GraphWriter, table: NDArray[np.float32], head: NDArray[np.float32], activation: Activation
@@ -108,23 +108,24 @@ class Float32Products(WholeProducts):
         self._head = writer.constant(f"{HEAD}.weight", head)
 
     def embed(self, ids: str) -> str:
-        """Gather."""
+        """Write a Gather."""
         return self._writer.node("Gather", [self._table, ids])
 
     def linear(self, layer: Linear, value: str) -> str:
-        """One Gemm."""
+        """Write a Gemm."""
         weight = self._writer.constant(f"{layer.name}.weight", layer.weight)
         return self._writer.node("Gemm", [value, weight, self._writer.constant(f"{layer.name}.bias", layer.bias)])
 
     def logits(self, value: str, output: str) -> None:
-        """One Gemm with the transposed head."""
+        """Write a Gemm with the transposed head."""
         self._writer.nodes("Gemm", [value, self._head], [output], transB=1)
 
 
 class Int8Products:
-    """Signed weights, unsigned activations around 128.
+    """Products of signed 8-bit weights and unsigned 8-bit activations with zero point 128.
 
-    Unsigned because x86 multiplies u8 by s8: a product of two signed tensors takes a path many times slower.
+    Activations are unsigned because x86 has instructions for u8 x s8; products of two signed tensors are many times
+    slower.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Int8Products:
             channels = quantize_channels(head, axis=0)
             self._head_scales = writer.constant(f"{HEAD}.scale", channels.scales)
         self._head = writer.constant(f"{HEAD}.weight", channels.values)
-        # QGemm wants a zero point per channel where it gets a scale per channel.
+        # QGemm requires a zero point per channel if there is a scale per channel.
         self._head_zeros = writer.constant(f"{EMBEDDING}.zero", np.zeros(len(head), np.int8))
         # A zero point per row, [N, 1].
         rows = writer.node("Concat", [writer.node("Shape", ["input_ids"]), self._axis], axis=0)
@@ -152,7 +153,7 @@ class Int8Products:
         self._middles = writer.node("ConstantOfShape", [rows], value=middle)
 
     def embed(self, ids: str) -> str:
-        """Gather and scale back."""
+        """Look up rows of the embedding table, and dequantize them."""
         values = self._writer.node("Gather", [self._table, ids])
         scales = self._writer.node("Gather", [self._table_scales, ids])
         return self._writer.node("DequantizeLinear", [values, scales], axis=0)
@@ -162,26 +163,26 @@ class Int8Products:
         return self._writer.node("Add", [self._product(layer, value), self._bias(layer)])
 
     def activated(self, layer: Linear, value: str) -> str:
-        """The bias goes into the activation where that takes one."""
+        """Write the product, then the activation, which includes the bias if its operator takes one."""
         if self._activation in WITH_BIAS:
             inputs = [self._product(layer, value), self._bias(layer)]
             return self._writer.node(WITH_BIAS[self._activation], inputs, domain=MICROSOFT)
         return activate(self._writer, self._activation, self.linear(layer, value))
 
     def residual(self, layer: Linear, value: str, hidden: str) -> str:
-        """Three terms in one sum."""
+        """Write one sum of the hidden state, the product and the bias."""
         return self._writer.node("Sum", [hidden, self._product(layer, value), self._bias(layer)])
 
     def keep(self, positions: str, *values: str) -> list[str]:
-        """Gather each, and the zero points."""
+        """Write a Gather for each value, and one for the zero points."""
         self._middles = self._writer.node("Gather", [self._middles, positions])
         return [self._writer.node("Gather", [value, positions]) for value in values]
 
     def logits(self, value: str, output: str) -> None:
-        """The int8 head, transposed.
+        """Write the product with the transposed head, without the scales of the rows, [W, 1].
 
-        Whoever runs the graph multiplies the logits by the scales of their rows, [W, 1]. It can do that in place; here
-        it would take megabytes for the logits before and after.
+        The caller multiplies the logits by the scales, in place. In the graph this would take megabytes for a second
+        copy of the logits.
         """
         rows, scales = self._quantized(value, self._width)
         inputs = [rows, self._one, self._middle, self._head, self._head_scales, self._head_zeros]
@@ -193,15 +194,18 @@ class Int8Products:
         channels = quantize_channels(layer.weight, axis=1)
         weight = self._writer.constant(f"{layer.name}.weight", channels.values)
         weight_scales = self._writer.constant(f"{layer.name}.weight.scale", channels.scales)
-        # No zero point for the weight: sharing one between nodes breaks the runtime's conversion for CPUs without VNNI.
+        # No zero point for the weight: a shared one breaks onnxruntime's conversion for CPUs without VNNI.
         inputs = [rows, weight, self._one, weight_scales, self._middle]
         product = self._writer.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
         return self._writer.node("Mul", [product, scales])
 
     def _quantized(self, value: str, width: int) -> tuple[str, str]:
-        """Return (u8 [rows, width], scales [rows, 1]), the largest magnitude of a row on 128 plus or minus 127.
+        """Quantize a hidden state; the largest magnitude of each row becomes 128 plus or minus 127.
 
-        A row of zeros has the scale zero. What it is quantized to is undefined, and is multiplied by zero afterwards.
+        A row of zeros has the scale 0. Its quantized values are undefined, and are multiplied by 0 afterwards.
+
+        Returns:
+            The names of the values, uint8 [rows, width], and of the scales, float32 [rows, 1].
         """
         largest = self._writer.node("ReduceMax", [self._writer.node("Abs", [value]), self._axis], keepdims=1)
         scales = self._writer.node("Mul", [largest, self._step])

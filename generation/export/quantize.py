@@ -1,4 +1,4 @@
-"""Weights in 8 bits, with one scale per output channel, and in 4 bits, with one scale per block; both symmetric."""
+"""Quantize weights symmetrically: to 8 bits with one scale per output channel, or to 4 bits with one per block."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,29 @@ from numpy.typing import NDArray
 from generation.export.errors import ExportError
 
 LARGEST = 127
-# Sizes of the blocks of 4-bit weights. A larger one has fewer scales to read.
+# Sizes of the blocks of 4-bit weights, in order of preference. Larger blocks have fewer scales to read.
 BLOCKS = (128, 64, 32)
-# Of a block's largest magnitude; each block takes the one with the smallest squared error.
+# Fractions of a block's largest magnitude. Each block uses the one with the smallest squared error.
 _SHRINK = torch.linspace(0.6, 1.0, 17)
-# Added to the diagonal of the moments, as a part of its mean: directions that calibration hardly saw count a little.
+# Fraction of the mean of the moments' diagonal that is added to it, so that rare directions count a little.
 _DAMPING = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """A quantized matrix: `values` int8 in -127..127, of the matrix's shape, and `scales` float32, one per channel."""
+    """A quantized matrix.
+
+    Attributes:
+        values: int8 in -127..127, in the shape of the matrix.
+        scales: float32, one for each channel.
+    """
 
     values: NDArray[np.int8]
     scales: NDArray[np.float32]
 
 
 def quantize_channels(weight: NDArray[np.float32], axis: int) -> Channels:
-    """Quantize a matrix with one scale along `axis` (the output channels), the largest magnitude on 127.
+    """Quantize a matrix with one scale per entry of `axis`, the output channels; the largest magnitude becomes 127.
 
     A channel of zeros gets the scale 1.
     """
@@ -38,17 +43,22 @@ def quantize_channels(weight: NDArray[np.float32], axis: int) -> Channels:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A matrix [J, K] in nibbles around 8: `values` uint8 [J, K / B, B / 2], low nibble first; `scales` [J, K / B]."""
+    """A matrix of shape [J, K], quantized to 4 bits in blocks of B weights.
+
+    Attributes:
+        values: uint8 [J, K / B, B / 2]; two numbers with zero point 8 in each byte, the lower four bits first.
+        scales: float32 [J, K / B].
+    """
 
     values: NDArray[np.uint8]
     scales: NDArray[np.float32]
 
 
 def block_size(*widths: int) -> int:
-    """Return the largest size of a block that divides all `widths`.
+    """Return the largest block size that divides all `widths`.
 
     Raises:
-        ExportError: there is none.
+        ExportError: no block size does.
     """
     for size in BLOCKS:
         if not any(width % size for width in widths):
@@ -58,11 +68,11 @@ def block_size(*widths: int) -> int:
 
 
 def quantize_blocks(weight: NDArray[np.float32], block: int, moments: NDArray[np.float32] | None = None) -> Blocks:
-    """Quantize a matrix [J, K] to 4 bits with a scale for each `block` weights of a row.
+    """Quantize a matrix, [J, K], to 4 bits with one scale per `block` weights of a row.
 
-    With the second moments of the inputs, [K, K] (see moments.py), every column's rounding error is made up for in the
-    columns after it, as far as the inputs are correlated: GPTQ (Frantar et al. 2022, https://arxiv.org/abs/2210.17323).
-    Without, each weight is rounded for itself.
+    With the second moments of the inputs, [K, K] (see moments.py), the later columns compensate for the rounding error
+    of each column, as far as their inputs are correlated: GPTQ (Frantar et al. 2022, https://arxiv.org/abs/2210.17323).
+    Without them, each weight is rounded independently.
     """
     rest = torch.from_numpy(weight.T.copy())  # [K, J], rows side by side in memory
     factor = _inverse_factor(moments, len(rest))
@@ -82,12 +92,12 @@ def quantize_blocks(weight: NDArray[np.float32], block: int, moments: NDArray[np
 
 
 def _inverse_factor(moments: NDArray[np.float32] | None, width: int) -> torch.Tensor:
-    """Return the upper Cholesky factor of the inverse of the moments: row k says what column k owes to those after."""
+    """Return the upper Cholesky factor of the inverse moments; row k spreads the error of column k over later ones."""
     if moments is None:
         return torch.eye(width)
     damped = torch.from_numpy(moments).double()
     diagonal = damped.diagonal()
-    # A channel that was never used is like any other.
+    # A channel that calibration never used gets the moment 1, so that the matrix is invertible.
     diagonal[diagonal == 0] = diagonal.mean() or 1.0
     diagonal += _DAMPING * diagonal.mean()
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
@@ -96,9 +106,9 @@ def _inverse_factor(moments: NDArray[np.float32] | None, width: int) -> torch.Te
 
 
 def _scales(block: torch.Tensor) -> torch.Tensor:
-    """Return a scale for each column of a block [B, J]; for one of zeros it is 1.
+    """Return a scale for each column of a block, [B, J]; 1 for a column of zeros.
 
-    A nibble reaches from -8 to 7, so the weight of largest magnitude goes to -8.
+    Four bits hold -8 to 7, so the weight of largest magnitude becomes -8.
     """
     largest = block.gather(0, block.abs().argmax(dim=0, keepdim=True))[0]
     full = torch.where(largest == 0, torch.ones_like(largest), largest / -8)

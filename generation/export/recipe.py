@@ -1,13 +1,13 @@
-"""Settings of a training run. Imports nothing heavy, so that the command line can answer at once."""
+"""Hyperparameters of a training run, without heavy imports, so that the help text appears at once."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides the result, besides the text. Sizes in tokens, rates per optimizer step.
+    """All hyperparameters of a training run. Sizes are in tokens, rates are per optimizer step.
 
-    A Muon rate of nought leaves the matrices to AdamW too.
+    With a Muon rate of 0, AdamW trains the matrices, too.
     """
 
     layers: int = 6
@@ -26,7 +26,7 @@ class Recipe:
     seed: int = 1
 
 
-# Fine-tuning must not undo what the checkpoint has learnt: AdamW alone, at a fortieth of the rate, for half the epochs.
+# Fine-tuning uses AdamW alone, at a fortieth of the rate and for half the epochs, to keep what was learnt before.
 FINE_TUNING = Recipe(epochs=3.0, muon_rate=0.0, adam_rate=5e-5, weight_decay=0.01, warmup=0.1, decay=0.9)
-# Settings that fine-tuning takes from the checkpoint.
+# Fields that fine-tuning takes from the checkpoint.
 SHAPE = ("layers", "width", "heads", "vocabulary", "dropout")

@@ -1,6 +1,6 @@
-"""The portable reference: the checkpoint as `optimum` exports it, plain ONNX operators and a growing cache.
+"""Export the portable reference with `optimum`: a graph of standard ONNX operators with a growing cache.
 
-The serving graph takes its parameters from this file by their names, and relies on nothing else in it.
+The serving graph takes its parameters from this file by name, and uses nothing else in it.
 """
 
 from pathlib import Path
@@ -24,8 +24,8 @@ TRACED = 16
 
 
 def export_reference(model: GPT2LMHeadModel, folder: Path) -> Path:
-    """Export to `folder` and return the path of the graph."""
-    # From there the exporter copies tokenizers, and it looks on the hub for a folder that is not there.
+    """Export the checkpoint to `folder`; return the path of the graph."""
+    # The exporter copies tokenizers from this folder, and asks the hub about a folder that does not exist.
     model.config._name_or_path = str(folder)  # noqa: SLF001
     with quiet():
         traced = min(TRACED, model.config.n_positions // 2)
@@ -36,7 +36,7 @@ def export_reference(model: GPT2LMHeadModel, folder: Path) -> Path:
 def read_parameters(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return the parameters of an exported graph by checkpoint name, such as ``transformer.h.0.ln_1.bias``.
 
-    The exporter keeps one of several equal tensors and gives the others their names through Identity nodes.
+    The exporter stores equal tensors once, and names the others with Identity nodes.
     """
     graph = onnx.load(path).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -51,7 +51,7 @@ def read_parameters(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def reference_logits(path: Path, shape: Shape, ids: list[int]) -> NDArray[np.float32]:
-    """Return the reference's logits [len(ids), V] for one sequence, from an empty cache."""
+    """Return the reference's logits, [len(ids), V], for one sequence and an empty cache."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     length = len(ids)
     feeds: dict[str, NDArray[Any]] = {

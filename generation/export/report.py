@@ -1,4 +1,4 @@
-"""What verification measured, and whether it is good enough."""
+"""The results of verification, and the limits that an artifact must meet."""
 
 import math
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 
 LOGIT_TOLERANCE = 1e-3
-# What a lossy precision may cost, as a part of the checkpoint's perplexity.
+# Maximum increase of perplexity by precision, as a fraction of the checkpoint's perplexity.
 PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int4": 0.10}
 
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
-    """Perplexity per token on the evaluation text. `change` is relative: 0.01 is one per cent worse."""
+    """Perplexity per token on the evaluation text. `change` is relative: 0.01 means 1 % higher."""
 
     checkpoint: float
     artifact: float
@@ -22,11 +22,15 @@ class Perplexity:
 
 @dataclass(frozen=True, slots=True)
 class Greedy:
-    """Greedy decoding of `prompts` prompts as one ragged batch, `steps` tokens each.
+    """Results of greedy decoding of prompts of different lengths in one batch.
 
-    `agreement` is the share of steps at which PyTorch, after the same tokens, chooses the same token: at 1.0 the
-    sequences are equal. `largest_margin` is by how much, in logits, PyTorch preferred another token at worst.
-    `batch_difference` is the largest difference in logits between one row in the batch and the same row alone.
+    Attributes:
+        prompts: number of prompts.
+        steps: number of tokens generated for each.
+        agreement: fraction of steps at which PyTorch chooses the same token after the same tokens; 1.0 means equal
+            sequences.
+        largest_margin: largest difference, in logits, by which PyTorch preferred another token.
+        batch_difference: largest difference, in logits, between a row in the batch and the same row alone.
     """
 
     prompts: int
@@ -38,7 +42,7 @@ class Greedy:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verification measured. Differences are absolute, in logits, against the checkpoint in PyTorch."""
+    """The results of verification. Differences are absolute, in logits, from the checkpoint in PyTorch."""
 
     precision: Precision
     cache: CacheType
@@ -50,21 +54,21 @@ class Report:
 
 
 def judge(report: Report, *, allow_loss: bool = False) -> None:
-    """Refuse an artifact that is not good enough.
+    """Check an artifact against the limits of its precision.
 
     Raises:
-        ExportError: fp32 that is not the checkpoint's function, or another precision that costs too much (unless
-            `allow_loss`).
+        ExportError: an fp32 artifact does not reproduce the checkpoint, or another precision raises perplexity too much
+            and `allow_loss` is False.
 
     """
-    # Written so that NaN fails: it compares as false.
+    # `not <=` instead of `>`, so that NaN fails.
     if not report.reference_logit_difference <= LOGIT_TOLERANCE:
         raise ExportError(
             f"the reference export differs from PyTorch by {report.reference_logit_difference:.3g} in a logit "
             f"(limit {LOGIT_TOLERANCE})"
         )
     if report.precision == "fp32":
-        # A preference by less than the tolerance is a tie, which rounding may decide either way.
+        # A margin below the tolerance is a tie, which rounding may decide either way.
         worst = max(report.largest_logit_difference, report.greedy.largest_margin)
         if not worst <= LOGIT_TOLERANCE:
             raise ExportError(

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint, as `AutoTokenizer` loads it, and which of its tokens begin and end a text."""
+"""Load the tokenizer of a checkpoint as `AutoTokenizer` does, and find the tokens that begin and end a text."""
 
 import json
 import logging
@@ -16,9 +16,9 @@ from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerFast
 from generation.export.configuration import read_json
 from generation.export.errors import ExportError, first_line
 
-# Any of these makes a tokenizer, some with others beside it.
+# A folder with one of these files has a tokenizer; some kinds need further files.
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
-# Settings of generation_config.json that change a text, and the default of transformers.
+# Settings of generation_config.json that change the generated text, with the defaults of transformers.
 _SETTINGS: dict[str, Any] = {
     "temperature": 1.0,
     "top_k": 50,
@@ -49,7 +49,7 @@ _LONGEST_VALUE = 40
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Which ids are tokens, and which of them begin and end a text; see `ArtifactConfig`."""
+    """The ids that are tokens, and those that begin and end a text; see `ArtifactConfig` for the fields."""
 
     tokens: int
     holes: tuple[int, ...]
@@ -67,7 +67,7 @@ def load_fast(path: Path) -> PreTrainedTokenizerFast:
     """Return the tokenizer in the folder `path`.
 
     Raises:
-        ExportError: there is none, it cannot be read, or `transformers` has it in Python only.
+        ExportError: there is none, it cannot be read, or `transformers` has no fast tokenizer of this kind.
     """
     if not has_tokenizer(path):
         raise ExportError(f"{path} has no tokenizer: none of {', '.join(FILES)}")
@@ -75,26 +75,26 @@ def load_fast(path: Path) -> PreTrainedTokenizerFast:
         with quiet():
             found = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        # The libraries raise bare exceptions for files that they cannot make sense of.
+        # The libraries raise plain exceptions for files that they cannot parse.
         raise ExportError(f"the tokenizer in {path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, PreTrainedTokenizerFast):
         raise ExportError(
             f"the tokenizer in {path} is a {type(found).__name__}, which the tokenizers library cannot run"
         )
-    # Training leaves these behind in some files; at run time they would shorten prompts without a word.
+    # Training leaves these settings in some files. At run time they would silently truncate prompts.
     found.backend_tokenizer.no_truncation()
     found.backend_tokenizer.no_padding()
     return found
 
 
 def find_tokens(path: Path, config: GPT2Config, fast: PreTrainedTokenizerFast) -> tuple[Tokenizer, Tokens]:
-    """Return the tokenizer, which ids are tokens, and the ends and the beginning of a text.
+    """Return the tokenizer, and which ids are tokens, end a text and begin a text.
 
-    Ends come from generation_config.json, else from config.json. The beginning comes from these, else from the
-    tokenizer, else it is the first end.
+    End tokens come from generation_config.json, or else from config.json. The begin token comes from the same files, or
+    else from the tokenizer, or else it is the first end token.
 
     Raises:
-        ExportError: the tokenizer does not fit the model, or a file holds something else than ids.
+        ExportError: the tokenizer does not fit the model, or a file does not hold token ids.
     """
     tokenizer, notes = _within(fast.backend_tokenizer, config.vocab_size)
     ids = set(tokenizer.get_vocab(with_added_tokens=True).values())
@@ -129,9 +129,9 @@ def find_tokens(path: Path, config: GPT2Config, fast: PreTrainedTokenizerFast) -
 
 
 def _within(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, list[str]]:
-    """Leave out tokens that were added, often for padding, to a model whose embeddings were not resized.
+    """Remove added tokens, often for padding, whose ids exceed the model's embedding table.
 
-    A text with such a token is one that `transformers` cannot run.
+    `transformers` cannot run a text with such a token either.
     """
     described = json.loads(tokenizer.to_str())
     outside = [one["content"] for one in described["added_tokens"] if one["id"] >= rows]
@@ -168,7 +168,7 @@ def _notes(chosen: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' remarks on their own methods from the user: dozens of lines, none to act upon."""
+    """Suppress log messages and warnings of the libraries, dozens of lines that do not concern the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         previous = logging.root.manager.disable

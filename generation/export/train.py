@@ -1,10 +1,11 @@
-"""Train a small GPT-2 from scratch on a text file, or fine-tune a checkpoint. The bundled model was made with it.
+"""Train a small GPT-2 from scratch on a text file, or fine-tune a checkpoint; the source of the bundled model.
 
     python -m generation.export.train corpus.txt models/demo/checkpoint
     python -m generation.export.train mine.txt models/mine/checkpoint --from models/demo/checkpoint
 
-The text holds documents separated by lines of ``<|endoftext|>``. The folder gets a `transformers` checkpoint (half
-precision), its tokenizer and ``training.json``: the recipe and the score on documents that were held out.
+The text consists of documents separated by lines of ``<|endoftext|>``. The output folder gets a `transformers`
+checkpoint in half precision, its tokenizer, and ``training.json`` with the hyperparameters and the score on held-out
+documents.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from generation.export.recipe import FINE_TUNING, SHAPE, Recipe
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Run the command line; return the exit status: 0, 2 for an error that the user can fix, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m generation.export.train", description=__doc__.split("\n")[0])
     parser.add_argument("text", type=Path, help="UTF-8 text, documents separated by lines of <|endoftext|>")
     parser.add_argument("output", type=Path, help="folder for the checkpoint")

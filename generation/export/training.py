@@ -1,6 +1,6 @@
-"""Train a GPT-2 on documents, score it on held-out ones, save it; where the weights come from is the caller's.
+"""Train a given GPT-2 model on documents, score it on held-out documents, and save it.
 
-One document in fifty is held out by position, never trained on, and scored at the end in bits per character.
+Every fiftieth document is held out. It is never trained on, and scored at the end in bits per character.
 """
 
 import json
@@ -25,7 +25,7 @@ HELD_OUT_EVERY = 50
 
 
 def split_documents(text: str) -> tuple[list[str], list[str]]:
-    """Return (training, held-out) documents; every fiftieth document is held out."""
+    """Split documents into training and held-out ones; every fiftieth is held out."""
     documents = [part.strip() for part in text.split(END_OF_TEXT)]
     documents = [part for part in documents if part]
     held_out = documents[::HELD_OUT_EVERY]
@@ -34,7 +34,7 @@ def split_documents(text: str) -> tuple[list[str], list[str]]:
 
 
 def batches(documents: list[Tensor], recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield [batch, context + 1] windows for ever: each epoch joins the documents in a new order and cuts them."""
+    """Yield windows of shape [batch, context + 1] forever; each epoch joins the documents in a new order."""
     window = recipe.context + 1
     while True:
         order = torch.randperm(len(documents), generator=generator).tolist()
@@ -47,7 +47,7 @@ def batches(documents: list[Tensor], recipe: Recipe, generator: torch.Generator)
 
 
 def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices inside the blocks, AdamW for embeddings, norms and biases."""
+    """Create the optimizers: Muon (Jordan et al. 2024) for matrices in the blocks, AdamW for all other parameters."""
     named = list(model.named_parameters())
     vectors = [p for _, p in named if p.ndim == 1]
     matrices = [p for name, p in named if p.ndim > 1 and ".h." in name]
@@ -64,7 +64,10 @@ def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
 
 
 def rate(step: int, steps: int, recipe: Recipe) -> float:
-    """Warm up linearly, hold, then decay linearly to zero over the last part (`recipe.decay`) of the run."""
+    """Return the factor on the learning rate: linear warm-up, constant, then linear decay to 0.
+
+    The decay takes the last fraction `recipe.decay` of the run.
+    """
     warm = max(1, round(steps * recipe.warmup))
     cool = max(1, round(steps * recipe.decay))
     return min(1.0, (step + 1) / warm, (steps - step) / cool)
@@ -74,9 +77,10 @@ def rate(step: int, steps: int, recipe: Recipe) -> float:
 def bits_per_character(
     model: GPT2LMHeadModel, tokenizer: Tokenizer, end: int, documents: list[str], context: int
 ) -> float:
-    """Score each document from an end-of-text token (`end`) on, its own end-of-text included, over its characters.
+    """Return the bits per character over all documents.
 
-    A document longer than the context is scored in windows that overlap by half.
+    Each document follows an end-of-text token, `end`, and its own end-of-text token is scored, too. A document longer
+    than the context is scored in windows that overlap by half.
     """
     model.eval()
     nats, characters = 0.0, 0
@@ -106,12 +110,12 @@ def fit(
     recipe: Recipe,
     compiled: bool,
 ) -> dict[str, object]:
-    """Train `model` in place and write the checkpoint folder `output`. Returns what ``training.json`` holds.
+    """Train `model` in place, and write the checkpoint folder `output`; return the content of ``training.json``.
 
-    `end` is the id of end-of-text, which parts the documents of `text`; the recipe's shape is that of the model.
+    The sizes in the recipe must be those of the model. `end` is the end-of-text token between the documents of `text`.
 
     Raises:
-        ExportError: too little text for one batch.
+        ExportError: there is too little text for one batch.
 
     """
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -154,7 +158,7 @@ def fit(
             tqdm.write(f"step {step}: {score:.4f} bits per character on 60 held-out documents")
             save(model, tokenizer, end, output)
     minutes = (time.monotonic() - started) / 60
-    # The half-precision weights are what ships, so they are what is scored.
+    # Score the half-precision weights, because these are saved.
     save(model, tokenizer, end, output)
     shipped = GPT2LMHeadModel.from_pretrained(output, dtype=torch.float32)
     result: dict[str, object] = {
@@ -175,7 +179,7 @@ def fit(
 
 
 def save(model: GPT2LMHeadModel, tokenizer: Tokenizer, end: int, output: Path) -> None:
-    """Write a `transformers` checkpoint in half precision, with its tokenizer."""
+    """Write a `transformers` checkpoint in half precision, and its tokenizer."""
     output.mkdir(parents=True, exist_ok=True)
     name = tokenizer.id_to_token(end)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=name, eos_token=name, unk_token=name)

@@ -1,4 +1,4 @@
-"""Train from scratch, tokenizer included, or from a checkpoint."""
+"""Train a model and a tokenizer from scratch, or fine-tune a checkpoint."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from generation.export.training import END_OF_TEXT, fit, split_documents
 
 
 def train_tokenizer(documents: list[str], vocabulary: int) -> Tokenizer:
-    """Train byte-level BPE of the GPT-2 kind: no normalisation, no unknown token, end-of-text as the last id."""
+    """Train a byte-level BPE tokenizer like GPT-2's: no normalisation, no unknown token, end-of-text as the last id."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -31,10 +31,10 @@ def train_tokenizer(documents: list[str], vocabulary: int) -> Tokenizer:
 
 
 def train(text: str, output: Path, recipe: Recipe, *, compiled: bool = False) -> dict[str, object]:
-    """Train from scratch on `text` and write the checkpoint folder `output`. Returns what ``training.json`` holds.
+    """Train from scratch on `text`, and write the checkpoint folder `output`; return the content of ``training.json``.
 
     Raises:
-        ExportError: too little text for one batch.
+        ExportError: there is too little text for one batch.
 
     """
     torch.manual_seed(recipe.seed)
@@ -59,11 +59,11 @@ def train(text: str, output: Path, recipe: Recipe, *, compiled: bool = False) ->
 def fine_tune(
     model: str, text: str, output: Path, recipe: Recipe = FINE_TUNING, *, compiled: bool = False
 ) -> dict[str, object]:
-    """Fine-tune the checkpoint `model`, a folder or a hub id, with its tokenizer and its shape; otherwise like `train`.
+    """Fine-tune the checkpoint `model`, a folder or a hub id, with its tokenizer and sizes; otherwise like `train`.
 
     Raises:
-        ExportError: a checkpoint that the export would refuse, one that would overwrite itself, a context longer than
-            its own, or too little text for one batch.
+        ExportError: the exporter does not support the checkpoint, the output is the checkpoint's folder, the context
+            exceeds the checkpoint's, or there is too little text for one batch.
 
     """
     found = hub.find(model)

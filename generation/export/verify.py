@@ -1,6 +1,6 @@
-"""Measure an artifact against its checkpoint in PyTorch.
+"""Compare an artifact with its checkpoint in PyTorch: logits, perplexity and greedy decoding.
 
-The artifact is opened and run by the run time's own code, so what is measured is what will be served.
+The artifact is opened and run by the code of the server, so the results are those of serving.
 """
 
 import math
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 EVALUATION_TEXT = Path(__file__).with_name("evaluation.txt")
 GREEDY_STEPS = 64
-# In tokens: the shortest possible, two usual lengths, and one that takes more than one chunk of prefill.
+# Lengths of the prompts in tokens: the shortest possible, two usual ones, and one of more than one chunk of prefill.
 PROMPT_LENGTHS = (1, 16, 60, 200)
-# Fewest tokens to measure with.
+# Minimum number of evaluation tokens.
 LEAST_TOKENS = 256
-# Rows of the batch, and tokens of a chunk of prefill: the server's defaults.
+# Number of batch rows, and tokens in a chunk of prefill: the server's defaults.
 ROWS, CHUNK = 16, 128
 
 
 def open_model(folder: Path) -> Model:
-    """Open the artifact as the server does; staging row `ROWS` follows the rows of the batch.
+    """Open the artifact as the server does, with `ROWS` batch rows and one staging row.
 
     Raises:
-        ArtifactError: the server would refuse it.
+        ArtifactError: the server cannot open it.
     """
     return open_artifact(folder, cpu_limit()).model(batch=ROWS, staging=1, chunk=CHUNK)
 
 
 def verify(checkpoint: Checkpoint, reference: Path, folder: Path) -> Report:
-    """Measure the artifact in `folder`, and the portable `reference`.
+    """Measure the artifact in `folder` and the portable `reference`.
 
     Raises:
-        ArtifactError: the server would refuse the artifact.
-        ExportError: its tokenizer is not the checkpoint's, or at some position it computes no finite numbers.
+        ArtifactError: the server cannot open the artifact.
+        ExportError: its tokenizer is not the checkpoint's, or some logits are not finite.
 
     """
     shape = checkpoint.shape
@@ -74,7 +74,7 @@ def verify(checkpoint: Checkpoint, reference: Path, folder: Path) -> Report:
 
 
 def evaluation_ids(checkpoint: Checkpoint) -> list[int]:
-    """Return the evaluation text in tokens, followed by random ones up to `LEAST_TOKENS`."""
+    """Return the tokens of the evaluation text, followed by random ones up to `LEAST_TOKENS`."""
     ids: list[int] = checkpoint.tokenizer.encode(EVALUATION_TEXT.read_text(encoding="utf-8")).ids
     known = np.setdiff1d(np.arange(checkpoint.tokens.tokens), checkpoint.tokens.holes)
     lacking = max(0, LEAST_TOKENS - len(ids))
@@ -108,9 +108,9 @@ def _torch_logits(checkpoint: Checkpoint, ids: list[int]) -> torch.Tensor:
 
 
 def perplexity(checkpoint: Checkpoint, model: Model, ids: list[int]) -> tuple[Perplexity, float]:
-    """Score the text in windows of the whole context; return the largest logit difference as well.
+    """Measure perplexity in windows of the whole context; return it with the largest difference of logits.
 
-    All tokens go through the batch, whose cache may be int8: the perplexity is that of decoding.
+    All tokens go through the batch, whose cache may be int8, so the perplexity is that of decoding.
     """
     context = checkpoint.shape.context
     windows = [ids[start : start + context] for start in range(0, len(ids), context)]
@@ -134,9 +134,10 @@ def perplexity(checkpoint: Checkpoint, model: Model, ids: list[int]) -> tuple[Pe
 
 
 def _greedy(checkpoint: Checkpoint, model: Model, ids: list[int]) -> tuple[Greedy, float]:
-    """Decode a ragged batch greedily; return the largest logit difference as well.
+    """Decode prompts of different lengths greedily in one batch; return the results and the largest logit difference.
 
-    PyTorch sees each finished sequence once: if it would choose every token of it, its own greedy decoding is equal.
+    PyTorch runs once over each finished sequence. If it would choose every token of the sequence, its own greedy
+    decoding gives the same sequence.
     """
     context = checkpoint.shape.context
     steps = min(GREEDY_STEPS, context // 2)
@@ -176,7 +177,7 @@ def _greedy(checkpoint: Checkpoint, model: Model, ids: list[int]) -> tuple[Greed
 
 
 def _prefill(model: Model, prompt: list[int]) -> Logits:
-    """Fill the staging row; return the logits [up to CHUNK, V] of the last chunk."""
+    """Prefill the staging row; return the logits of the last chunk, [up to CHUNK, V]."""
     logits = np.empty((0, model.vocabulary), np.float32)
     for start in range(0, len(prompt), CHUNK):
         logits = model.prefill([Chunk(ROWS, prompt[start : start + CHUNK], start, 0)])

@@ -1,7 +1,7 @@
-"""Read the weights of a checkpoint, by whatever names and in whatever files, and say what is wrong with them.
+"""Read the weights of a checkpoint in any of the usual file formats and naming schemes, and check them.
 
-Files are looked for in the order of `transformers`: safetensors whole, safetensors in parts, a pickle whole, a pickle
-in parts. Of a pickle, `torch.load(weights_only=True)` reads tensors and runs no code.
+Files are searched in the order of `transformers`: one safetensors file, several, one pickle, several pickles. From a
+pickle, `torch.load(weights_only=True)` reads only tensors and runs no code.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ Tensors = dict[str, torch.Tensor]
 
 WHOLE, PARTS = ("model.safetensors", "pytorch_model.bin"), ".index.json"
 HEAD, TABLE = "lm_head.weight", "transformer.wte.weight"
-# What data-parallel training, `torch.compile` and peft put before a name.
+# Prefixes that data-parallel training, `torch.compile` and peft add to names.
 _PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.|base_model\.model\.|model\.)+")
-# The model's own names, where the file was saved without the language model head.
+# Starts of the names in a file that was saved without the language model head.
 _BARE = re.compile(r"^(?:h\.\d+|wte|wpe|ln_f)\.")
-# The mask of attention, which older versions of `transformers` saved, and the second head of GPT2DoubleHeadsModel.
+# Attention masks, which older versions of `transformers` saved, and the second head of GPT2DoubleHeadsModel.
 _NOT_NEEDED = re.compile(r"^transformer\.h\.\d+\.attn\.(?:bias|masked_bias)$|^multiple_choice_head\.")
 _VARIANT = re.compile(r"^model\.[a-z0-9]+\.safetensors$")
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -36,23 +36,22 @@ _POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Tensors in float32 by the names of `GPT2LMHeadModel`, and the sha256 of the files that they came from."""
+    """Tensors in float32 by the names of `GPT2LMHeadModel`, and the SHA-256 of their files."""
 
     tensors: Tensors
     sha256: str
 
 
 def read_weights(path: Path, config: GPT2Config, *, allow_unread: bool = False) -> Weights:
-    """Read the weights in the folder `path`, as many as `config` asks for.
+    """Read the weights in the folder `path` that `config` requires.
 
     Args:
         path: folder of the checkpoint.
         config: its configuration.
-        allow_unread: whether there may be tensors that the model does not use.
+        allow_unread: whether to accept tensors that the model does not use.
 
     Raises:
-        ExportError: there are none or not all, they cannot be read, have other shapes, hold NaN or infinity, or tensors
-            that nothing reads.
+        ExportError: weights are missing, unreadable, of wrong shapes, not finite or unused.
     """
     files = find_files(path)
     digest = hashlib.sha256()
@@ -69,7 +68,7 @@ def find_files(path: Path) -> list[Path]:
     """Return the files of weights in the folder `path`.
 
     Raises:
-        ExportError: there are none, or some of several are missing.
+        ExportError: there are none, or a part is missing.
     """
     for name in WHOLE:
         if (whole := path / name).is_file():
@@ -137,7 +136,7 @@ def _check(path: Path, tensors: Tensors, config: GPT2Config, *, allow_unread: bo
         wanted = {name: tensor.shape for name, tensor in GPT2LMHeadModel(config).state_dict().items()}
     if config.tie_word_embeddings:
         del wanted[HEAD]
-        # `transformers` puts the table in its place.
+        # `transformers` ties the head to the table, so a copy of the table is not an unused tensor.
         if HEAD in tensors and TABLE in tensors and torch.equal(tensors[HEAD], tensors[TABLE]):
             del tensors[HEAD]
     unread = sorted(set(tensors) - set(wanted))

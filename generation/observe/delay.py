@@ -1,6 +1,6 @@
-"""How late the event loop is: a timer that measures by how much it is overdue.
+"""Measure the delay of event loops with a timer that records how overdue it runs.
 
-Whatever holds the loop, holds every request; this shows it in production.
+Code that blocks an event loop delays every request on it. This metric shows such code in production.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _watched: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Measure the delay of a loop from now on; idempotent, and over when the loop is closed."""
+    """Measure the delay of a loop from now on until it is closed; idempotent."""
     if loop not in _watched:
         _watched.add(loop)
         _measure_later(loop)

@@ -1,4 +1,8 @@
-"""Histograms as Prometheus defines them, filled without locks or look-ups."""
+"""Histograms as Prometheus defines them, updated without locks or look-ups.
+
+The bounds below are for durations of steps (`SHORT`) and requests (`LONG`) in seconds, and for counts of sequences
+(`SIZES`) and `TOKENS`.
+"""
 
 from bisect import bisect_left
 
@@ -9,7 +13,13 @@ TOKENS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
 class Histogram:
-    """Counts of values up to each bound, the last of which is infinity, and their sum."""
+    """Counts of values by bucket, and the sum of the values.
+
+    Attributes:
+        bounds: inclusive upper bounds of the buckets, ascending.
+        counts: number of values in each bucket; one more than `bounds`, because the last bucket has no bound.
+        total: sum of all values.
+    """
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -19,6 +29,6 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count `value`, `times` times. A value on a bound belongs below it, as Prometheus defines."""
+        """Count `value`, `times` times. A bucket includes its upper bound, as Prometheus defines."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times

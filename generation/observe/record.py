@@ -1,4 +1,4 @@
-"""The record of one HTTP request: its id, its trace, and the line, counts and spans that are written at its end."""
+"""The record of one HTTP request: its id and trace, and the log line, metrics and spans that its end produces."""
 
 import json
 import logging
@@ -16,38 +16,38 @@ from generation.observe.timeline import Timeline, phases
 log = logging.getLogger("generation.requests")
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-# https://www.w3.org/TR/trace-context/: version ff and ids of zeros are invalid.
+# https://www.w3.org/TR/trace-context/: version ff and all-zero ids are invalid.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 requests: Counter[tuple[str, str, int]] = Counter()
 durations: dict[str, Histogram] = {}
 
 
-# Routes that monitoring calls.
+# Routes that monitoring calls every few seconds; they are logged at debug level.
 QUIET = frozenset({"health", "ready", "metrics"})
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the id that a request brings, if it is a good one, else a fresh one."""
+    """Return the request's ``x-request-id`` if it is valid, or else a new id."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 class RequestRecord:
-    """One HTTP request, from its headers to its end, which is written exactly once.
+    """One HTTP request, from its headers to its end, which is recorded exactly once.
 
-    A request has ended when its answer has ended and the engine has released everything that was submitted for it,
-    whichever comes last: only then is it known what the request has cost. All methods are called on the event loop.
-    Lines and counts name the operation, `route`; spans show the path template, such as ``generate/{*prompt}``.
+    A request ends when its response has ended and the engine has released everything submitted for it, because only
+    then its cost is known. Call all methods on the event loop. The log line and the metrics have the name of the
+    operation, `route`; spans have the path template, such as ``generate/{*prompt}``.
     """
 
     def __init__(self, route: str, method: str, headers: Mapping[str, str], template: str | None = None) -> None:
         self.id = request_id(headers)
         self.route, self.method, self.template = route, method, template
         given = [value for name, value in headers.items() if name == "traceparent"]
-        # Of several headers none can be trusted to be the caller's.
+        # Of several such headers, none is known to be the caller's.
         parent = _TRACEPARENT.fullmatch(given[0].strip()) if len(given) == 1 else None
-        # An unknown version may have more fields at its end; version 00 may not.
+        # Later versions may have more fields at the end; version 00 may not.
         if parent is not None and parent[4] and parent[0].startswith("00"):
             parent = None
         self.trace_id: str | None = parent[1] if parent else None
@@ -59,30 +59,30 @@ class RequestRecord:
         self.status = 500
         self.began = time.monotonic()
         self.seconds = 0.0
-        self._open = 1  # the answer, and each stream that the engine has not released
+        self._open = 1  # the response, and each stream that the engine has not released
         self._answered = False
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the answer: the id, and the stages that are known by now, in milliseconds."""
+        """Return the response headers: the request id, and the times of the completed stages in milliseconds."""
         times = {**phases(self.timelines), "total": time.monotonic() - self.began}
         timing = ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in times.items())
         return {"x-request-id": self.id, "Server-Timing": timing}
 
     def note_prompts(self, prompts: Iterable[object]) -> None:
-        """Have the prompts written into the line; for ``LOG_PROMPTS=on`` only."""
+        """Add the prompts to the log line; for ``LOG_PROMPTS=on`` only."""
         self.prompts = [prompt if isinstance(prompt, str) else repr(prompt) for prompt in prompts]
 
     def follow(self, timelines: Iterable[Timeline]) -> None:
-        """Add what was submitted to the engine; `release` must follow when the engine has released it."""
+        """Add requests that were submitted to the engine; call `release` when the engine has released them."""
         self.timelines += timelines
         self._open += 1
 
     def release(self) -> None:
-        """Record that the engine has released what `follow` added."""
+        """Record that the engine has released the requests of one call of `follow`."""
         self._close_one()
 
     def answered(self, status: int, error_code: str | None = None) -> None:
-        """Record that the answer has ended; only the first call counts."""
+        """Record the end of the response; only the first call has an effect."""
         if self._answered:
             return
         self._answered = True
@@ -99,7 +99,7 @@ class RequestRecord:
         requests[self.route, self.method, self.status] += 1
         durations.setdefault(self.route, Histogram(LONG)).observe(self.seconds)
         trace_id = tracing.export(self) or self.trace_id
-        # Probes and scrapes come every few seconds.
+        # Probes and scrapes would fill the log.
         level = logging.DEBUG if self.route in QUIET and self.error_code is None else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, "%s", json.dumps(self._line(trace_id), ensure_ascii=False))

@@ -1,7 +1,7 @@
-"""What one engine has done, as numbers: counted as it happens, and turned into Prometheus's text by `api.metrics`.
+"""Counters and histograms of one engine; `generation.api.metrics` formats them for Prometheus.
 
-Recording takes a few additions for each sequence and step. Only the engine's thread writes, without locks; a reader may
-see a step that is counted in part.
+Recording takes a few additions per sequence and step. Only the engine's thread writes, without locks, so a reader may
+see a partly counted step.
 """
 
 import time
@@ -32,11 +32,11 @@ class Telemetry:
         self.rejections: Counter[str] = Counter()
 
     def rejected(self, code: str) -> None:
-        """Count a request that was refused, with the error's code, before it was queued."""
+        """Count a request that was refused before it was queued, by the code of its error."""
         self.rejections[code] += 1
 
     def admitted(self, timeline: Timeline, cached_tokens: int) -> None:
-        """Count a request at the start of prefill, when `cached_tokens` of its prompt come from the prefix cache."""
+        """Count a request at the start of prefill; `cached_tokens` of its prompt come from the prefix cache."""
         timeline.admitted = time.monotonic()
         timeline.cached_tokens = cached_tokens
         self.queue_s.observe(timeline.admitted - timeline.submitted)
@@ -45,11 +45,11 @@ class Telemetry:
         self.prefix_hits += cached_tokens > 0
 
     def prefilled(self, seconds: float) -> None:
-        """Count one run of the model over chunks of prompts."""
+        """Count one run of the model over chunks of prompts, which took `seconds`."""
         self.prefill_s.observe(seconds)
 
     def began(self, timeline: Timeline, now: float, tokens: int) -> None:
-        """Count the first tokens of a request, one for each of its sequences; none if it only scores its prompt."""
+        """Count the first tokens of a request: one per sequence, or none if it only scores its prompt."""
         self.generated_tokens += tokens
         if tokens:
             timeline.first_token = now
@@ -60,8 +60,8 @@ class Telemetry:
 
         Args:
             seconds: time that the model took.
-            rows: tokens that it computed: one for each sequence, and the drafted ones.
-            news: for each sequence its new tokens, and the seconds since its previous token.
+            rows: number of tokens that it computed: one per sequence, and the draft tokens.
+            news: for each sequence, the number of new tokens, and the seconds since its previous token.
         """
         tokens = 0
         observe = self.between_tokens_s.observe
@@ -81,11 +81,11 @@ class Telemetry:
         self.accepted += accepted
 
     def closed(self, timeline: Timeline, ends: Iterable[tuple[str, int]]) -> None:
-        """Count a request that has ended; called once for each, before its reader is told.
+        """Count the end of a request. Call this once per request, before its mailbox is closed.
 
         Args:
-            timeline: of the request; it is complete afterwards.
-            ends: for each sequence the reason of its end, and the tokens that it generated.
+            timeline: timeline of the request, which this call completes.
+            ends: finish reason and number of generated tokens of each sequence.
         """
         timeline.ended = time.monotonic()
         for reason, tokens in ends:

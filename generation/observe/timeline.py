@@ -1,4 +1,4 @@
-"""The moments of a request to the engine, and the stages between them."""
+"""The times at which a request reaches each stage of the engine, and the durations of the stages."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Timeline:
-    """The moments of one request to the engine; None for what has not happened yet. Counts are final once it `ended`.
+    """Times and counts of one request to the engine. Counts are final once `ended` is set.
 
-    Times are seconds of `time.monotonic`.
+    Times are seconds of `time.monotonic`; None for a stage that has not been reached.
     """
 
     submitted: float = 0.0
@@ -21,7 +21,7 @@ class Timeline:
     finish_reasons: list[str] = field(default_factory=list)
 
     def stages(self) -> tuple[tuple[str, float | None, float | None], ...]:
-        """Return (name, start, end) of each stage of a request."""
+        """Return the name, start and end of each stage."""
         return (
             ("queue", self.submitted, self.admitted),
             ("prefill", self.admitted, self.first_token),
@@ -30,9 +30,9 @@ class Timeline:
 
 
 def phases(timelines: Iterable[Timeline]) -> dict[str, float]:
-    """Return the seconds that a request spent in each stage that it completed: queue, prefill, decode.
+    """Return the seconds spent in each completed stage: queue, prefill and decode.
 
-    For prompts that were sent together, each is the longest of theirs.
+    For several prompts of one request, return the longest time of each stage.
     """
     found: dict[str, float] = {}
     for one in timelines:

@@ -1,8 +1,9 @@
-"""OpenTelemetry spans of requests (queue, prefill, decode), where an exporter is configured; nothing is paid otherwise.
+"""Export OpenTelemetry spans of requests (queue, prefill, decode) if an exporter is configured.
 
-``OTEL_EXPORTER_OTLP_ENDPOINT`` (or ``..._TRACES_ENDPOINT``) chooses OTLP over HTTP, and
-``APPLICATIONINSIGHTS_CONNECTION_STRING`` Application Insights. The packages are those of the group ``tracing``.
-Spans are made from the timelines when a request has ended, never on the engine's thread.
+``OTEL_EXPORTER_OTLP_ENDPOINT`` (or ``..._TRACES_ENDPOINT``) selects OTLP over HTTP.
+``APPLICATIONINSIGHTS_CONNECTION_STRING`` selects Application Insights. The dependency group ``tracing`` has the
+packages; they are imported only if an exporter is configured. Spans are created from the timelines at the end of a
+request, never on the engine's thread.
 """
 
 import importlib.util
@@ -25,15 +26,15 @@ _provider: Any = None
 
 
 def chosen(traces: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return which exporter the settings ask for: ``otlp``, ``applicationinsights`` or None.
+    """Return the exporter that the settings select: ``otlp``, ``applicationinsights`` or None.
 
     Args:
-        traces: the setting ``TRACES``; ``auto`` takes OTLP where an endpoint is set, else Application Insights where
-            there is a connection string and the exporter is installed: in Azure every app has the string.
-        environment: the environment.
+        traces: the setting ``TRACES``. With ``auto``, select OTLP if an endpoint is set, or else Application Insights
+            if there is a connection string and the exporter is installed, because every app in Azure has the string.
+        environment: environment variables.
 
     Raises:
-        SettingsError: what was asked for has no address.
+        SettingsError: the selected exporter has no address.
     """
     if traces == "off" or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
@@ -55,10 +56,12 @@ def chosen(traces: str, environment: Mapping[str, str] = os.environ) -> str | No
 
 
 def configure(traces: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Set the exporter up, if one is configured. With ``auto`` one that cannot be set up is skipped with a warning.
+    """Set up the exporter that the settings select, if any.
+
+    With ``auto``, log a warning instead if the exporter cannot be set up.
 
     Raises:
-        SettingsError: it was asked for by name, and its packages are not installed, or its address is missing or wrong.
+        SettingsError: an exporter selected by name lacks its packages, or its address is missing or wrong.
     """
     kind = chosen(traces, environment)
     if kind is None:
@@ -90,7 +93,7 @@ def _set_up(kind: str, environment: Mapping[str, str]) -> None:
 def _installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of a package above it
+    except ModuleNotFoundError:  # a parent package is missing
         return False
 
 
@@ -105,7 +108,7 @@ def _exporter(kind: str, environment: Mapping[str, str]) -> Any:
 
 
 def use(processor: Any) -> None:
-    """Send spans to a span processor of the SDK."""
+    """Send spans to `processor`, a span processor of the SDK."""
     global _provider  # noqa: PLW0603 - one provider a process, as OpenTelemetry has it
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -116,7 +119,7 @@ def use(processor: Any) -> None:
 
 
 def shutdown() -> None:
-    """Send what has not been sent, and end."""
+    """Send the remaining spans, and shut the exporter down."""
     global _provider  # noqa: PLW0603
     if _provider is not None:
         _provider.shutdown()
@@ -124,7 +127,16 @@ def shutdown() -> None:
 
 
 class Request(Protocol):
-    """What of a request becomes spans. Times are in seconds: `began` of `time.monotonic`, `seconds` since then."""
+    """The data of a request that its spans show; `RequestRecord` has it.
+
+    Attributes:
+        began: start of the request, in seconds of `time.monotonic`.
+        seconds: duration of the request.
+        trace_id: trace of the caller, in hexadecimal, or None.
+        parent_id: span of the caller, in hexadecimal, or None.
+        sampled: whether the caller samples the trace.
+        timelines: one for each request to the engine.
+    """
 
     id: str
     method: str
@@ -141,7 +153,7 @@ class Request(Protocol):
 
 
 def export(record: Request) -> str | None:
-    """Make the spans of a request that has ended; return their trace id, or None where nothing is exported."""
+    """Create the spans of a request that has ended; return the trace id, or None if no exporter is configured."""
     if _provider is None:
         return None
     from opentelemetry.trace import (
@@ -164,7 +176,7 @@ def export(record: Request) -> str | None:
     def stamp(moment: float) -> int:
         return int((moment + offset) * 1e9)
 
-    # https://opentelemetry.io/docs/specs/semconv/http/http-spans/: the path template, and the span's name made of it.
+    # https://opentelemetry.io/docs/specs/semconv/http/http-spans/: the route is the path template, and names the span.
     route = record.route if record.template is None else "/api/" + record.template.replace("{*", "{")
     tracer = _provider.get_tracer("generation", __version__)
     attributes: dict[str, Any] = {

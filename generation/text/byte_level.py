@@ -1,4 +1,4 @@
-"""Byte-level BPE tokenizers of the GPT-2 kind. Every token stands for fixed bytes, so decoding is exact."""
+"""Byte-level BPE tokenizers like GPT-2's, in which every token stands for fixed bytes, so that decoding is exact."""
 
 import codecs
 from collections.abc import Callable, Iterable, Sequence
@@ -8,14 +8,14 @@ import tokenizers
 
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
-# No character has more bytes, so no more tokens of a prompt can belong to an unfinished one.
+# Maximum length of a character in UTF-8, and so the most prompt tokens that an incomplete character can span.
 CHARACTER_BYTES = 4
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """Return the character that stands for each byte in a byte-level vocabulary, as GPT-2's ``bytes_to_unicode`` does.
+    """Return the byte of each character in a byte-level vocabulary, the inverse of GPT-2's ``bytes_to_unicode``.
 
-    Printable Latin-1 stands for itself; every other byte takes the next free character from U+0100 on.
+    Printable Latin-1 characters stand for themselves. Every other byte has the next free character from U+0100 on.
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
@@ -23,7 +23,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 class ByteLevelTokenizer(Tokenizer):
-    """Encodes and decodes by byte-level BPE."""
+    """Encodes and decodes text with byte-level BPE."""
 
     byte_level: ClassVar[bool] = True
 
@@ -31,16 +31,16 @@ class ByteLevelTokenizer(Tokenizer):
         super().__init__(inner, **options)
         self._alphabet = _byte_alphabet()
         missing = {byte for character, byte in self._alphabet.items() if inner.token_to_id(character) is None}
-        # With an unknown token they become that one; without, the library would drop them without a word.
+        # Without an unknown token, the library would silently drop these bytes.
         self._missing = missing if inner.model.unk_token is None else set()
-        # Filled as tokens come: for GPT-2's 50,257 the whole table takes more than half as long as reading the file.
+        # Filled on demand: for GPT-2's 50,257 tokens, the whole table takes half as long as reading the file.
         self._bytes = {i: b"" if token.special else token.content.encode() for i, token in self._added.items()}
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of `text`.
 
         Raises:
-            TokenizerError: the text holds a lone surrogate, or a byte that the tokenizer has no token for.
+            TokenizerError: the text contains a lone surrogate, or a byte without a token.
         """
         ids = super().encode(text, add_special_tokens=add_special_tokens)
         if self._missing and (unknown := self._missing.intersection(text.encode())):
@@ -48,11 +48,15 @@ class ByteLevelTokenizer(Tokenizer):
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, special tokens nothing."""
+        """Return the text of `ids`, without special tokens; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for."""
+        """Return the bytes of a token; empty for a special token.
+
+        Raises:
+            IndexError: the id is not a token.
+        """
         data = self._bytes.get(token)
         if data is None:
             self._check(token)
@@ -62,7 +66,7 @@ class ByteLevelTokenizer(Tokenizer):
     def detokenizer(
         self, prompt: Sequence[int] = (), *, echoed: bool = False, special: bool = False
     ) -> "ByteDetokenizer":
-        """Return a detokenizer. After a prompt that is echoed it completes the character that the prompt has begun."""
+        """Return a detokenizer; after an echoed prompt, it completes a character that the prompt has started."""
         made = ByteDetokenizer(self._named_bytes if special else self.token_bytes)
         for token in prompt[-CHARACTER_BYTES:] if echoed else ():
             made.push(token)
@@ -72,19 +76,19 @@ class ByteLevelTokenizer(Tokenizer):
         return self.token_bytes(token) or self.piece(token).encode()
 
     def echo(self, prompt: Sequence[int], *, special: bool = False) -> str:
-        """Return the text of a prompt, without the first bytes of a character that may be completed after it."""
+        """Return the text of a prompt, without an incomplete character at its end."""
         made = ByteDetokenizer(self._named_bytes if special else self.token_bytes)
         return "".join(map(made.push, prompt))
 
     def _to_bytes(self, text: str) -> bytes:
         try:
             return bytes(map(self._alphabet.__getitem__, text))
-        except KeyError:  # not written in the byte alphabet: its own text, as the library's decoder has it
+        except KeyError:  # not in the byte alphabet: use the text itself, as the library's decoder does
             return text.encode()
 
 
 class ByteDetokenizer:
-    """Turns tokens into text by their bytes; bytes of an unfinished character wait for the next token."""
+    """Turns tokens into text by their bytes; holds the bytes of an incomplete character for the next token."""
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
         self._token_bytes = token_bytes
@@ -95,5 +99,5 @@ class ByteDetokenizer:
         return self._decoder.decode(self._token_bytes(token))
 
     def flush(self) -> str:
-        """Return U+FFFD for an unfinished character, else nothing."""
+        """Return U+FFFD for an incomplete character, or else an empty text."""
         return self._decoder.decode(b"", final=True)

@@ -1,8 +1,8 @@
-"""Tokenizers whose tokens have no fixed text: WordPiece, Unigram (SentencePiece), BPE on characters.
+"""Tokenizers whose tokens have no fixed text: WordPiece, Unigram (SentencePiece), and BPE on characters.
 
-A token may get a space before it, or lose one, by where it is; a character may be written in several byte tokens. So
-tokens are decoded together with some before them, and the text that is new is what the longer one adds, as in
-Hugging Face's text-generation-inference.
+A token may gain or lose a space depending on its position, and a character may take several byte tokens. Each token is
+therefore decoded together with some tokens before it. Its text is what the result adds to the text of those alone, as
+in Hugging Face's text-generation-inference.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,16 +13,16 @@ import tokenizers
 from generation.text.tokenizer import Tokenizer
 
 REPLACEMENT = "\ufffd"
-# Tokens of a prompt to decode the first generated one with, at least.
+# Minimum number of prompt tokens with which the first generated token is decoded.
 CONTEXT = 4
-# Tokens that may wait for the end of a character, which has 4 bytes at most; past it they are no character.
+# Maximum number of byte tokens to hold for an incomplete character, which has at most 4 bytes.
 WAITING = 4
-# Tokens that are decoded together at most.
+# Maximum number of tokens to decode together.
 LONGEST = 32
 
 
 class ContextTokenizer(Tokenizer):
-    """Encodes and decodes with any tokenizer of the `tokenizers` library."""
+    """Encodes and decodes text with any tokenizer of the `tokenizers` library."""
 
     byte_level: ClassVar[bool] = False
 
@@ -32,7 +32,7 @@ class ContextTokenizer(Tokenizer):
         self._texts: dict[int, str] = {}
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of `ids`, as `transformers` does without cleaning up spaces."""
+        """Return the text of `ids`, as `transformers` does with ``clean_up_tokenization_spaces=False``."""
         ids = list(ids)
         for token in ids:
             self._check(token)
@@ -64,7 +64,7 @@ class ContextTokenizer(Tokenizer):
         """Return a detokenizer that continues `prompt`, echoed or not."""
         before: list[int] = []
         for token in reversed(prompt):
-            # Bytes from the middle of a character would make those of the next ones invalid, too.
+            # The context must not start inside a character, or the bytes after it would be invalid, too.
             whole = len(before) >= CONTEXT and not self.decode(before).startswith(REPLACEMENT)
             if whole or len(before) == CONTEXT + WAITING:
                 break
@@ -81,20 +81,26 @@ class ContextTokenizer(Tokenizer):
         return self.decode([self._anchor, token])[len(before) :]
 
     def _find_anchor(self) -> int:
-        """Return a token that is a letter or a word by itself; the first one where there is none."""
+        """Return a token that is a letter or a word by itself, or 0 if there is none."""
         ordinary = (token for token in range(self.vocabulary) if self.has(token) and not self.special(token))
         return next((token for token in ordinary if self.decode([token]).isalpha()), 0)
 
 
 class ContextDetokenizer:
-    """Turns tokens into text by decoding each with those before it. `before` are ordinary tokens of the prompt."""
+    """Turns tokens into text by decoding each together with the tokens before it.
+
+    Args:
+        decode: returns the text of token ids.
+        special: returns whether a token is special and has no text.
+        before: the last tokens of the prompt, without special tokens.
+    """
 
     def __init__(
         self, decode: Callable[[list[int]], str], special: Callable[[int], bool], before: Sequence[int]
     ) -> None:
         self._decode, self._special = decode, special
         self._ids = list(before)
-        self._known = len(self._ids)  # tokens whose text is out
+        self._known = len(self._ids)  # number of tokens whose text has been returned
         self._text = decode(self._ids)
 
     def push(self, token: int) -> str:
@@ -108,12 +114,12 @@ class ContextDetokenizer:
         return self._release(text)
 
     def flush(self) -> str:
-        """Return the text of tokens that still wait."""
+        """Return the text of the tokens that are still held."""
         return self._release(self._decode(self._ids))
 
     def _release(self, text: str) -> str:
         new = text[len(self._text) :]
-        # A token without text would be no context, but they must not pile up.
+        # Keep the context after tokens without text, but drop old tokens once there are too many.
         if new or len(self._ids) > LONGEST:
             self._ids = self._ids[self._known :]
         self._known = len(self._ids)

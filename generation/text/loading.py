@@ -1,6 +1,7 @@
-"""Load ``tokenizer.json`` as the kind of tokenizer that it is.
+"""Load ``tokenizer.json``, and choose the class for its kind of tokenizer.
 
-Byte-level BPE (GPT-2's own) is in `byte_level`. Every other kind is in `context`, which is imported only for those.
+Module `byte_level` is for byte-level BPE, the kind of GPT-2. Module `context` is for every other kind, and imported
+only if needed.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,15 +21,15 @@ def load(
     ends_of_text: Sequence[int] = (),
     begin_of_text: int | None = None,
 ) -> Tokenizer:
-    """Load ``tokenizer.json``; the rest is what the file does not say (see the attributes).
+    """Load ``tokenizer.json``; the other arguments are the attributes of `Tokenizer`, which the file does not have.
 
     Raises:
-        TokenizerError: the file cannot be read, or has another number of tokens than `vocabulary` without `holes`.
+        TokenizerError: the file cannot be read, or its number of tokens is not `vocabulary` less `holes`.
     """
     try:
         inner = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:
-        # The library raises bare exceptions.
+        # The library raises plain exceptions.
         raise TokenizerError(f"{path} cannot be read as a tokenizer: {error}") from error
     try:
         return _kind(inner)(

@@ -1,25 +1,28 @@
-"""Stop strings in streamed text."""
+"""Find stop strings in streamed text."""
 
 from collections.abc import Sequence
 
 
 class StopMatcher:
-    """Lets text through up to the first stop string; holds back only what may still become one.
+    """Passes text on up to the first stop string, and holds back only a possible start of one.
 
-    The first is the one that is complete first, and of those complete at once the longest. So the answer does not
-    depend on how the text is cut, and nothing waits for a longer stop string around one that is already there.
+    The first stop string is the one that is complete first; of several complete at the same character, the longest. The
+    result therefore does not depend on how the text is split, and a complete stop string never waits for a longer one.
     """
 
     def __init__(self, stops: Sequence[str], *, include: bool = False) -> None:
         self._stops = tuple(stops)
-        self._include = include  # whether the stop string itself is let through
+        self._include = include  # whether to pass on the stop string itself
         self._held = ""
 
     def push(self, text: str, *, match: bool = True) -> tuple[str, bool]:
-        """Take more text; return (text that is certain, whether a stop string was met).
+        """Add text; return the text that can no longer change, and whether there was a stop string.
 
-        After a match the rest is lost, and nothing more should come. Without `match`, a stop string may not end in this
-        text, but may begin in it.
+        After a match, the rest of the text is dropped, and there must be no further calls.
+
+        Args:
+            text: the next piece of text.
+            match: whether a stop string may end in this piece. It may start in it in any case.
         """
         if not self._stops:
             return text, False
@@ -33,13 +36,13 @@ class StopMatcher:
         return text[: len(text) - keep], False
 
     def flush(self) -> str:
-        """Return what is held back; no more text comes."""
+        """Return the text that is held back, at the end of the text."""
         held, self._held = self._held, ""
         return held
 
     @staticmethod
     def _overlap(text: str, stop: str) -> int:
-        """Return the length of the longest end of `text` that begins `stop`."""
+        """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
         for length in range(min(len(stop) - 1, len(text)), 0, -1):
             if text.endswith(stop[:length]):
                 return length

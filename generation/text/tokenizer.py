@@ -1,4 +1,4 @@
-"""Text to token ids and back: what all kinds of tokenizers share. `loading` picks the kind."""
+"""The base class of tokenizers, which turn text into token ids and back; `loading` chooses the subclass."""
 
 import os
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from tokenizers import pre_tokenizers
 
 from generation.text.detokenizer import Detokenizer
 
-# The library would start threads of its own, which compete with those that compute.
+# Otherwise the library starts threads that compete with onnxruntime's.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -20,14 +20,14 @@ class TokenizerError(ValueError):
 
 
 class Tokenizer(ABC):
-    """Encodes and decodes.
+    """Encodes and decodes text.
 
     Attributes:
         vocabulary: token ids are below this number.
         holes: ids below `vocabulary` that are not tokens; usually none.
         ends_of_text: tokens that end a text; usually one.
-        begin_of_text: the token that an empty prompt becomes; None where the model has none.
-        byte_level: whether every token stands for fixed bytes, wherever it is.
+        begin_of_text: token that an empty prompt becomes; None if the model has none.
+        byte_level: whether every token stands for fixed bytes, regardless of its position.
     """
 
     byte_level: ClassVar[bool]
@@ -42,7 +42,7 @@ class Tokenizer(ABC):
         begin_of_text: int | None = None,
     ) -> None:
         self._inner = inner
-        # A tokenizer file may ask for either, and a prompt is never shortened or filled up.
+        # A tokenizer file may enable truncation and padding; neither is wanted for a prompt.
         inner.no_truncation()
         inner.no_padding()
         size = inner.get_vocab_size()
@@ -60,30 +60,32 @@ class Tokenizer(ABC):
         return 0 <= token < self.vocabulary and token not in self.holes
 
     def special(self, token: int) -> bool:
-        """Return whether a token is special: it marks a place, such as the end of a text, and has no text."""
+        """Return whether a token is special, such as the end-of-text token, and has no text."""
         return token in self._added and bool(self._added[token].special)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Return the token ids of `text`, as `transformers` does: with the tokens that the file adds at either end.
+        """Return the token ids of `text`, without truncation, as `transformers` does.
 
-        The name of a special token, such as ``<|endoftext|>``, becomes that token. Nothing is cut off.
+        The name of a special token, such as ``<|endoftext|>``, becomes that token.
 
-        `add_special_tokens` lets the tokenizer's post-processor add its own, if it has one that does.
+        Args:
+            text: the text to encode.
+            add_special_tokens: whether to add the tokens that the file's post-processor adds, if any.
 
         Raises:
-            TokenizerError: the text holds a lone surrogate, or something that the tokenizer has no token for.
+            TokenizerError: the text contains a lone surrogate, or a character or byte without a token.
         """
         try:
-            # As a batch of one it releases the interpreter's lock, and without offsets it takes a tenth of the time.
+            # A batch of one, because only batches release the interpreter lock. Offsets would take time.
             return list(self._inner.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids)
         except (UnicodeEncodeError, TypeError) as error:
             raise TokenizerError("the text holds half of a surrogate pair, which is no character") from error
 
     @cached_property
     def longest(self) -> int | None:
-        """The characters of the longest token, so that a text of n characters has n / `longest` tokens or more.
+        """The length of the longest token in characters: a text of n characters has at least n / `longest` tokens.
 
-        None where a text may have fewer, because something is taken out of it before it is split.
+        None if a text may have fewer tokens, because the tokenizer removes characters before it splits the text.
         """
         added = self._inner.get_added_tokens_decoder().values()
         keeps = self._inner.normalizer is None and isinstance(self._inner.pre_tokenizer, pre_tokenizers.ByteLevel)
@@ -93,7 +95,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of `ids`; special tokens have none.
+        """Return the text of `ids`, without special tokens.
 
         Raises:
             IndexError: an id is not a token.
@@ -101,22 +103,28 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token adds to a text, none for a special token.
+        """Return the bytes that a token adds to a text; empty for a special token.
 
         Raises:
-            IndexError: it is not a token.
+            IndexError: the id is not a token.
         """
 
     @abstractmethod
     def echo(self, prompt: Sequence[int], *, special: bool = False) -> str:
-        """Return the text of a prompt that is put before the text which continues it."""
+        """Return the text of a prompt, as it is put before its continuation."""
 
     @abstractmethod
     def detokenizer(self, prompt: Sequence[int] = (), *, echoed: bool = False, special: bool = False) -> Detokenizer:
-        """Return what turns the tokens that follow `prompt` into text, one at a time."""
+        """Return a detokenizer for the tokens that follow `prompt`.
+
+        Args:
+            prompt: token ids of the prompt.
+            echoed: whether the response puts the prompt before the text.
+            special: whether the text includes the names of special tokens.
+        """
 
     def piece(self, token: int) -> str:
-        """Return a token as text to show; a special token by its name."""
+        """Return a token as text for display; the name of a special token."""
         data = self.token_bytes(token)
         return data.decode(errors="replace") if data else str(self._inner.id_to_token(token))
 
@@ -125,5 +133,5 @@ class Tokenizer(ABC):
             raise IndexError(f"{token} is not a token id from 0 to {self.vocabulary - 1}")
 
     def entry(self, token: int) -> str:
-        """Return a token as it stands in the vocabulary, in the alphabet of its bytes."""
+        """Return a token as written in the vocabulary; a byte-level tokenizer writes bytes as characters there."""
         return str(self._inner.id_to_token(token))

@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from benchmarks.server import Served
 from generation.cli.bench_report import Outcome, Progress, quantile, summarize
 from generation.cli.main import main
+from generation.config import ROOT
 from tests.support.loopback import Asked, serve_answers
 
 
@@ -48,11 +52,12 @@ def test_the_table_is_for_people(served: Served, capsys: pytest.CaptureFixture[s
     assert "| time to first token |" in out
 
 
-ODD = {
+ODD: dict[int, tuple[int, bytes]] = {
     1: (429, b'{"error": {"code": "overloaded"}}'),
     2: (200, b'data: {"choices": []}\n\n'),
     3: (200, b'data: {"error": {"code": "not_ready"}}\n\ndata: [DONE]\n\n'),
     4: (502, b"<html>"),
+    5: (200, b"data: {nothing of ours\n\n"),
 }  # fmt: skip
 
 
@@ -69,9 +74,12 @@ def test_errors_are_counted_by_kind_and_nothing_but_errors_is_a_failure(
 
     monkeypatch.setenv("BENCH_KEY", "k1")
     with serve_answers(answer) as url:
-        assert main(["bench", "--url", f"{url}/api", "--requests", "4", "--json"]) == 1
+        assert main(["bench", "--url", f"{url}/api", "--requests", "5", "--json"]) == 1
     errors = json.loads(capsys.readouterr().out)["requests"]["errors"]
-    assert errors == {"HTTP 429 overloaded": 1, "stream broke off": 1, "stream not_ready": 1, "HTTP 502": 1}
+    assert errors == {
+        "HTTP 429 overloaded": 1, "stream broke off": 1, "stream not_ready": 1, "HTTP 502": 1,
+        "the stream is not this app's": 1,
+    }  # fmt: skip
     assert keys == {"k1"}
 
 
@@ -79,7 +87,11 @@ def test_errors_are_counted_by_kind_and_nothing_but_errors_is_a_failure(
     ("arguments", "status", "message"),
     [
         (["--url", "ftp://x"], 2, "is no http:// or https:// address"),
-        (["--url", "http://127.0.0.1:1/api"], 1, "does not answer as this app does"),
+        (["--url", "http://127.0.0.1/a b"], 2, "is no http:// or https:// address"),
+        (["--url", "http://x/api?code=k"], 2, "pass a key with --key"),
+        (["--url", "http://127.0.0.1:1/api"], 1, "/api cannot be reached: connection refused"),
+        (["--url", "http://nowhere.invalid/api"], 1, "the host name cannot be resolved"),
+        (["--output", "/nowhere/x"], 2, "--output: /nowhere/x cannot be written: No such file"),
     ],
 )
 def test_a_wrong_address_is_a_clear_error(
@@ -89,11 +101,62 @@ def test_a_wrong_address_is_a_clear_error(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["", "/"])
+def test_a_missing_route_prefix_is_named(served: Served, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    root = served.url.removesuffix("/api")
+    assert main(["bench", "--url", root + path]) == 2
+    assert f"--url must end in the route prefix: try {root}/api\n" in capsys.readouterr().err
+
+
+def test_another_server_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve_answers(lambda _: (200, b'{"model": "none of ours"}')) as url:
+        assert main(["bench", "--url", f"{url}/api"]) == 2
+    assert "does not answer as this app does (HTTP status 200)\n" in capsys.readouterr().err
+
+
+def test_tls_to_a_server_without_it_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve_answers(lambda _: (200, b"")) as url:
+        assert main(["bench", "--url", url.replace("http:", "https:") + "/api"]) == 1
+    assert "does the server speak http:// instead of https://?" in capsys.readouterr().err
+
+
+def test_a_key_that_is_missing_or_wrong_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        if asked.path == "/api/health":
+            return 200, b'{"model": {"name": "kept", "precision": "int8"}}'
+        return 401, b""
+
+    with serve_answers(answer) as url:
+        assert main(["bench", "--url", f"{url}/api"]) == 2
+        assert "requires a key (HTTP status 401): set BENCH_KEY" in capsys.readouterr().err
+        monkeypatch.setenv("BENCH_KEY", "wrong")
+        assert main(["bench", "--url", f"{url}/api"]) == 2
+        assert "refuses the key of BENCH_KEY or --key (HTTP status 401)" in capsys.readouterr().err
+        monkeypatch.setenv("BENCH_KEY", "two\nlines")
+        assert main(["bench", "--url", f"{url}/api"]) == 2
+    assert "BENCH_KEY: a key consists of printable ASCII" in (said := capsys.readouterr().err)
+    assert "two" not in said
+
+
+def test_ctrl_c_ends_the_load_and_prints_its_summary(served: Served) -> None:
+    command = [sys.executable, "-m", "generation", "bench", "--url", served.url, "--requests", "1000000"]
+    logged = len(served.log())
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        served.log(logged + 4)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "| time to first token |" in out
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("option", ["--clients", "--rate", "--requests", "--duration"])
-def test_bounds_are_above_zero(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["bench", option, "0"])
-    assert "is not above 0" in capsys.readouterr().err
+@pytest.mark.parametrize("value", ["0", "-1", "x", "nan", "1e99"])
+def test_numbers_have_bounds(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", option, value]) == 2
+    assert f"argument {option}: {value!r} is not a " in capsys.readouterr().err
 
 
 def test_the_summary_counts_from_when_a_request_was_due() -> None:

@@ -13,27 +13,9 @@ import pytest
 
 from generation.cli.main import main
 from generation.config import ROOT
+from tests.support.command import failed, run
 
 GREEDY = ("--temperature", "0", "--max-new-tokens", "8")
-
-
-def _run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "generation", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def _failed(said: subprocess.CompletedProcess[bytes], status: int, words: str) -> None:
-    assert said.returncode == status, said.stderr
-    assert words in said.stderr.decode()
-    assert b"Traceback" not in said.stderr
-    assert not said.stdout
 
 
 def test_text_is_what_the_server_answers(capsys: pytest.CaptureFixture[str], client: httpx.Client) -> None:
@@ -69,23 +51,18 @@ def test_text_comes_as_it_is_generated() -> None:
         assert process.stdout.read(len("The dog") + 1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said == b""
-
-
-def test_a_reader_that_has_enough_gets_no_traceback() -> None:
-    command = f"{sys.executable} -m generation generate 'The dog' --max-new-tokens 300 --ignore-eos | head -c 9"
-    said = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=True)
-    assert (len(said.stdout), said.stderr) == (9, b"")
+    assert out.endswith(b"\n"), "Ctrl-C must end the line"
 
 
 def test_a_text_may_come_from_stdin() -> None:
-    said = _run("tokenize", "-", "--json", stdin="Grüße\n".encode())
+    said = run("tokenize", "-", "--json", stdin="Grüße\n".encode())
     found = json.loads(said.stdout)
     assert "".join(found["pieces"]) != ""
-    assert found == json.loads(_run("tokenize", "Grüße", "--json").stdout)
-    _failed(_run("tokenize", "-", stdin=b"\xff"), 2, "stdin is not UTF-8")
+    assert found == json.loads(run("tokenize", "Grüße", "--json").stdout)
+    failed(run("tokenize", "-", stdin=b"\xff"), 2, "stdin is not UTF-8")
 
 
 def test_tokens_as_json_are_what_the_server_answers(capsys: pytest.CaptureFixture[str], client: httpx.Client) -> None:
@@ -106,57 +83,59 @@ def test_tokens_are_listed_with_their_text(capsys: pytest.CaptureFixture[str], c
     ("arguments", "words"),
     [
         (("generate", "a", "--temperature", "-1"), "temperature: "),
-        (("generate", "a", "--top-p", "nan"), "top_p: "),
+        (("generate", "a", "--top-p", "1.5"), "top_p: "),
+        (("generate", "a", "--top-p", "nan"), "argument --top-p: 'nan' is not a number"),
+        (("generate", "a", "--seed", "1_0"), "argument --seed: '1_0' is not a whole number"),
+        (("generate", "a", "--seed"), "argument --seed: expected one argument"),
+        (("generate", "a", "--stop", ""), "argument --stop: it must not be empty"),
+        (("generate", "a", "--model", "/nowhere"), "no model in /nowhere"),
+        (("generate", "a", "--model", "README.md"), "README.md/config.json cannot be read"),
+        (("generate", "a", "--model", ""), "argument --model: it must not be empty"),
+        (("generate", os.fsdecode(b"\xff")), "TEXT is not UTF-8"),
+        (("generate",), "required: TEXT"),
         (("generate", "a", "--max-new-tokens", "100000"), "context window"),
         (("generate", "a", "--colour", "red"), "unrecognized arguments"),
         (("tokenize", "a", "--model", "/nowhere"), "/nowhere"),
         (("nonsense",), "invalid choice"),
-        ((), "required"),
     ],
     ids=str,
 )
 def test_a_wrong_call_is_status_2_and_says_what(arguments: tuple[str, ...], words: str) -> None:
-    _failed(_run(*arguments), 2, words)
+    failed(run(*arguments), 2, words)
 
 
-@pytest.mark.parametrize("command", ["generate", "tokenize", "serve", "batch"])
-def test_a_python_without_the_packages_is_told_which_has_them(command: str) -> None:
-    text = {"serve": [], "batch": ["a", "b"]}.get(command, ["a"])
-    said = subprocess.run(
-        [sys.executable, "-S", "-m", "generation", command, *text],
-        cwd=ROOT,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    _failed(said, 2, ".venv/bin/python")
+@pytest.mark.parametrize("command", ["generate", "tokenize", "serve"])
+def test_a_wrong_setting_is_status_2(command: str) -> None:
+    text = [] if command == "serve" else ["a"]
+    failed(run(command, *text, THREADS="many"), 2, "THREADS='many'")
 
 
-def test_a_wrong_setting_is_status_2() -> None:
-    _failed(_run("generate", "a", THREADS="many"), 2, "THREADS='many'")
+def test_settings_that_leave_no_room_for_the_model_are_status_2() -> None:
+    failed(run("generate", "a", CACHE_MB="1"), 2, "CACHE_MB=1 leaves no room")
 
 
-def test_a_model_that_cannot_be_loaded_is_status_1_said_once() -> None:
-    said = _run("generate", "a", "--model", "/nowhere")
-    _failed(said, 1, "/nowhere")
-    assert len(said.stderr.splitlines()) == 1
+def test_a_wrong_model_is_said_once() -> None:
+    assert len(run("generate", "a", MODEL_DIR="/nowhere").stderr.splitlines()) == 1
 
 
-def test_an_unexpected_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(_: str) -> str:
-        raise RuntimeError("odd")
+def test_another_failure_to_load_is_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
 
-    monkeypatch.setattr("generation.cli.tokenize.read_text", fail)
-    assert main(["tokenize", "a"]) == 1
-    assert capsys.readouterr().err.startswith("error: unexpected RuntimeError: odd")
+    monkeypatch.setattr("generation.service.load", fail)
+    assert main(["generate", "a"]) == 1
+    assert "unexpected MemoryError while loading" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [(), ("generate",), ("batch",), ("export",)], ids=str)
-def test_help_teaches(command: tuple[str, ...]) -> None:
-    said = _run(*command, "--help")
-    assert said.returncode == 0
-    assert b"usage: python -m generation" in said.stdout
-    assert len(said.stdout) > 1000
+def test_a_stop_string_may_be_a_line_break(capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["generate", "Once upon a time", "--temperature", "0", "--max-new-tokens", "200", "--only-new"]
+    assert main(call) == 0
+    whole = capsys.readouterr().out
+    assert "\n" in whole[:-1], "there must be something to stop at"
+    assert main([*call, "--stop", r"\n"]) == 0
+    assert capsys.readouterr().out == whole[: whole.index("\n") + 1]
 
 
 # In this process, where torch is imported already.

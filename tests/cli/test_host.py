@@ -1,11 +1,8 @@
 """The embedded host: what it reads from the app, how it routes, how it starts and stops."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,9 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from benchmarks.server import Served, serve
-from generation.cli.host import LocalHost, Server, with_cors
-from generation.cli.main import main
-from generation.config import ROOT
+from generation.cli.host import LocalHost, Server, bind, with_cors
 
 
 @pytest.fixture
@@ -173,53 +168,21 @@ def test_ctrl_c_ends_a_running_stream_with_an_error_event() -> None:
         assert served.process.wait(30) == 0
 
 
-def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "generation", *arguments],
-        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-
-
-def test_a_taken_port_is_a_clear_error() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        result = _run("serve", "--port", str(taken.getsockname()[1]))
-    assert result.returncode == 2
-    assert "cannot listen on 127.0.0.1" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "says"),
-    [
-        ("--key", "", "must not be empty"),
-        ("--host", " ", "must not be empty"),
-        ("--port", "99999", "'99999' is no number from 0 to 65535"),
-        ("--port", "-1", "is no number from 0 to 65535"),
-        ("--port", "1_0", "is no number from 0 to 65535"),
-    ],
-)
-def test_a_bad_option_is_a_clear_error(option: str, value: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["serve", f"{option}={value}"])
-    assert caught.value.code == 2
-    assert f"argument {option}: " in (said := capsys.readouterr().err)
-    assert says in said
-
-
-def test_a_bad_setting_is_a_clear_error() -> None:
-    result = _run("serve", "--port", "0", MAX_RUNNING="many")
-    assert result.returncode == 2
-    assert "MAX_RUNNING='many'" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_a_missing_model_is_a_clear_error() -> None:
-    result = _run("serve", "--port", "0", MODEL_DIR="/nowhere")
-    assert result.returncode == 1
-    assert "error: no model in /nowhere" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_a_server_says_when_it_listens(app: func.FunctionApp, tmp_path: Path) -> None:
+    server = Server(LocalHost(app, _host_json(tmp_path)), "127.0.0.1", 0, lambda _: None)
+    listener = bind("127.0.0.1", 0)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.getsockname())
+    thread = threading.Thread(target=server.run, args=([listener],))
+    assert not server.listening.is_set()
+    thread.start()
+    try:
+        assert server.listening.wait(30)
+        socket.create_connection(listener.getsockname()).close()
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 def test_a_client_that_leaves_takes_its_work_along(served: Served, client: httpx.Client) -> None:

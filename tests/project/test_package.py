@@ -19,7 +19,8 @@ import pytest
 
 from benchmarks.server import serve
 from generation import __version__, config
-from generation.cli.main import PROGRAM, main
+from generation.cli.main import main
+from generation.cli.program import PROGRAM
 from generation.config import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -74,6 +75,12 @@ def test_the_command_says_its_version_and_its_name(installed: Path, tmp_path: Pa
     assert f'{PROGRAM} generate "Once upon a time"' in said
 
 
+def test_the_command_that_continues_a_batch_has_its_name(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("{}\n", encoding="utf-8")
+    said = _run(installed / PROGRAM, "batch", "in", "out", "--url", "http://127.0.0.1:1/api", folder=tmp_path)
+    assert f"To go on: {PROGRAM} batch in out --url" in said.stderr
+
+
 def test_the_command_generates_what_a_clone_does(
     installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,7 +100,7 @@ def test_a_relative_model_folder_is_looked_for_where_the_command_runs(installed:
     (tmp_path / "mine").symlink_to(ROOT / "models" / "demo")
     assert _run(installed / PROGRAM, *CALL, folder=tmp_path, MODEL_DIR="mine").returncode == 0
     missing = _run(installed / PROGRAM, *CALL, folder=tmp_path, MODEL_DIR="none")
-    assert (missing.returncode, missing.stdout) == (1, "")
+    assert (missing.returncode, missing.stdout) == (2, "")
     assert f"no model in {tmp_path / 'none'}" in missing.stderr
 
 
@@ -110,7 +117,7 @@ def test_its_extras_are_the_groups_of_those_names(metadata: Message) -> None:
     for one in metadata.get_all("Requires-Dist", []):
         if extra := re.fullmatch(r"(.*); extra == '(\w+)'", one):
             extras[extra[2]].add(extra[1])
-    assert extras == {name: set(PROJECT["dependency-groups"][name]) for name in ("export", "tracing")}
+    assert extras == {name: set(PROJECT["dependency-groups"][name]) for name in ("completion", "export", "tracing")}
 
 
 def test_it_has_every_module_and_nothing_of_the_tests(wheel: Path) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import h11
 
 from generation import __version__
+from generation.cli.connection_errors import explain
 from generation.cli.deployment import key_headers
 
 CONNECT_S = 30.0
@@ -127,7 +128,7 @@ class Client:
         except TimeoutError:
             raise ConnectionBrokenError(f"no response within {self._timeout_s:g} s") from None
         except (OSError, h11.ProtocolError) as error:
-            raise ConnectionBrokenError(str(error) or type(error).__name__) from None
+            raise ConnectionBrokenError(explain(error)) from None
 
     def close(self) -> None:
         """Close all idle connections."""

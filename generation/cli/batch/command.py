@@ -1,8 +1,6 @@
-"""``batch``: a file of requests, answered in this process or by a deployment."""
+"""``batch``: answer a file of requests, in this process or by a deployment."""
 
 import argparse
-import asyncio
-import logging
 import os
 import shlex
 import signal
@@ -12,8 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from generation.cli.deployment import check_address
-from generation.cli.inputs import add_model, settings
+from generation.cli.deployment import check_address, read_key
+from generation.cli.inputs import add_model, loaded, settings
+from generation.cli.option_types import key, whole
+from generation.cli.program import HelpFormatter, end_line, program
 from generation.config import ROOT
 from generation.errors import ApiError, InvalidRequestError
 
@@ -27,48 +27,42 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "BATCH_KEY"
 LINES_FAILED = 3
 MOST_REMOTE, PATIENCE_S = 256, 600
+MOST = 10**6
 SIGNALLED = 128
 EPILOG = f"""\
-A line of the input is OpenAI's: {{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {{...}}}}.
+A line of the input has the format of OpenAI's batch API:
+  {{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {{...}}}}
+
 After any interruption the same command continues. Ctrl-C finishes the running lines; a second Ctrl-C stops at once.
 
-exit status: 0 every line is answered, {LINES_FAILED} the run is complete and lines have failed, 1 it had to
-end early, 2 a wrong call or input, 130 stopped by Ctrl-C, 143 by SIGTERM. docs/bulk.md has recipes.
+exit status: 0 every line is answered, {LINES_FAILED} every line is answered and some have failed, 1 the run had to
+end early, 2 a wrong call, input, setting or model, 130 stopped by Ctrl-C, 143 by SIGTERM. docs/bulk.md has recipes.
 """
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "batch",
         help="answer a file of requests, here or by a deployment",
+        usage="%(prog)s [options] INPUT OUTPUT",
         description="Answer a file of requests in OpenAI's batch format, in this process or by a deployment.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("input", metavar="INPUT", help="a line of JSON for each request, plain or gzip; - reads standard input")
     add("output", metavar="OUTPUT", help="file to which answers are appended; - writes to standard output")
     add_model(parser)
     add("--url", help="address of a deployment, with its route prefix, such as https://APP.azurewebsites.net/api")
-    add("--key", help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
-    many = f"lines at once at most (default: twice MAX_RUNNING; with --url {MOST_REMOTE})"
-    add("--concurrency", type=_count, metavar="N", help=many)
+    add("--key", type=key, help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
+    many = f"maximum number of concurrent lines (default: twice MAX_RUNNING; with --url {MOST_REMOTE})"
+    add("--concurrency", type=whole(1, MOST), metavar="N", help=many)
     patience = f"with --url: seconds without an answer after which the run ends (default: {PATIENCE_S})"
-    add("--patience", type=_count, metavar="S", help=patience)
-    add("--ordered", action="store_true", help="write answers in the order of the input, not as they come")
-    add("--retry-failed", action="store_true", help="try the lines again that failed in an earlier run")
+    add("--patience", type=whole(1, MOST), metavar="S", help=patience)
+    add("--ordered", action="store_true", help="write answers in the order of the input, not as they arrive")
+    add("--retry-failed", action="store_true", help="send the lines again that failed in an earlier run")
     parser.set_defaults(command=_run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 1000000")
-    return value
-
-
-_count.__name__ = "number"  # argparse names it in its message
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -100,6 +94,8 @@ def _check(options: argparse.Namespace) -> None:
         check_address(options.url)
         if options.model is not None:
             raise InvalidRequestError("--model is the model of this process: not together with --url")
+    elif options.key is not None or options.patience is not None:
+        raise InvalidRequestError("--key and --patience are for a deployment: only together with --url")
     if options.ordered and options.retry_failed:
         raise InvalidRequestError("--retry-failed appends what failed at the end: not together with --ordered")
     if options.input != "-" and os.path.realpath(options.input) == os.path.realpath(options.output):
@@ -107,14 +103,24 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _answer_all(options: argparse.Namespace, source: "Source", index: "Index", output: "Output", tally: "Tally") -> int:
-    """Answer the remaining lines; print an error, if any; return the exit status."""
+    """Answer the remaining lines; print an error that ends the run early; return the exit status.
+
+    Raises:
+        InvalidRequestError: the address, the key or the input is wrong.
+        UsageError: the model is wrong.
+    """
+    import asyncio
+
     try:
         with _backend(options) as backend:
             return asyncio.run(_work(backend, source, index, output, tally, ordered=options.ordered))
+    except InvalidRequestError:
+        raise
     except ApiError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        end_line()
         return SIGNALLED + signal.SIGINT
 
 
@@ -136,7 +142,9 @@ async def _work(
 
 @contextmanager
 def _signals(runner: "Runner") -> Iterator[list[int]]:
-    """Have the first SIGINT or SIGTERM stop the runner, and the next one end it; yield those that came."""
+    """Make the first SIGINT or SIGTERM stop the runner, and the next end it at once; yield those received."""
+    import asyncio
+
     caught: list[int] = []
     loop = asyncio.get_running_loop()
 
@@ -160,15 +168,17 @@ def _signals(runner: "Runner") -> Iterator[list[int]]:
 
 @contextmanager
 def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
-    """Make what answers the lines."""
+    """Create the backend that answers the lines: this process or a deployment."""
     if options.url is not None:
         from generation.cli.batch.remote import RemoteBackend
 
-        key = options.key or os.environ.get(KEY_VARIABLE)
-        yield RemoteBackend(options.url, key, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S)
+        given = read_key(options.key, KEY_VARIABLE)
+        yield RemoteBackend(options.url, given, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S)
         return
     os.environ["MODEL_DIR"] = str(settings(options.model).model_dir)
     if not sys.flags.dev_mode:
+        import logging
+
         logging.getLogger("generation").addHandler(logging.NullHandler())  # the output has the errors
     from generation.cli.batch.local import LocalBackend
     from generation.cli.host import endpoints, route_prefix
@@ -178,7 +188,7 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
 
     host_json = ROOT / "host.json"
     try:
-        service.wait()
+        loaded(service)
         yield LocalBackend(endpoints(app, host_json), service, f"/{route_prefix(host_json)}", options.concurrency)
     finally:
         service.stop()
@@ -186,7 +196,7 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
 
 def _again(options: argparse.Namespace) -> str:
     """Return the command that continues the run; without a key, and without ``--retry-failed``."""
-    words = ["python", "-m", "generation", "batch", options.input, options.output]
+    words = [*program(), "batch", options.input, options.output]
     for name in ("model", "url", "concurrency", "patience"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]

@@ -12,7 +12,7 @@ from generation.cli.batch.client import Client, ConnectionBrokenError, Reply
 from generation.cli.batch.level import Level, queue_s
 from generation.cli.batch.lines import Line
 from generation.cli.batch.runner import StoppedError
-from generation.cli.deployment import error_code
+from generation.cli.deployment import error_code, read_health
 from generation.errors import ApiError, NotReadyError
 
 # Longer than the load balancer waits, so that it is the deployment that says how a request ended.
@@ -58,19 +58,17 @@ class RemoteBackend:
         return f", {self.limit} at once"
 
     async def open(self) -> None:
-        """Look whether this app answers at the address.
+        """Check that this app answers at the address.
 
         Raises:
-            StoppedError: it does not.
+            InvalidRequestError: another server answers.
+            StoppedError: no server answers.
         """
         try:
             reply = await self._client.send("GET", "/health")
-            found = json.loads(reply.body)["model"]
-        except (ConnectionBrokenError, ValueError, KeyError, TypeError) as error:
-            message = f"{self._url}/health does not answer as this app does: {error}"
-            raise StoppedError(message) from None
-        if found is not None and not isinstance(found, dict):
-            raise StoppedError(f"{self._url}/health does not answer as this app does")
+        except ConnectionBrokenError as error:
+            raise StoppedError(f"{self._url} cannot be reached: {error}") from None
+        read_health(self._url, reply.status, reply.body)
         self._heard = time.monotonic()
 
     def close(self) -> None:

@@ -184,6 +184,9 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path, served: 
         (["IN", "OUT", "--url", "http://x:port/api"], "is no http:// or https:// address"),
         (["IN", "OUT", "--url", "http://x/api", "--model", "m"], "not together with --url"),
         (["IN", "OUT", "--ordered", "--retry-failed"], "not together with --ordered"),
+        (["IN", "OUT", "--key", "k"], "only together with --url"),
+        (["IN", "OUT", "--patience", "9"], "only together with --url"),
+        (["IN", "OUT", "--model", ""], "argument --model: it must not be empty"),
         (["IN", "OUT.gz"], "without .gz"),
         (["NONE", "OUT"], "cannot be read: No such file"),
         (["TWICE", "OUT"], "every custom_id may be used once: 'a' is on the lines 1 and 2"),
@@ -202,18 +205,29 @@ def test_a_wrong_call_is_status_2_and_says_what(
 
 @pytest.mark.parametrize("option", ["--concurrency", "--patience"])
 def test_bounds_are_above_zero(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["batch", "in", "out", option, "0"])
-    assert "is not from 1 to" in capsys.readouterr().err
+    assert main(["batch", "in", "out", option, "0"]) == 2
+    assert "is not a whole number from 1 to 1000000" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
     source = write(tmp_path / "in", [request("a")])
     said = _run(source, tmp_path / "out", "--model", "/nowhere")
-    assert said.returncode == 1
-    assert b"error: the model cannot be served: " in said.stderr
-    assert b"Traceback" not in said.stderr
+    assert said.returncode == 2
+    assert said.stderr.startswith(b"error: no model in /nowhere: ")
+    assert len(said.stderr.splitlines()) == 1
     assert read(tmp_path / "out") == []
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in", [request("a")])
+    assert main(["batch", str(source), str(tmp_path / "out"), "--url", "http://127.0.0.1:1/api"]) == 1
+    assert "/api cannot be reached: connection refused: no server listens there\n" in capsys.readouterr().err
+
+
+def test_a_missing_route_prefix_is_named(tmp_path: Path, served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    source, root = write(tmp_path / "in", [request("a")]), served.url.removesuffix("/api")
+    assert main(["batch", str(source), str(tmp_path / "out"), "--url", root]) == 2
+    assert f"--url must end in the route prefix: try {root}/api\n" in capsys.readouterr().err
 
 
 def test_an_empty_input_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

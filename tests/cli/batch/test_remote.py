@@ -14,7 +14,9 @@ from generation.cli.batch.answer import Answer
 from generation.cli.batch.lines import parse
 from generation.cli.batch.remote import ATTEMPTS, RemoteBackend, retry_after_s
 from generation.cli.batch.runner import StoppedError
+from generation.errors import InvalidRequestError
 from tests.support.batch import request
+from tests.support.loopback import serve_answers
 from tests.support.scripted import Asked, error, http, scripted
 
 GOOD = http(200, b'{"text": "x"}', "x-request-id: r9")
@@ -159,11 +161,13 @@ async def test_the_address_is_looked_at_first() -> None:
         backend = RemoteBackend(server.url, None, 8, 30)
         await backend.open()
         backend.close()
-        other = RemoteBackend(server.url.replace("/api", "/else"), None, 8, 30)
-        server.say = lambda _: http(200, b"<html>")
-    for url in (other, RemoteBackend("http://127.0.0.1:1/api", None, 8, 30)):
-        with pytest.raises(StoppedError, match="does not answer as this app does"):
-            await url.open()
+    with serve_answers(lambda _: (200, b"<html>")) as url:
+        backend = RemoteBackend(f"{url}/api", None, 8, 30)
+        with pytest.raises(InvalidRequestError, match="/api/health does not answer as this app does"):
+            await backend.open()
+        backend.close()
+    with pytest.raises(StoppedError, match="/api cannot be reached: connection refused"):
+        await RemoteBackend("http://127.0.0.1:1/api", None, 8, 30).open()
 
 
 @pytest.mark.parametrize(
