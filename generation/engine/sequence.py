@@ -82,13 +82,27 @@ class Sequence:
         self._released = 0  # characters that were reported
         self._held: list[Token] = []
 
-    def take(self, logits: NDArray[np.float32]) -> Update | None:
-        """Choose the next token from its logits; return what can be reported now, if anything.
+    @property
+    def vocabulary(self) -> int:
+        """Ids of tokens are below this number. There may be more logits: the vocabularies of some models are padded."""
+        return self._codec.vocabulary
 
-        There may be more logits than tokens: the vocabularies of some models are padded.
+    @property
+    def free_sampler(self) -> Sampler | None:
+        """What chooses the next token, where nothing else has a say in it."""
+        return self._sampler if self.guide is None else None
+
+    def take(self, logits: NDArray[np.float32], token: int | None = None) -> Update | None:
+        """Choose the next token from its logits, if it is not chosen yet; return what can be reported now, if anything.
+
+        Args:
+            logits: [at least the vocabulary].
+            token: what `free_sampler` has chosen from them.
         """
-        known = logits[: self._codec.vocabulary]
-        if self.guide is None:
+        known = logits[: self.vocabulary]
+        if token is not None:
+            pass
+        elif self.guide is None:
             token = self._sampler.choose(known)
         else:
             token = self._sampler.choose(known, self.guide.allowed())

@@ -105,8 +105,11 @@ def only(logits: Floats, ids: Sequence[int]) -> Floats:
 
 
 def apply_temperature(logits: Floats, temperature: float) -> Floats:
-    """Divide by the temperature, above 0; the largest logit is subtracted first, so that nothing overflows upwards."""
-    result: Floats = logits - logits.max()
+    """Divide by the temperature, above 0; the largest logit of each row is subtracted first.
+
+    So nothing overflows upwards. Logits are [vocabulary] or [rows, vocabulary].
+    """
+    result: Floats = logits - logits.max(axis=-1, keepdims=True)
     if temperature == 1:
         return result
     with np.errstate(over="ignore"):
