@@ -87,18 +87,24 @@ class Service:
         self._lock = threading.Lock()
         self._done = threading.Event()
 
-    def start(self, then: Callable[[], object] | None = None) -> "Service":
+    def start(self) -> "Service":
         """Start to load the model in a thread, so that importing the app does not wait; return the service itself.
-
-        Args:
-            then: called in that thread once the service is ready, for work that need not delay loading.
 
         Raises:
             SettingsError: an exporter of traces is selected and cannot be set up.
         """
         tracing.configure(self.settings.traces)
-        threading.Thread(target=self._load, args=(then,), name="load", daemon=True).start()
+        threading.Thread(target=self._load, name="load", daemon=True).start()
         return self
+
+    def when_ready(self, call: Callable[[], object]) -> None:
+        """Call `call` in a thread of its own once the service is ready, for what can wait until then."""
+
+        def wait() -> None:
+            if self.wait() is State.READY:
+                call()
+
+        threading.Thread(target=wait, name="when ready", daemon=True).start()
 
     def wait(self, timeout_s: float | None = None) -> State:
         """Block until loading has succeeded or failed, or for `timeout_s` seconds; return the state."""
@@ -163,7 +169,7 @@ class Service:
             loaded.engine.stop(grace_s)
             self._ended()
 
-    def _load(self, then: Callable[[], object] | None) -> None:
+    def _load(self) -> None:
         loaded = None
         try:
             loaded = load(self.settings, self.telemetry)
@@ -181,8 +187,6 @@ class Service:
         if stop and loaded is not None:
             loaded.engine.stop(self._grace_s)
             self._ended()
-        elif then is not None:
-            then()
 
     def _ended(self) -> None:
         self._stopped = True
@@ -195,15 +199,17 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     Raises:
         ArtifactError: the artifact is missing, damaged or made of files of different models, or `CACHE_MB` is too low.
     """
-    # Imported here, so that this part of the cold start takes place in the loading thread.
+    from generation.model.opening import Opening
+
+    opening = Opening(settings.model_dir, settings.threads or cpu_limit())
+    # Imported here, in the loading thread and while the graph is loaded: they take a large part of the cold start.
     from generation.engine.engine import Engine
     from generation.engine.prefix import PrefixCache
     from generation.engine.scheduler import Limits
     from generation.engine.speculation import Speculation
     from generation.model.cache import bytes_around, bytes_per_token
-    from generation.model.opening import open_artifact
 
-    opened = open_artifact(settings.model_dir, settings.threads or cpu_limit())
+    opened = opening.finish()
     config = opened.config
     per_token = bytes_per_token(config.layers, config.heads, config.head_size, config.cache)
     per_staged = bytes_per_token(config.layers, config.heads, config.head_size, "float32")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from generation.engine import beam_group
 from generation.engine.beam import BeamSearch
-from generation.engine.choosing import attempt, choose
+from generation.engine.choosing import attempt, choose, choose_ahead
 from generation.engine.group import Group
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
@@ -237,13 +237,15 @@ class EngineCore:
         """
         failed: dict[Group, ApiError] = {}
         beams: dict[Group, dict[Sequence, Logits]] = {}
+        drafted = len(logits) > len(running)
+        tokens = [None] * len(running) if drafted else choose_ahead(running, owners, logits)
         first = 0
-        for sequence, group, draft in zip(running, owners, drafts, strict=True):
+        for sequence, group, draft, token in zip(running, owners, drafts, tokens, strict=True):
             rows = logits[first : first + 1 + len(draft)]
             first += len(rows)
             if group.search is not None:
                 beams.setdefault(group, {})[sequence] = rows[0]
-            elif error := attempt(choose, sequence, group, draft, rows):
+            elif error := attempt(choose, sequence, group, draft, rows, token):
                 failed[group] = error
         for group, of_beams in beams.items():
             if error := attempt(self._advance_beams, group, of_beams):

@@ -102,18 +102,31 @@ class Sequence:
         self._released = 0  # characters that have been reported
         self._held: list[Token] = []
 
-    def take(self, logits: NDArray[np.float32]) -> Update | None:
+    @property
+    def vocabulary(self) -> int:
+        """Token ids are below this number. Some models pad their vocabularies, so there may be more logits."""
+        return self._codec.vocabulary
+
+    @property
+    def free_sampler(self) -> Sampler | None:
+        """The sampler that alone chooses the next token; None if a grammar restricts the choice."""
+        return self._sampler if self.guide is None else None
+
+    def take(self, logits: NDArray[np.float32], token: int | None = None) -> Update | None:
         """Choose the next token; return the update to report, or None while its text is held back.
 
         Args:
             logits: shape [V]. Some models pad their vocabularies, so V may exceed the number of tokens.
+            token: the token, if `free_sampler` has chosen it from these logits.
 
         Raises:
             NoTokenError: a logit is NaN or infinite.
             InvalidRequestError: the request rules out every token, or its grammar has grown too large.
         """
-        known = logits[: self._codec.vocabulary]
-        if self.guide is None:
+        known = logits[: self.vocabulary]
+        if token is not None:
+            pass
+        elif self.guide is None:
             token = self._sampler.choose(known)
         else:
             token = self._sampler.choose(known, self.guide.allowed())

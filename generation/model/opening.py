@@ -4,11 +4,10 @@ The server opens its artifact at start. The exporter opens an artifact before it
 artifact can be served.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING
 
 from generation.model.artifact import (
     ADVICE,
@@ -18,10 +17,13 @@ from generation.model.artifact import (
     read_config,
     verify_files,
 )
-from generation.model.embedding import EmbeddingTable
-from generation.model.model import Model
-from generation.model.session import check_graph, open_session
-from generation.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+    from generation.model.embedding import EmbeddingTable
+    from generation.model.model import Model
+    from generation.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,11 @@ class OpenArtifact:
     """A checked artifact with its ONNX session, but without a cache."""
 
     config: ArtifactConfig
-    tokenizer: Tokenizer
-    session: ort.InferenceSession
-    table: EmbeddingTable
+    tokenizer: "Tokenizer"
+    session: "ort.InferenceSession"
+    table: "EmbeddingTable"
 
-    def model(self, *, batch: int, staging: int, chunk: int) -> Model:
+    def model(self, *, batch: int, staging: int, chunk: int) -> "Model":
         """Return the model with a cache; run a step at its last position to check the context.
 
         Args:
@@ -44,6 +46,8 @@ class OpenArtifact:
         Raises:
             ArtifactError: there is no memory for the cache, or the graph's context is shorter than config.json says.
         """
+        from generation.model.model import Model
+
         try:
             model = Model(self.session, self.config, batch=batch, staging=staging, chunk=chunk, table=self.table)
         except (OSError, OverflowError) as error:
@@ -55,36 +59,56 @@ class OpenArtifact:
         return model
 
 
+class Opening:
+    """An artifact that is being opened in the background.
+
+    Hashing the files and loading the graph release the interpreter's lock. So they run while the caller imports what it
+    needs next, and while `finish` reads the tokenizer, which holds the lock.
+
+    Raises:
+        ArtifactError: ``config.json`` is missing, damaged or of another format.
+    """
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._folder = folder
+        self._config = read_config(folder)
+        self._pool = ThreadPoolExecutor(2, "open")
+        self._checking = self._pool.submit(verify_files, folder, self._config)
+        # Only now: importing onnxruntime takes as long as hashing the files.
+        from generation.model.embedding import EmbeddingTable
+        from generation.model.session import open_session
+
+        def load() -> "tuple[EmbeddingTable, ort.InferenceSession]":
+            table = EmbeddingTable(folder / "model.onnx.data", self._config)
+            return table, open_session(folder / "model.onnx", threads, table)
+
+        self._loading: Future[tuple[EmbeddingTable, ort.InferenceSession]] = self._pool.submit(load)
+
+    def finish(self) -> OpenArtifact:
+        """Return the opened artifact.
+
+        Raises:
+            ArtifactError: a file is missing, damaged, or of another kind; or the files are of different models.
+        """
+        from generation.model.session import check_graph
+
+        with self._pool:
+            try:
+                tokenizer = load_tokenizer(self._folder, self._config)
+                table, session = self._loading.result()
+            except ArtifactError:
+                # A damaged file explains the failure better than the library that met it.
+                self._checking.result()
+                raise
+            self._checking.result()
+        check_graph(session, self._config)
+        return OpenArtifact(self._config, tokenizer, session, table)
+
+
 def open_artifact(folder: Path, threads: int) -> OpenArtifact:
     """Check the artifact in `folder` and load its graph for `threads` compute threads.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, of another format, or made of files of different models.
     """
-    config = read_config(folder)
-    tokenizer, table, session = _read(folder, config, threads)
-    check_graph(session, config)
-    return OpenArtifact(config, tokenizer, session, table)
-
-
-def _read(folder: Path, config: ArtifactConfig, threads: int) -> tuple[Tokenizer, EmbeddingTable, ort.InferenceSession]:
-    """Check and read the files while onnxruntime loads the graph.
-
-    Hashing and onnxruntime release the interpreter lock. Reading the tokenizer does not, so it starts last.
-
-    Raises:
-        ArtifactError: a file is missing, damaged, or of another kind.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        checking = pool.submit(verify_files, folder, config)
-        reading = pool.submit(load_tokenizer, folder, config)
-        try:
-            table = EmbeddingTable(folder / "model.onnx.data", config)
-            session = open_session(folder / "model.onnx", threads, table)
-            tokenizer = reading.result()
-        except ArtifactError:
-            # If a file is damaged, report that instead of the library's error.
-            checking.result()
-            raise
-        checking.result()
-    return tokenizer, table, session
+    return Opening(folder, threads).finish()

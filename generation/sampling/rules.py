@@ -117,8 +117,11 @@ def only(logits: Floats, ids: Sequence[int]) -> Floats:
 
 
 def apply_temperature(logits: Floats, temperature: float) -> Floats:
-    """Divide by the temperature, above 0; subtract the largest logit first, so that no logit overflows to infinity."""
-    result: Floats = logits - logits.max()
+    """Divide by the temperature, above 0; subtract the largest logit of each row first, so that none overflows.
+
+    `logits` has the shape [vocabulary] or [rows, vocabulary].
+    """
+    result: Floats = logits - logits.max(axis=-1, keepdims=True)
     if temperature == 1:
         return result
     with np.errstate(over="ignore"):

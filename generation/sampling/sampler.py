@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,15 @@ from generation.sampling.rules import (
     without,
 )
 from generation.sampling.selection import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The rules of rows whose tokens may be chosen together; see `SamplingParams`."""
+
+    top_k: int
+    temperature: float
+    min_p: float
 
 
 class NoTokenError(ValueError):
@@ -63,6 +73,7 @@ class Sampler:
         self._generated: list[int] = []
         entropy = None if params.seed is None else [params.seed, index]
         self._random = np.random.Generator(np.random.PCG64(entropy))
+        self._shared = None if holes or self._greedy else _shared(params)
 
     def choose(self, logits: Floats, allowed: NDArray[np.bool_] | None = None) -> int:
         """Choose the next token and record it.
@@ -86,10 +97,23 @@ class Sampler:
             if not np.isfinite(logits).all():
                 raise
             raise InvalidRequestError("no token can come next: the fields of the request rule out all") from None
+        self.record(token)
+        return token
+
+    def record(self, token: int) -> None:
+        """Take note of a token that was chosen."""
         self._generated.append(token)
         self._seen.add(token)
         self._counts[token] += 1
-        return token
+
+    @property
+    def shared(self) -> Shared | None:
+        """The rules for the next token, where it may be chosen together with those of other rows."""
+        return self._shared if len(self._generated) >= self._params.min_tokens else None
+
+    def uniform(self) -> float:
+        """Draw the number, in [0, 1), that decides the next token."""
+        return float(self._random.random())
 
     def _adjust(self, logits: Floats) -> Floats:
         """Apply the rules that depend on token ids."""
@@ -137,5 +161,22 @@ class Sampler:
             values = apply_typical_p(values, params.typical_p)
         if params.xtc_probability > 0 and self._random.random() < params.xtc_probability:
             values = apply_xtc(values, params.xtc_threshold)
-        index = draw(values, self._random.random())
+        index = draw(values, self.uniform())
         return index if ids is None else int(ids[index])
+
+
+def _shared(params: SamplingParams) -> Shared | None:
+    """Return the rules of a request that samples, if there are no others than `Shared` has."""
+    rules = Shared(params.top_k, params.temperature, params.min_p)
+    plain = SamplingParams(
+        top_k=rules.top_k,
+        temperature=rules.temperature,
+        min_p=rules.min_p,
+        # These are no rules for the next token, or do not apply to all of them.
+        seed=params.seed,
+        min_tokens=params.min_tokens,
+        ignore_eos=params.ignore_eos,
+        stop_token_ids=params.stop_token_ids,
+        xtc_threshold=params.xtc_threshold,
+    )
+    return rules if params.top_k and params == plain else None

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-# Number of rows into which `largest` folds its values.
-FOLD = 64
+# Number of rows into which `largest` folds its values, and `largest_of_rows` those of each row.
+FOLD, FOLD_OF_ROWS = 64, 128
 # Bins of `smallest_until`: their number, and how many span one unit. The last bin takes all larger keys.
 BINS, BINS_PER_UNIT = 512, 16
 # Length of the blocks that `invert` sums first.
@@ -30,6 +30,26 @@ def largest(values: Floats, k: int) -> Ids:
     # k columns have a maximum not below the k-th largest maximum, so at least k values are not below it either.
     maxima = values[: columns * FOLD].reshape(FOLD, columns).max(axis=0)
     return np.flatnonzero(values >= np.partition(maxima, columns - k)[columns - k])
+
+
+def largest_of_rows(rows: Floats, k: int) -> tuple[Ids, Ids]:
+    """Return (row, id) of entries that surely include the `k` largest of each row with their ties, and few others.
+
+    In the order of rows and ids. There is none of a row that is not finite where it is largest, or that has too few
+    finite values; and none at all where `k` is a large part of a row.
+    """
+    columns = rows.shape[1] // FOLD_OF_ROWS
+    if not 0 < k < columns:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    body, rest = rows[:, : columns * FOLD_OF_ROWS], rows[:, columns * FOLD_OF_ROWS :]
+    maxima = body.reshape(len(rows), FOLD_OF_ROWS, columns).max(axis=1)
+    least = np.partition(maxima, columns - k, axis=1)[:, columns - k]
+    peaks = maxima.max(axis=1)
+    if rest.size:
+        peaks = np.maximum(peaks, rest.max(axis=1))
+    least[~(np.isfinite(peaks) & np.isfinite(least))] = np.nan  # nothing reaches that
+    places = np.flatnonzero(rows >= least[:, None])
+    return places // rows.shape[1], places % rows.shape[1]
 
 
 def smallest_until(keys: Floats, weights: Floats, mass: float) -> NDArray[np.bool_]:

@@ -7,10 +7,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from generation.export.four_bits import Int4Products
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from generation.export.four_bits import Int4Products
 from generation.export.nodes import GraphWriter
 from generation.export.products import LOGIT_SCALES, Activation, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import quantize_blocks, quantize_channels

@@ -1,4 +1,4 @@
-"""What a sampler may not choose: early ends, bad words, ids that are no tokens, and what a guide or a request excludes."""
+"""What a sampler may not choose: early ends, bad words, ids without a token, and what a guide or request excludes."""
 
 import math
 from typing import Any
