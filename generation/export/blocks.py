@@ -1,9 +1,13 @@
-"""Products with weights of 4 bits: a scale for each block of weights, activations in 8 bits a block.
+"""Products with weights of 4 or 8 bits: a scale for each block of weights, activations in 8 bits a block.
 
-An embedding table that is also the language model head is stored once. onnxruntime's kernels compute rows in
-pairs, and round an odd one, without a partner, differently. An answer must not depend on its company, so whoever runs
-the graph gives it an even number of tokens and of logits.
+The operator does all of a linear layer at once, and reads the weights of a few rows as fast as memory gives them. For
+many rows it is slower than `Int8Products`. An embedding table that is also the language model head is stored once.
+
+onnxruntime's kernels compute rows in pairs, and round an odd one, without a partner, differently. An answer must not
+depend on its company, so whoever runs the graph gives it an even number of tokens and of logits.
 """
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +15,14 @@ from numpy.typing import NDArray
 from generation.export.moments import Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.products import EMBEDDING, HEAD, Activation, Linear, WholeProducts
-from generation.export.quantize import Blocks, quantize_blocks
+from generation.export.quantize import Blocks, quantize_blocks, round_blocks
 
 # Tells the operator to multiply in 8 bits.
 INT8_ACCURACY = 4
 
 
-class Int4Products(WholeProducts):
-    """Weights are unsigned nibbles around 8."""
+class BlockProducts(WholeProducts):
+    """Weights are unsigned: nibbles around 8, or bytes around 128."""
 
     def __init__(
         self,
@@ -27,25 +31,28 @@ class Int4Products(WholeProducts):
         head: NDArray[np.float32],
         activation: Activation,
         *,
+        bits: Literal[4, 8],
         block: int,
         moments: Moments,
     ) -> None:
         super().__init__(writer, activation)
         self._vocabulary, self._width = table.shape
-        self._block, self._moments = block, moments
+        self._bits, self._block, self._moments = bits, block, moments
         blocks = self._rounded(head, HEAD)
         self._head = self._stored(f"{HEAD}.weight", blocks)
         if head is not table:  # the moments are those of what the head multiplies
             blocks = self._rounded(table, EMBEDDING)
-        # The lookup knows blocks by their size, and wants a row of nibbles in one piece.
+        # The lookup knows blocks by their size, and wants a row of weights in one piece.
         whole = Blocks(blocks.values.reshape(len(table), -1), blocks.scales)
         self._table = self._stored(EMBEDDING, whole)
 
     def _rounded(self, rows: NDArray[np.float32], layer: str) -> Blocks:
+        if self._bits == 8:  # noqa: PLR2004 - where rounding costs nothing that moments could save
+            return round_blocks(rows, self._block)
         return quantize_blocks(rows, self._block, self._moments.get(layer))
 
     def _stored(self, name: str, blocks: Blocks) -> list[str]:
-        """Return the names of its nibbles and its scales."""
+        """Return the names of its weights and its scales."""
         return [self._writer.constant(name, blocks.values), self._writer.constant(f"{name}.scale", blocks.scales)]
 
     def embed(self, ids: str) -> str:
@@ -58,7 +65,7 @@ class Int4Products(WholeProducts):
             gather_axis=0,
             quantize_axis=1,
             block_size=self._block,
-            bits=4,
+            bits=self._bits,
         )
 
     def linear(self, layer: Linear, value: str) -> str:
@@ -79,7 +86,7 @@ class Int4Products(WholeProducts):
             domain=MICROSOFT,
             K=width,
             N=outputs,
-            bits=4,
+            bits=self._bits,
             block_size=self._block,
             accuracy_level=INT8_ACCURACY,
         )[0]

@@ -8,6 +8,7 @@ Everything but attention works on flat [N, E] hidden states, so that row-wise qu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from generation.export.attention import Attention
+from generation.export.blocks import BlockProducts
 from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
-from generation.export.four_bits import Int4Products
 from generation.export.moments import Moments
 from generation.export.nodes import GraphWriter
 from generation.export.products import (
@@ -69,8 +70,8 @@ def build(
     Inputs: ``input_ids``, ``position_ids`` int64 [N]; ``logit_positions`` int64 [W], places among the N tokens; those
     of `Attention`. Outputs: ``logits`` float32 [W, V], in int8 still to be multiplied by ``logit_scales`` float32
     [W, 1]; the caches, to be bound to the buffers of their pasts. A head of its own is the parameter
-    ``lm_head.weight``. With an int8 cache the parameters must be those that `cache_range.fold` returns. In int4, N and
-    W must be even, and weights are rounded better where there are `moments`.
+    ``lm_head.weight``. With an int8 cache the parameters must be those that `cache_range.fold` returns. In int4
+    and int8-blocks N and W must be even; in int4 weights are rounded better where there are `moments`.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape, or the shape is none for the precision.
@@ -110,7 +111,8 @@ def _products(
     if precision == "int8":
         return Int8Products(writer, table, head, shape.activation)
     block = block_size(shape.width, shape.inner)
-    return Int4Products(writer, table, head, shape.activation, block=block, moments=moments or {})
+    bits: Literal[4, 8] = 4 if precision == "int4" else 8
+    return BlockProducts(writer, table, head, shape.activation, bits=bits, block=block, moments=moments or {})
 
 
 class _Source:

@@ -1,4 +1,4 @@
-"""Weights in 8 bits, with one scale per output channel, and in 4 bits, with one scale per block; both symmetric."""
+"""Weights in 8 bits, with one scale per output channel or per block, and in 4 bits, per block; all symmetric."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from generation.export.errors import ExportError
 
 LARGEST = 127
-# Sizes of the blocks of 4-bit weights. A larger one has fewer scales to read.
+# Sizes of the blocks. A larger one has fewer scales to read.
 BLOCKS = (128, 64, 32)
 # Of a block's largest magnitude; each block takes the one with the smallest squared error.
 _SHRINK = torch.linspace(0.6, 1.0, 17)
@@ -38,7 +38,10 @@ def quantize_channels(weight: NDArray[np.float32], axis: int) -> Channels:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A matrix [J, K] in nibbles around 8: `values` uint8 [J, K / B, B / 2], low nibble first; `scales` [J, K / B]."""
+    """A matrix [J, K]: `scales` [J, K / B], and `values` uint8.
+
+    Nibbles around 8, low nibble first, are [J, K / B, B / 2]; bytes around 128 are [J, K / B, B].
+    """
 
     values: NDArray[np.uint8]
     scales: NDArray[np.float32]
@@ -54,7 +57,18 @@ def block_size(*widths: int) -> int:
         if not any(width % size for width in widths):
             return size
     wrong = next(width for width in widths if width % BLOCKS[-1])
-    raise ExportError(f"int4 needs widths that are multiples of {BLOCKS[-1]}, and there is one of {wrong}: use int8")
+    raise ExportError(f"blocks need widths that are multiples of {BLOCKS[-1]}, and there is one of {wrong}: use int8")
+
+
+def round_blocks(weight: NDArray[np.float32], block: int) -> Blocks:
+    """Quantize a matrix [J, K] to 8 bits with a scale for each `block` weights of a row, the largest on 127.
+
+    A block of zeros gets the scale 1.
+    """
+    rows = weight.reshape(-1, block)
+    channels = quantize_channels(rows, axis=0)
+    values = (channels.values.astype(np.int16) + 128).astype(np.uint8)
+    return Blocks(values.reshape(len(weight), -1, block), channels.scales.reshape(len(weight), -1))
 
 
 def quantize_blocks(weight: NDArray[np.float32], block: int, moments: NDArray[np.float32] | None = None) -> Blocks:

@@ -15,7 +15,7 @@ import numpy as np
 from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError
 
 # Type of the table's elements, and how many weights are in one, by precision.
-ELEMENTS = {"fp32": ("float32", 1), "int8": ("int8", 1), "int4": ("uint8", 2)}
+ELEMENTS = {"fp32": ("float32", 1), "int8": ("int8", 1), "int8-blocks": ("uint8", 1), "int4": ("uint8", 2)}
 # Pages to hold at most: 2 MiB. To fetch one takes 5 to 25 microseconds.
 KEPT = (2 << 20) // mmap.PAGESIZE
 # Linux 5.14 and later: copies a page of a private mapping, and nothing around it. Python has no name for it.

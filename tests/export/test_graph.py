@@ -112,7 +112,7 @@ def test_fp32_equals_pytorch_over_chunks_and_steps(checkpoint: Checkpoint, model
 
 
 @pytest.mark.parametrize("compute", [logits_of_prefill, logits_of_batch])
-@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int4", 0.4)])
+@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int8-blocks", 0.05), ("int4", 0.4)])
 def test_quantized_is_near_pytorch(
     checkpoint: Checkpoint,
     models: dict[Precision, Model],
@@ -167,7 +167,7 @@ def test_a_variant_equals_pytorch(tmp_path: Path, changes: dict[str, object]) ->
     assert np.abs(found - logits_of(checkpoint, IDS[:60])).max() < 1e-4
 
 
-@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int4", 0.4)])
+@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int8-blocks", 0.05), ("int4", 0.4)])
 @pytest.mark.parametrize("changes", [{"activation_function": "gelu"}, {"tie_word_embeddings": False}], ids=str)
 def test_a_quantized_variant_is_near_pytorch(
     tmp_path: Path, changes: dict[str, object], precision: Precision, part_of_spread: float
