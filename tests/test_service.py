@@ -55,6 +55,18 @@ def test_a_damaged_artifact_is_refused_with_what_to_do(
     assert caught.value.retry_after_s is None, "trying again does not help"
 
 
+@pytest.mark.parametrize(("precision", "state"), [("int8", State.READY), ("int8-blocks", State.FAILED)])
+def test_blocks_are_refused_where_their_sums_could_saturate(
+    artifacts: dict[str, Path], precision: str, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generation.model.opening.has_exact_int8_products", lambda: False)
+    service = Service(Settings(model_dir=artifacts[precision])).start()
+    assert service.wait(60) is state
+    if state is State.FAILED:
+        assert "lacks VNNI; export the model with --precision int8" in (service.reason or "")
+    service.stop()
+
+
 def test_a_process_that_could_not_load_stays_and_says_why(tmp_path: Path) -> None:
     code = f"""
 import os

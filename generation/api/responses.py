@@ -30,7 +30,7 @@ class ServedModel(Answer):
     """The model that is loaded."""
 
     name: str
-    precision: Literal["fp32", "int8", "int4"]
+    precision: Literal["fp32", "int8", "int8-blocks", "int4"]
     context: int = Field(description="maximum number of tokens of prompt and answer together")
     vocabulary: int = Field(description="token ids are below this")
     source_revision: str | None

@@ -1,9 +1,13 @@
-"""Write products with 4-bit weights: one scale per block of weights; activations are quantized to 8 bits per block.
+"""Write products with weights of 4 or 8 bits in blocks with a scale each; activations have 8 bits and a scale per block.
 
-An embedding table that is also the language model head is stored once. onnxruntime's kernels compute rows in pairs and
-round an unpaired row differently. A response must not depend on concurrent requests, so the caller must run the graph
-with even numbers of tokens and of logits.
+The operator computes a whole linear layer, and reads the weights for a few rows at the speed of the memory. For many
+rows it is slower than `Int8Products`. An embedding table that is also the language model head is stored once.
+
+onnxruntime's kernels compute rows in pairs and round an unpaired row differently. A response must not depend on
+concurrent requests, so the caller must run the graph with even numbers of tokens and of logits.
 """
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +15,14 @@ from numpy.typing import NDArray
 from generation.export.moments import Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
 from generation.export.products import EMBEDDING, HEAD, Activation, Linear, WholeProducts
-from generation.export.quantize import Blocks, quantize_blocks
+from generation.export.quantize import Blocks, quantize_blocks, round_blocks
 
 # Value of the operator's attribute `accuracy_level` that selects 8-bit multiplication.
 INT8_ACCURACY = 4
 
 
-class Int4Products(WholeProducts):
-    """Products whose weights are unsigned 4-bit numbers with zero point 8."""
+class BlockProducts(WholeProducts):
+    """Products whose weights are unsigned numbers: 4 bits with zero point 8, or 8 bits with zero point 128."""
 
     def __init__(
         self,
@@ -27,21 +31,24 @@ class Int4Products(WholeProducts):
         head: NDArray[np.float32],
         activation: Activation,
         *,
+        bits: Literal[4, 8],
         block: int,
         moments: Moments,
     ) -> None:
         super().__init__(writer, activation)
         self._vocabulary, self._width = table.shape
-        self._block, self._moments = block, moments
+        self._bits, self._block, self._moments = bits, block, moments
         blocks = self._rounded(head, HEAD)
         self._head = self._stored(f"{HEAD}.weight", blocks)
         if head is not table:  # the moments are those of what the head multiplies
             blocks = self._rounded(table, EMBEDDING)
-        # GatherBlockQuantized takes the block size as an attribute, and a row as one run of nibbles.
+        # GatherBlockQuantized takes the block size as an attribute, and the weights of a row in one piece.
         whole = Blocks(blocks.values.reshape(len(table), -1), blocks.scales)
         self._table = self._stored(EMBEDDING, whole)
 
     def _rounded(self, rows: NDArray[np.float32], layer: str) -> Blocks:
+        if self._bits == 8:  # noqa: PLR2004 - where rounding costs nothing that moments could save
+            return round_blocks(rows, self._block)
         return quantize_blocks(rows, self._block, self._moments.get(layer))
 
     def _stored(self, name: str, blocks: Blocks) -> list[str]:
@@ -58,7 +65,7 @@ class Int4Products(WholeProducts):
             gather_axis=0,
             quantize_axis=1,
             block_size=self._block,
-            bits=4,
+            bits=self._bits,
         )
 
     def linear(self, layer: Linear, value: str) -> str:
@@ -79,7 +86,7 @@ class Int4Products(WholeProducts):
             domain=MICROSOFT,
             K=width,
             N=outputs,
-            bits=4,
+            bits=self._bits,
             block_size=self._block,
             accuracy_level=INT8_ACCURACY,
         )[0]

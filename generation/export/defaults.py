@@ -2,14 +2,17 @@
 
 from typing import Literal, get_args
 
-Precision = Literal["fp32", "int8", "int4"]
+# int8 has a scale for each row of activations, int8-blocks one for each block of a row (see blocks.py).
+Precision = Literal["fp32", "int8", "int8-blocks", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION: Precision = "int8"
 
 CacheType = Literal["float32", "int8"]
 CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
 # Exact weights get an exact cache.
-DEFAULT_CACHES: dict[Precision, CacheType] = {"fp32": "float32", "int8": "int8", "int4": "int8"}
+DEFAULT_CACHES: dict[Precision, CacheType] = {
+    "fp32": "float32", "int8": "int8", "int8-blocks": "int8", "int4": "int8",
+}  # fmt: skip
 
 DEFAULT_MODEL = "distilbert/distilgpt2"
 # Pinned commits, because a branch can change. Other models use their main branch, and the artifact records the commit.

@@ -9,6 +9,7 @@ Symbols in shapes: H heads of D elements, hidden width E = H * D, vocabulary V, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from generation.export.attention import Attention
+from generation.export.blocks import BlockProducts
 from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
-from generation.export.four_bits import Int4Products
 from generation.export.moments import Moments
 from generation.export.nodes import GraphWriter
 from generation.export.products import (
@@ -78,9 +79,9 @@ def build(
     - ``logits``, float32 [W, V]. In int8 the caller must multiply them by the output ``logit_scales``, float32 [W, 1].
     - the caches, which the caller must bind to the same buffers as the ``past`` inputs
 
-    In int4, N and W must be even. With an int8 cache, the parameters must be those that `cache_range.fold` returns. A
-    language model head that is not the embedding table is the parameter ``lm_head.weight``. `moments` reduce the
-    rounding errors of int4 weights.
+    In int4 and int8-blocks, N and W must be even. With an int8 cache, the parameters must be those that
+    `cache_range.fold` returns. A language model head that is not the embedding table is the parameter
+    ``lm_head.weight``. `moments` reduce the rounding errors of int4 weights.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape, or the precision does not support the sizes.
@@ -120,7 +121,8 @@ def _products(
     if precision == "int8":
         return Int8Products(writer, table, head, shape.activation)
     block = block_size(shape.width, shape.inner)
-    return Int4Products(writer, table, head, shape.activation, block=block, moments=moments or {})
+    bits: Literal[4, 8] = 4 if precision == "int4" else 8
+    return BlockProducts(writer, table, head, shape.activation, bits=bits, block=block, moments=moments or {})
 
 
 class _Source:

@@ -22,6 +22,7 @@ from generation.export.products import EMBEDDING, HEAD
 from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
 from generation.export.report import Report, judge
+from generation.export.tokens import written
 from generation.export.verify import verify
 from generation.model.artifact import ArtifactError
 
@@ -84,7 +85,7 @@ def export(
             graph = build(parameters, checkpoint.shape, precision, cache, seen)
             external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS, EMBEDDING)
             del graph, parameters, seen
-            (folder / artifact.TOKENIZER).write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
+            (folder / artifact.TOKENIZER).write_text(written(checkpoint.tokenizer), encoding="utf-8")
             artifact.write_config(folder, checkpoint, precision, cache)
             progress("verifying it against PyTorch")
             try:

@@ -1,4 +1,4 @@
-"""Quantize weights symmetrically: to 8 bits with one scale per output channel, or to 4 bits with one per block."""
+"""Quantize weights symmetrically: to 8 bits with a scale per output channel or per block, or to 4 bits per block."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from generation.export.errors import ExportError
 
 LARGEST = 127
-# Sizes of the blocks of 4-bit weights, in order of preference. Larger blocks have fewer scales to read.
+# Sizes of the blocks, in order of preference. Larger blocks have fewer scales to read.
 BLOCKS = (128, 64, 32)
 # Fractions of a block's largest magnitude. Each block uses the one with the smallest squared error.
 _SHRINK = torch.linspace(0.6, 1.0, 17)
@@ -43,10 +43,11 @@ def quantize_channels(weight: NDArray[np.float32], axis: int) -> Channels:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A matrix of shape [J, K], quantized to 4 bits in blocks of B weights.
+    """A matrix of shape [J, K], quantized to 4 or 8 bits in blocks of B weights.
 
     Attributes:
-        values: uint8 [J, K / B, B / 2]; two numbers with zero point 8 in each byte, the lower four bits first.
+        values: uint8. 4 bits: [J, K / B, B / 2], two numbers with zero point 8 in each byte, the lower four bits first.
+            8 bits: [J, K / B, B], with zero point 128.
         scales: float32 [J, K / B].
     """
 
@@ -64,7 +65,18 @@ def block_size(*widths: int) -> int:
         if not any(width % size for width in widths):
             return size
     wrong = next(width for width in widths if width % BLOCKS[-1])
-    raise ExportError(f"int4 needs widths that are multiples of {BLOCKS[-1]}, and there is one of {wrong}: use int8")
+    raise ExportError(f"blocks need widths that are multiples of {BLOCKS[-1]}, and there is one of {wrong}: use int8")
+
+
+def round_blocks(weight: NDArray[np.float32], block: int) -> Blocks:
+    """Quantize a matrix [J, K] to 8 bits with a scale for each `block` weights of a row, the largest on 127.
+
+    A block of zeros gets the scale 1.
+    """
+    rows = weight.reshape(-1, block)
+    channels = quantize_channels(rows, axis=0)
+    values = (channels.values.astype(np.int16) + 128).astype(np.uint8)
+    return Blocks(values.reshape(len(weight), -1, block), channels.scales.reshape(len(weight), -1))
 
 
 def quantize_blocks(weight: NDArray[np.float32], block: int, moments: NDArray[np.float32] | None = None) -> Blocks:

@@ -8,7 +8,7 @@ from generation.export.errors import ExportError
 
 LOGIT_TOLERANCE = 1e-3
 # Maximum increase of perplexity by precision, as a fraction of the checkpoint's perplexity.
-PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int4": 0.10}
+PERPLEXITY_LIMITS: dict[Precision, float] = {"int8": 0.03, "int8-blocks": 0.03, "int4": 0.10}
 
 
 @dataclass(frozen=True, slots=True)

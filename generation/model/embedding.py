@@ -15,7 +15,7 @@ import numpy as np
 from generation.model.artifact import ADVICE, ArtifactConfig, ArtifactError
 
 # By precision: type of the table's elements, and number of weights in an element.
-ELEMENTS = {"fp32": ("float32", 1), "int8": ("int8", 1), "int4": ("uint8", 2)}
+ELEMENTS = {"fp32": ("float32", 1), "int8": ("int8", 1), "int8-blocks": ("uint8", 1), "int4": ("uint8", 2)}
 # Maximum number of resident pages: 2 MiB. Fetching a page takes 5 to 25 microseconds.
 KEPT = (2 << 20) // mmap.PAGESIZE
 # MADV_POPULATE_WRITE of Linux 5.14 and later copies exactly the given pages of a private mapping. Python's mmap module

@@ -17,6 +17,10 @@ from generation.model.artifact import (
     read_config,
     verify_files,
 )
+from generation.model.machine import has_exact_int8_products
+
+# Products of 8-bit blocks have no other kernels to fall back on, as those of int8 have (see session.py).
+NEED_EXACT = ("int8-blocks",)
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -66,12 +70,18 @@ class Opening:
     needs next, and while `finish` reads the tokenizer, which holds the lock.
 
     Raises:
-        ArtifactError: ``config.json`` is missing, damaged or of another format.
+        ArtifactError: ``config.json`` is missing, damaged or of another format, or the precision is not for this
+            processor.
     """
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._folder = folder
         self._config = read_config(folder)
+        if self._config.precision in NEED_EXACT and not has_exact_int8_products():
+            raise ArtifactError(
+                f"{folder} has precision {self._config.precision!r}, whose sums could saturate on this processor: it "
+                "lacks VNNI; export the model with --precision int8"
+            )
         self._pool = ThreadPoolExecutor(2, "open")
         self._checking = self._pool.submit(verify_files, folder, self._config)
         # Only now: importing onnxruntime takes as long as hashing the files.

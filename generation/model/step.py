@@ -13,9 +13,9 @@ from generation.model.cache import KVCache
 from generation.model.embedding import EmbeddingTable
 from generation.model.session import BATCH, SCALED, SCALES, STAGING
 
-# Products with 4-bit weights compute rows in pairs and round an unpaired row differently, so steps are padded to an
+# Products with weights in blocks compute rows in pairs and round an unpaired row differently, so steps are padded to an
 # even number of rows.
-PAIRED = "int4"
+PAIRED = ("int4", "int8-blocks")
 
 
 class Workspace:
@@ -30,7 +30,7 @@ class Workspace:
         self.scaled = config.precision == SCALED
         self.idle = (np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32))
         self._vocabulary = config.vocabulary
-        self._pair = 2 if config.precision == PAIRED else 1
+        self._pair = 2 if config.precision in PAIRED else 1
         self._logits = np.zeros((self.padded(cache.batch), config.vocabulary), np.float32)
 
     def padded(self, count: int) -> int:

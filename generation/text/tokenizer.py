@@ -45,7 +45,11 @@ class Tokenizer(ABC):
         # A tokenizer file may enable truncation and padding; neither is wanted for a prompt.
         inner.no_truncation()
         inner.no_padding()
-        size = inner.get_vocab_size()
+        self._added = inner.get_added_tokens_decoder()
+        # Not its `get_vocab_size`, which puts all tokens into a table first: 50,257 take 8 ms.
+        kept = inner.model
+        size = inner.get_vocab_size(with_added_tokens=False)
+        size += sum(kept.token_to_id(token.content) is None for token in self._added.values())
         self.vocabulary = size if vocabulary is None else vocabulary
         self.holes = frozenset(holes)
         expected = self.vocabulary - len(self.holes)
@@ -53,7 +57,6 @@ class Tokenizer(ABC):
             raise TokenizerError(f"it has {size} tokens, not {expected}: it is another model's")
         self.ends_of_text = tuple(ends_of_text)
         self.begin_of_text = begin_of_text
-        self._added = inner.get_added_tokens_decoder()
 
     def has(self, token: int) -> bool:
         """Return whether an id is a token."""

@@ -112,7 +112,7 @@ def test_fp32_equals_pytorch_over_chunks_and_steps(checkpoint: Checkpoint, model
 
 
 @pytest.mark.parametrize("compute", [logits_of_prefill, logits_of_batch])
-@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int4", 0.4)])
+@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int8-blocks", 0.05), ("int4", 0.4)])
 def test_quantized_is_near_pytorch(
     checkpoint: Checkpoint,
     models: dict[Precision, Model],
@@ -169,7 +169,7 @@ def test_a_variant_equals_pytorch(tmp_path: Path, changes: dict[str, object]) ->
     assert np.abs(found - logits_of(checkpoint, IDS[:60])).max() < 1e-4
 
 
-@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int4", 0.4)])
+@pytest.mark.parametrize(("precision", "part_of_spread"), [("int8", 0.05), ("int8-blocks", 0.05), ("int4", 0.4)])
 @pytest.mark.parametrize(
     "changes", [{"activation_function": "gelu"}, {"tie_word_embeddings": False}, {"n_embd": 160, "n_head": 8}], ids=str
 )

@@ -161,6 +161,6 @@ def test_a_checkpoint_of_the_size_of_distilgpt2(tmp_path: Path, precision: Preci
     report = export(str(folder), tmp_path / "out", precision)
 
     size = sum(file.stat().st_size for file in (tmp_path / "out").glob("model.onnx*"))
-    assert size < {"fp32": 330e6, "int8": 86e6, "int4": 47e6}[precision]
+    assert size < {"fp32": 330e6, "int8": 86e6, "int8-blocks": 88e6, "int4": 47e6}[precision]
     assert report.greedy.agreement == 1.0 or precision != "fp32"
     assert report.greedy.batch_difference == 0 or precision == "fp32"

@@ -7,13 +7,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from generation.export.four_bits import Int4Products
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from generation.export.blocks import BlockProducts
 from generation.export.nodes import GraphWriter
 from generation.export.products import LOGIT_SCALES, Activation, Float32Products, Int8Products, Linear, Products
-from generation.export.quantize import quantize_blocks, quantize_channels
+from generation.export.quantize import quantize_blocks, quantize_channels, round_blocks
 
 # Two blocks of int4 weights.
 WIDTH, BLOCK = 128, 64
@@ -36,7 +36,11 @@ Maker = Callable[[GraphWriter, NDArray[np.float32]], Products]
 
 
 def int4(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
-    return Int4Products(writer, table, table, "gelu_tanh", block=BLOCK, moments={})
+    return BlockProducts(writer, table, table, "gelu_tanh", bits=4, block=BLOCK, moments={})
+
+
+def int8_blocks(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+    return BlockProducts(writer, table, table, "gelu_tanh", bits=8, block=BLOCK, moments={})
 
 
 def int8(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
@@ -95,10 +99,10 @@ def test_int8_sums_do_not_saturate() -> None:
     assert np.allclose(run(int8, layer, rows), WIDTH)
 
 
-@pytest.mark.parametrize(("products", "alone"), [(int8, 1), (int4, 2)])
+@pytest.mark.parametrize(("products", "alone"), [(int8, 1), (int4, 2), (int8_blocks, 2)])
 @pytest.mark.parametrize("row", range(len(ROWS)))
 def test_a_row_does_not_depend_on_its_company(products: Maker, alone: int, row: int) -> None:
-    """In int4, there is at least one other row, whatever it holds."""
+    """With weights in blocks, there is at least one other row, whatever it holds."""
     company = ROWS * np.array([1, 10, 100, 1000, 10000, 1], np.float32)[:, None]
     few = np.zeros((alone, ROWS.shape[1]), np.float32)
     few[0] = company[row]
@@ -116,11 +120,34 @@ def test_int4_is_the_product_with_blocks_scaled_back() -> None:
     assert np.allclose(run(int4, LAYER, ROWS), ROWS @ weight.T + LAYER.bias, atol=0.4)
 
 
-def test_int4_looks_up_what_it_multiplies_with() -> None:
+def test_int8_blocks_is_the_product_with_blocks_scaled_back() -> None:
+    blocks = round_blocks(LAYER.weight.T, BLOCK)
+    weight = ((blocks.values.astype(np.float32) - 128) * blocks.scales[:, :, None]).reshape(24, WIDTH)
+
+    assert np.allclose(run(int8_blocks, LAYER, ROWS), ROWS @ weight.T + LAYER.bias, atol=0.4)
+
+
+def test_int8_blocks_are_as_near_the_plain_product_as_int8() -> None:
+    plain = ROWS @ LAYER.weight + LAYER.bias
+    blocks, rows = (np.abs(run(products, LAYER, ROWS) - plain).mean() for products in (int8_blocks, int8))
+
+    assert blocks < 1.1 * rows
+
+
+def test_int8_blocks_do_not_saturate() -> None:
+    layer = Linear("layer", np.ones((WIDTH, 24), np.float32), np.zeros(24, np.float32))
+    rows = np.ones((4, WIDTH), np.float32)
+
+    assert np.allclose(run(int8_blocks, layer, rows), WIDTH)
+    assert np.allclose(run(int8_blocks, layer, -rows), -WIDTH)
+
+
+@pytest.mark.parametrize(("products", "error"), [(int4, 0.15), (int8_blocks, 0.01)])
+def test_blocks_look_up_what_they_multiply_with(products: Maker, error: float) -> None:
     writer = GraphWriter()
-    products = int4(writer, TABLE)
-    writer.nodes("Identity", [products.embed("input_ids")], ["rows"])
-    products.logits("one", "logits")
+    made = products(writer, TABLE)
+    writer.nodes("Identity", [made.embed("input_ids")], ["rows"])
+    made.logits("one", "logits")
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("one", TensorProto.FLOAT, ["W", WIDTH]),
@@ -133,7 +160,7 @@ def test_int4_looks_up_what_it_multiplies_with() -> None:
     rows, logits = session.run(None, {"input_ids": ids, "one": np.eye(WIDTH, dtype=np.float32)})
 
     assert np.allclose(rows, logits.T, atol=1e-6)
-    assert np.abs(rows - TABLE).mean() < 0.15
+    assert np.abs(rows - TABLE).mean() < error
 
 
 def test_int8_logits_times_their_scales_are_products_with_the_table() -> None:

@@ -43,7 +43,7 @@ def test_a_reference_that_differs_is_refused() -> None:
         judge(replace(INT8, reference_logit_difference=0.1))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-blocks", "int4"])
 def test_not_a_number_is_refused(precision: Precision) -> None:
     nan = float("nan")
     spoiled = replace(

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
 from transformers import AutoTokenizer, BertTokenizerFast
 
 from generation.export.configuration import read_configuration
 from generation.export.errors import ExportError
-from generation.export.tokens import Tokens, find_tokens, load_fast
+from generation.export.tokens import Tokens, find_tokens, load_fast, written
 from tests.support.checkpoints import VOCABULARY
 from tests.support.tokenizers import word_piece
 
@@ -208,3 +209,24 @@ def test_a_damaged_tokenizer_is_one_line(folder: Path, name: str, content: str) 
     with pytest.raises(ExportError, match=r"tokenizer in .* cannot be read") as caught:
         load_fast(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_is_written_with_merges_as_strings_and_read_as_the_same(folder: Path) -> None:
+    tokenizer = find_tokens(folder, read_configuration(folder), load_fast(folder))[0]
+    text = written(tokenizer)
+
+    merges = json.loads(text)["model"]["merges"]
+    assert merges
+    assert all(isinstance(merge, str) for merge in merges)
+    assert Tokenizer.from_str(text).to_str() == tokenizer.to_str()
+
+
+def test_merges_of_tokens_with_blanks_stay_pairs() -> None:
+    tokenizer = Tokenizer(BPE({"a": 0, " ": 1, "a ": 2, "a a": 3}, [("a", " "), ("a ", "a")]))
+
+    assert json.loads(written(tokenizer))["model"]["merges"] == [["a", " "], ["a ", "a"]]
+    assert Tokenizer.from_str(written(tokenizer)).to_str() == tokenizer.to_str()
+
+
+def test_a_tokenizer_without_merges_is_written_as_it_is() -> None:
+    assert Tokenizer.from_str(written(word_piece())).to_str() == word_piece().to_str()

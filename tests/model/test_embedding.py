@@ -91,5 +91,5 @@ def test_a_file_that_is_too_short_is_refused(artifacts: dict[str, Path], tmp_pat
 
 def test_a_precision_that_nobody_knows_is_refused(artifacts: dict[str, Path]) -> None:
     config = replace(read_config(artifacts["int8"]), precision="int2")
-    with pytest.raises(ArtifactError, match="precision 'int2' is not one of fp32, int8, int4"):
+    with pytest.raises(ArtifactError, match="precision 'int2' is not one of fp32, int8, int8-blocks, int4"):
         EmbeddingTable(artifacts["int8"] / "model.onnx.data", config)

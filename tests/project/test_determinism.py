@@ -36,7 +36,7 @@ def _engine(folder: Path, *, clever: bool) -> Engine:
     return engine
 
 
-@pytest.fixture(scope="module", params=["bundled int8", "random int4", "random fp32"])
+@pytest.fixture(scope="module", params=["bundled int8", "random int8-blocks", "random int4", "random fp32"])
 def engines(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Iterator[tuple[Tokenizer, Engine, Engine]]:
     """A tokenizer, an engine that reuses prefixes and speculates, and one that does neither."""
     folder = Settings().model_dir if request.param == "bundled int8" else artifacts[request.param.split()[1]]
