@@ -1,4 +1,4 @@
-"""Write products with weights of 4 or 8 bits in blocks with a scale each; activations have 8 bits and a scale per block.
+"""Write products with weights of 4 or 8 bits, with a scale per block; activations have 8 bits and a scale per block.
 
 The operator computes a whole linear layer, and reads the weights for a few rows at the speed of the memory. For many
 rows it is slower than `Int8Products`. An embedding table that is also the language model head is stored once.
