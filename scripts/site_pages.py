@@ -67,6 +67,7 @@ def reference(page: str) -> str:
     body = page.partition("<body>")[2].partition("</body>")[0]
     body = re.sub(r"<h1>(.*?)</h1>", r"# API reference\n\n\1. ", body, count=1)
     body = body.replace("<h2>Objects</h2>", "\n\n## Objects\n\n")
+    body = re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", body)  # Markdown inside of HTML stays as it is
     return HEADING.sub(lambda one: f"\n\n{'#' * int(one['level'])} {one['text']} {{ #{one['id']} }}\n\n", body)
 
 

@@ -73,9 +73,11 @@ def _of_requests() -> "Iterator[Metric]":
 
     routes = {(one.name, one.method.upper(), 200): 0 for one in OPERATIONS}
     by_status = {tuple(map(str, key)): count for key, count in sorted({**routes, **record.requests}.items())}
-    yield _counts("requests", "requests answered", ("route", "method", "status"), by_status)
+    yield _counts("requests", "HTTP requests answered", ("route", "method", "status"), by_status)
     durations = HistogramMetricFamily(
-        f"{PREFIX}request_duration_seconds", "from a request's headers to its answer's last byte", labels=["route"]
+        f"{PREFIX}request_duration_seconds",
+        "time from the headers of a request to the last byte of the response",
+        labels=["route"],
     )
     unused = {one.name: Histogram(LONG) for one in OPERATIONS}
     for route, histogram in sorted({**unused, **record.durations}.items()):
@@ -85,16 +87,16 @@ def _of_requests() -> "Iterator[Metric]":
 
 def _of_sequences(service: Service) -> "Iterator[Metric]":
     seen = service.telemetry
-    yield _histogram("queue_seconds", "from the arrival of a request to the start of prefill", seen.queue_s)
-    yield _histogram("time_to_first_token_seconds", "from the arrival to the first token", seen.first_token_s)
-    yield _histogram("time_between_tokens_seconds", "between tokens of a sequence", seen.between_tokens_s)
-    yield _histogram("tokens_per_sequence", "tokens of a finished sequence", seen.request_tokens)
+    yield _histogram("queue_seconds", "time in the queue, from arrival to the start of prefill", seen.queue_s)
+    yield _histogram("time_to_first_token_seconds", "time from arrival to the first token", seen.first_token_s)
+    yield _histogram("time_between_tokens_seconds", "time between two tokens of a sequence", seen.between_tokens_s)
+    yield _histogram("tokens_per_sequence", "tokens generated per finished sequence", seen.request_tokens)
     yield _count("prompt_tokens", "prompt tokens of admitted requests", seen.prompt_tokens)
     yield _count("cached_prompt_tokens", "prompt tokens reused from the prefix cache", seen.cached_tokens)
     yield _count("prefix_hits", "requests that reused a cached prefix", seen.prefix_hits)
     yield _count("generated_tokens", "tokens generated", seen.generated_tokens)
-    yield _count("drafted_tokens", "draft tokens", seen.drafted)
-    yield _count("accepted_tokens", "accepted draft tokens", seen.accepted)
+    yield _count("drafted_tokens", "draft tokens proposed (speculative decoding)", seen.drafted)
+    yield _count("accepted_tokens", "draft tokens accepted", seen.accepted)
     yield _count("cancelled_requests", "requests cancelled by a client disconnect", seen.cancelled)
     finished = _with_zeros(seen.finished, (STOP, LENGTH, TIMEOUT, CANCELLED, ERROR))
     yield _counts("finished_sequences", "sequences that ended, by finish reason", ("reason",), finished)
@@ -105,20 +107,22 @@ def _of_sequences(service: Service) -> "Iterator[Metric]":
 def _of_steps(service: Service) -> "Iterator[Metric]":
     seen, engine = service.telemetry, service.engine
     yield _histogram("step_seconds", "model time of a decode step", seen.step_s)
-    yield _histogram("prefill_chunk_seconds", "model time of a run over prompt chunks", seen.prefill_s)
+    yield _histogram("prefill_chunk_seconds", "model time of a prefill run", seen.prefill_s)
     yield _histogram("batch_size", "sequences in a decode step", seen.batch)
     yield _gauge("running_sequences", "sequences being decoded", engine.running if engine else 0)
     yield _gauge("waiting_requests", "requests in the queue", engine.waiting if engine else 0)
     yield _gauge(
-        "cache_reserved_tokens", "cache reserved for admitted requests", engine.reserved_tokens if engine else 0
+        "cache_reserved_tokens",
+        "tokens of the KV cache reserved for admitted requests",
+        engine.reserved_tokens if engine else 0,
     )
-    yield _gauge("cache_limit_tokens", "capacity of the cache in tokens", engine.cache_tokens if engine else 0)
+    yield _gauge("cache_limit_tokens", "capacity of the KV cache in tokens", engine.cache_tokens if engine else 0)
 
 
 def _of_the_process(service: Service) -> "Iterator[Metric]":
     from prometheus_client.core import GaugeMetricFamily
 
-    yield _histogram("event_loop_delay_seconds", "how late a timer of the event loop was", delay.delay_s)
+    yield _histogram("event_loop_delay_seconds", "delay of a timer of the event loop", delay.delay_s)
     yield _count("engine_restarts", "restarts of the engine after a failure", service.telemetry.restarts)
     state = GaugeMetricFamily(f"{PREFIX}state", "1 for the current state, 0 for the others", labels=["state"])
     for one in State:
@@ -134,8 +138,8 @@ def _of_the_process(service: Service) -> "Iterator[Metric]":
     info.add_metric([__version__, service.settings.git_sha, model, precision, platform.python_version()], 1.0)
     yield info
     if service.load_s is not None:
-        yield _gauge("load_seconds", "time that loading the model took", service.load_s)
-    yield _gauge("uptime_seconds", "seconds since the process began to load", service.uptime_s)
+        yield _gauge("load_seconds", "time to load the model", service.load_s)
+    yield _gauge("uptime_seconds", "time since the process started to load the model", service.uptime_s)
     resident = resident_bytes()
     if resident is not None:
         yield _gauge("resident_memory_bytes", "resident memory of the process", resident)

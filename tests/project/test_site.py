@@ -31,9 +31,11 @@ def _in_navigation(entries: Any) -> list[str]:
     return [place for one in values for place in _in_navigation(one)]
 
 
-def test_the_navigation_has_every_page_once(site: Path) -> None:
-    pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.md"))
-    assert sorted(_in_navigation(CONFIG["nav"])) == pages
+def test_the_navigation_has_every_page(site: Path) -> None:
+    """Benchmarks of single machines are reached through their index. `make site` fails for a page that is missing."""
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*.md")}
+    rest = pages - set(_in_navigation(CONFIG["nav"]))
+    assert [page for page in rest if not page.startswith("benchmarks/")] == []
 
 
 def test_every_document_of_the_repository_is_a_page() -> None:
@@ -83,14 +85,23 @@ def test_the_reference_has_every_operation(site: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_list_or_table_begins_after_an_empty_line(page: Path) -> None:
-    """GitHub sees a list or a table without one; the site's Markdown does not."""
-    text = re.sub(r"^```.*?^```$", "\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    kinds = [("list", r"[-*] |\d+\. "), ("table", r"\|")]
+def test_a_list_or_table_stands_between_empty_lines(page: Path) -> None:
+    """GitHub sees where one begins without an empty line; the site's Markdown does not. Text after a table joins it."""
+    text = re.sub(r"^```.*?^```$", "a block", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     wrong = []
     for before, line in zip(text.splitlines(), text.splitlines()[1:], strict=False):
-        for kind, begins in kinds:
-            inside = re.match(begins, before) or (kind == "list" and before.startswith("  "))
-            if re.match(begins, line) and before.strip() and not inside and not before.startswith(("#", "<!--")):
-                wrong.append(line)
+        kinds = [_kind(one) for one in (before, line)]
+        if kinds[0] != kinds[1] and kinds in (
+            ["text", "list"],
+            ["text", "table"],
+            ["table", "text"],
+            ["list", "table"],
+        ):
+            wrong.append(line)
     assert wrong == []
+
+
+def _kind(line: str) -> str:
+    if not line.strip() or line.startswith(("#", "<!--")):
+        return "nothing"
+    return "list" if re.match(r"[-*] |\d+\. |  ", line) else "table" if line.startswith("|") else "text"
