@@ -24,7 +24,7 @@ from requests import ConnectionError as RequestsConnectionError
 from requests import JSONDecodeError, Response, Timeout
 
 from generation.export.defaults import PINNED_FILES, PINNED_REVISIONS
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 
 # Configuration and tokenizers of all kinds.
 SMALL_FILES = (
@@ -69,6 +69,7 @@ def download(model: str, revision: str | None, progress: Callable[[str], None]) 
     revision = revision or PINNED_REVISIONS.get(model)
     if not sys.stderr.isatty():
         disable_progress_bars()
+    info: ModelInfo | None = None
     try:
         info = _info(model, revision)
         if info is None:
@@ -81,7 +82,7 @@ def download(model: str, revision: str | None, progress: Callable[[str], None]) 
             progress(f"downloading {model} ({amount}less what is in {constants.HF_HUB_CACHE})")
             folder = Path(snapshot_download(model, revision=revision, allow_patterns=names))
     except (OSError, ValueError) as error:
-        raise ExportError(_explain(error, model, revision)) from error
+        raise ExportError(_explain(error, model, revision, reached=info is not None)) from error
     _compare(model, folder)
     return folder
 
@@ -108,8 +109,8 @@ def _info(model: str, revision: str | None) -> ModelInfo | None:
         return None
 
 
-def _explain(error: BaseException, model: str, revision: str | None) -> str:
-    """Return what is wrong and what to do, in one line."""
+def _explain(error: BaseException, model: str, revision: str | None, *, reached: bool) -> str:
+    """Return what is wrong and what to do, in one line. The hub was `reached` where it told of the model before."""
     which = f"{model} at revision {revision}" if revision else model
     causes = list(_causes(error))
 
@@ -135,14 +136,22 @@ def _explain(error: BaseException, model: str, revision: str | None) -> str:
             f"{constants.ENDPOINT} answered with something that is not JSON: a proxy or a login page may be between it "
             "and this machine"
         )
+    elif reached:
+        message = _broken_off(error, causes[-1], which)
     elif caused_by(LocalEntryNotFoundError, RequestsConnectionError, Timeout):
         message = (
             f"the model {which} could not be had: the hub ({constants.ENDPOINT}) cannot be reached, the local cache "
             f"does not have it, and there is no folder of that name. {WAYS_OUT}"
         )
     else:
-        message = f"the model {which} could not be downloaded from the hub: {first_line(error)}. {WAYS_OUT}"
+        message = f"the model {which} could not be downloaded from the hub: {in_one_line(error)}. {WAYS_OUT}"
     return message
+
+
+def _broken_off(error: BaseException, cause: BaseException, which: str) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"the model {which} cannot be written to {constants.HF_HUB_CACHE}: {error.strerror}"
+    return f"the download of {which} broke off: try again. The cause: {in_one_line(cause)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

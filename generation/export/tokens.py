@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerFast
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 
 # Any of these makes a tokenizer, some with others beside it.
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
@@ -76,7 +76,7 @@ def load_fast(path: Path) -> PreTrainedTokenizerFast:
             found = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # The libraries raise bare exceptions for files that they cannot make sense of.
-        raise ExportError(f"the tokenizer in {path} cannot be read: {first_line(error)}") from error
+        raise ExportError(f"the tokenizer in {path} cannot be read: {in_one_line(error)}") from error
     if not isinstance(found, PreTrainedTokenizerFast):
         raise ExportError(
             f"the tokenizer in {path} is a {type(found).__name__}, which the tokenizers library cannot run"
