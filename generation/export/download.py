@@ -102,7 +102,8 @@ def wanted(names: Iterable[str]) -> list[str]:
 def _info(model: str, revision: str | None) -> ModelInfo | None:
     """Ask the hub about the model; None where the hub cannot be reached."""
     try:
-        return HfApi().model_info(model, revision=revision, files_metadata=True)
+        # The client has no limit of its own here.
+        return HfApi().model_info(model, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT, files_metadata=True)
     except (RequestsConnectionError, Timeout, OfflineModeIsEnabled) as error:
         if isinstance(error, JSONDecodeError):
             raise

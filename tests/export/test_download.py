@@ -119,6 +119,13 @@ def test_what_is_wrong_is_said_in_one_line(stand_in: Hub, model: str, message: s
     assert "\n" not in str(caught.value)
 
 
+def test_a_hub_that_says_nothing_is_not_waited_for(stand_in: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
+
+    with pytest.raises(ExportError, match=r"x/silent could not be had: the hub .* cannot be reached"):
+        get("x/silent")
+
+
 def test_a_cache_that_cannot_be_written_is_named(stand_in: Hub, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
 

@@ -1,8 +1,8 @@
 """A stand-in of the Hugging Face hub on this machine: what its client asks for when it downloads a model.
 
-The name of a model chooses what it answers: those of `FAULTS`; ``x/page``, a page instead of JSON; ``x/corrupt``, other
-weights; ``x/cut`` and ``x/short``, half of them, with and without their whole length promised; ``x/anonymous``, no
-commit. Any other is served.
+The name of a model chooses what it answers: those of `FAULTS`; ``x/page``, a page instead of JSON; ``x/silent``,
+nothing; ``x/corrupt``, other weights; ``x/cut`` and ``x/short``, half of them, with and without their whole length
+promised; ``x/anonymous``, no commit. Any other is served.
 """
 
 import hashlib
@@ -56,7 +56,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         file = re.match(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)", self.path)
         found = about or file
         model = found[1].split("/")[1] if found else ""
-        if model == "page":
+        if model == "silent":
+            self.rfile.read(1)  # until the client has had enough
+            self.close_connection = True
+        elif model == "page":
             self._send(200, b"<html>log in</html>", {})
         elif model in FAULTS and not (model == "gated" and about):
             status, code = FAULTS[model]
