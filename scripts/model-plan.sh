@@ -1,15 +1,18 @@
 #!/bin/sh
-# Says what `make model` is going to install and download, and about how long it takes: MODEL OUT INSTALLED.
+# Says what `make model` is going to install and download, and how long its own work takes: MODEL OUT INSTALLED.
+# Sizes and times were measured; docs/models.md says on what. A download and an installation take as long as the network.
 set -eu
 model=$1 out=$2 installed=$3
 
 echo "make model: exports $model to ${out:-models/$(basename "$model")}"
 if [ ! -e "$installed" ]; then
-	echo "  installs torch, transformers and other packages of the export into $(dirname "$installed"): some minutes, and a few GB on disk"
+	echo "  installs torch, transformers and other packages of the export into $(dirname "$installed"): 1.7 GB on disk with torch's CPU build, more with its CUDA build (TORCH_PIP_ARGS chooses)"
 fi
-if [ -d "$model" ]; then
+if [ -f "$model/adapter_config.json" ]; then
+	echo "  downloads the model that the adapter in $model was trained on, unless that is a folder or in the cache"
+elif [ -d "$model" ]; then
 	echo "  downloads nothing: $model is a folder"
 else
-	echo "  downloads $model from the Hugging Face hub, unless it is in the cache: about 350 MB for DistilGPT2, 550 MB for GPT-2"
+	echo "  downloads $model from the Hugging Face hub, unless it is in the cache; it says how many MB as soon as the hub has answered (DistilGPT2: 353)"
 fi
-echo "  exports and verifies: one to a few minutes on two processors for DistilGPT2, longer for larger models and for int4"
+echo "  exports and verifies: a model of DistilGPT2's size took a minute on two processors, two in int4; larger ones take longer"

@@ -1,6 +1,7 @@
 """Merge a LoRA adapter, or another adapter that peft can merge, into the weights of its base model."""
 
 import hashlib
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 from generation.export.tokens import quiet
+from generation.export.weights import read_file
 
 CONFIG = "adapter_config.json"
 # Kinds of adapters that are put before the prompt, so there is nothing to merge.
 PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+# Where an adapter brings an embedding table or a head of its own, trained as a whole.
+_TABLE = re.compile(r"\.(?:wte|lm_head)\.(?:modules_to_save\.(?:\w+\.)?|base_layer\.)?weight$")
 
 
 def base_of(folder: Path) -> tuple[str, str | None]:
@@ -47,6 +51,10 @@ def merge(model: GPT2LMHeadModel, folder: Path, sha256: str) -> tuple[GPT2LMHead
     kind = read_json(folder / CONFIG).get("peft_type")
     if kind in PROMPTS:
         raise ExportError(f"the adapter in {folder} is of the kind {kind}, which cannot be merged into weights")
+    rows = next((len(tensor) for name, tensor in read_file(file).items() if _TABLE.search(name)), None)
+    if rows is not None and rows != model.config.vocab_size:
+        # Tokens were added before the training, and the adapter has their rows.
+        model.resize_token_embeddings(rows, mean_resizing=False)
     merged, said = _merged(model, folder)
     for name, tensor in merged.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
@@ -71,7 +79,7 @@ def _merged(model: GPT2LMHeadModel, folder: Path) -> tuple[GPT2LMHeadModel, list
             merged: Any = wrapped.merge_and_unload()
     except Exception as error:
         # peft's exceptions for unusable adapters share no base class but Exception.
-        raise ExportError(f"the adapter in {folder} cannot be merged: {first_line(error)}") from error
+        raise ExportError(f"the adapter in {folder} cannot be merged: {in_one_line(error)}") from error
     if not isinstance(merged, GPT2LMHeadModel):
         raise ExportError(f"the adapter in {folder} makes a {type(merged).__name__} of the model: not covered")
     return merged, [str(one.message) for one in said]

@@ -20,9 +20,9 @@ from onnx import TensorProto, helper
 
 from generation.export.defaults import CacheType
 from generation.export.nodes import MICROSOFT, GraphWriter
+from generation.model.artifact import HEAD_STEP
 
 STAGING, BATCH = "staging", "batch"
-HEAD_STEP = 8
 _TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import GPT2Config
 
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 from generation.export.graph import Shape
 from generation.export.products import Activation
 
@@ -68,7 +68,7 @@ def read_configuration(path: Path) -> GPT2Config:
     try:
         config = GPT2Config(**found)
     except (TypeError, ValueError, AttributeError) as error:
-        raise ExportError(f"{file} cannot be read: {first_line(error)}") from error
+        raise ExportError(f"{file} cannot be read: {in_one_line(error)}") from error
     _check(file, config)
     return config
 

@@ -24,7 +24,7 @@ from requests import ConnectionError as RequestsConnectionError
 from requests import JSONDecodeError, Response, Timeout
 
 from generation.export.defaults import PINNED_FILES, PINNED_REVISIONS
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 
 # Files of the configuration and of all kinds of tokenizers.
 SMALL_FILES = (
@@ -74,6 +74,7 @@ def download(model: str, revision: str | None, progress: Callable[[str], None]) 
     revision = revision or PINNED_REVISIONS.get(model)
     if not sys.stderr.isatty():
         disable_progress_bars()
+    info: ModelInfo | None = None
     try:
         info = _info(model, revision)
         if info is None:
@@ -86,7 +87,7 @@ def download(model: str, revision: str | None, progress: Callable[[str], None]) 
             progress(f"downloading {model} ({amount}less what is in {constants.HF_HUB_CACHE})")
             folder = Path(snapshot_download(model, revision=revision, allow_patterns=names))
     except (OSError, ValueError) as error:
-        raise ExportError(_explain(error, model, revision)) from error
+        raise ExportError(_explain(error, model, revision, reached=info is not None)) from error
     _compare(model, folder)
     return folder
 
@@ -106,15 +107,16 @@ def wanted(names: Iterable[str]) -> list[str]:
 def _info(model: str, revision: str | None) -> ModelInfo | None:
     """Return the hub's description of the model, or None if the hub cannot be reached."""
     try:
-        return HfApi().model_info(model, revision=revision, files_metadata=True)
+        # The client has no limit of its own here.
+        return HfApi().model_info(model, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT, files_metadata=True)
     except (RequestsConnectionError, Timeout, OfflineModeIsEnabled) as error:
         if isinstance(error, JSONDecodeError):
             raise
         return None
 
 
-def _explain(error: BaseException, model: str, revision: str | None) -> str:
-    """Return in one line what is wrong and what the user can do."""
+def _explain(error: BaseException, model: str, revision: str | None, *, reached: bool) -> str:
+    """Return in one line what is wrong and what the user can do; `reached` if the hub has described the model before."""
     which = f"{model} at revision {revision}" if revision else model
     causes = list(_causes(error))
 
@@ -140,14 +142,22 @@ def _explain(error: BaseException, model: str, revision: str | None) -> str:
             f"{constants.ENDPOINT} answered with something that is not JSON: a proxy or a login page may be between it "
             "and this machine"
         )
+    elif reached:
+        message = _broken_off(error, causes[-1], which)
     elif caused_by(LocalEntryNotFoundError, RequestsConnectionError, Timeout):
         message = (
             f"the model {which} could not be had: the hub ({constants.ENDPOINT}) cannot be reached, the local cache "
             f"does not have it, and there is no folder of that name. {WAYS_OUT}"
         )
     else:
-        message = f"the model {which} could not be downloaded from the hub: {first_line(error)}. {WAYS_OUT}"
+        message = f"the model {which} could not be downloaded from the hub: {in_one_line(error)}. {WAYS_OUT}"
     return message
+
+
+def _broken_off(error: BaseException, cause: BaseException, which: str) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"the model {which} cannot be written to {constants.HF_HUB_CACHE}: {error.strerror}"
+    return f"the download of {which} broke off: try again. The cause: {in_one_line(cause)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,10 +12,9 @@ class ExportError(Exception):
     """The export cannot continue. The message tells the user what is wrong and what to do about it."""
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of what a library says, shortened; where it says nothing, the name of the error."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return shorten(said, _LONGEST, placeholder=" ...")
+def in_one_line(error: BaseException) -> str:
+    """Return what a library says in one line, shortened; where it says nothing, the name of the error."""
+    return shorten(str(error), _LONGEST, placeholder=" ...") or type(error).__name__
 
 
 def missing_package(error: ImportError) -> str:

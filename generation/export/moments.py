@@ -5,13 +5,14 @@ The inputs come from the calibration text, and from text sampled from the checkp
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.func import functional_call
-from transformers import GPT2LMHeadModel
+from tqdm import tqdm
+from transformers import GPT2LMHeadModel, StoppingCriteria, StoppingCriteriaList
 
 from generation.export.errors import ExportError
 from generation.export.products import HEAD
@@ -33,7 +34,9 @@ def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
         ExportError: the logits are not finite.
     """
     start = torch.full((TEXTS, 1), begin)
-    with torch.random.fork_rng(devices=[]):
+    length = min(TOKENS, model.config.n_positions)
+    bar = tqdm(total=length - 1, desc="writing", unit="token", leave=False, disable=None)
+    with bar, torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         try:
             # Any, because the type of the result depends on the arguments.
@@ -44,7 +47,8 @@ def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
                 temperature=1.0,
                 top_k=0,
                 top_p=1.0,
-                max_length=min(TOKENS, model.config.n_positions),
+                max_length=length,
+                stopping_criteria=StoppingCriteriaList([_Progress(bar)]),
                 # Sampling continues past end-of-text. Nothing is padded, but a missing padding token causes warnings.
                 eos_token_id=None,
                 pad_token_id=(begin + 1) % model.config.vocab_size,
@@ -53,6 +57,17 @@ def write_texts(model: GPT2LMHeadModel, begin: int) -> torch.Tensor:
             raise ExportError(f"the checkpoint cannot write, its weights may be damaged: {error}") from error
     ids: torch.Tensor = texts
     return ids
+
+
+class _Progress(StoppingCriteria):
+    """Counts the tokens of `generate` on a bar, and stops nothing."""
+
+    def __init__(self, bar: "tqdm[NoReturn]") -> None:
+        self._bar = bar
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: Any) -> torch.BoolTensor:  # noqa: ARG002
+        self._bar.update()
+        return cast("torch.BoolTensor", torch.zeros(len(input_ids), dtype=torch.bool))
 
 
 @torch.inference_mode()

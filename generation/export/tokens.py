@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerFast
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 
 # A folder with one of these files has a tokenizer; some kinds need further files.
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
@@ -89,7 +89,7 @@ def load_fast(path: Path) -> PreTrainedTokenizerFast:
             found = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # The libraries raise plain exceptions for files that they cannot parse.
-        raise ExportError(f"the tokenizer in {path} cannot be read: {first_line(error)}") from error
+        raise ExportError(f"the tokenizer in {path} cannot be read: {in_one_line(error)}") from error
     if not isinstance(found, PreTrainedTokenizerFast):
         raise ExportError(
             f"the tokenizer in {path} is a {type(found).__name__}, which the tokenizers library cannot run"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from generation.export.configuration import read_json
-from generation.export.errors import ExportError, first_line
+from generation.export.errors import ExportError, in_one_line
 
 Tensors = dict[str, torch.Tensor]
 
@@ -100,7 +100,7 @@ def _parts(index: Path) -> list[Path]:
 
 def _named(path: Path, files: list[Path]) -> Tensors:
     tensors: Tensors = {}
-    for name, tensor in (item for file in files for item in _read(file).items()):
+    for name, tensor in (item for file in files for item in read_file(file).items()):
         own = _PREFIXES.sub("", name)
         own = f"transformer.{own}" if _BARE.match(own) else own
         if _NOT_NEEDED.match(own):
@@ -111,7 +111,12 @@ def _named(path: Path, files: list[Path]) -> Tensors:
     return tensors
 
 
-def _read(file: Path) -> Tensors:
+def read_file(file: Path) -> Tensors:
+    """Return the tensors in one file of weights, by the names there.
+
+    Raises:
+        ExportError: it cannot be read, or holds something else.
+    """
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
             raise ExportError(f"{file} is a pointer of Git LFS, not the file itself: run git lfs pull in its folder")
@@ -125,7 +130,7 @@ def _read(file: Path) -> Tensors:
             "where you trust it, and save the model again with save_pretrained()"
         ) from error
     except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
-        raise ExportError(f"the weights in {file} cannot be read: {first_line(error)}") from error
+        raise ExportError(f"the weights in {file} cannot be read: {in_one_line(error)}") from error
     if not isinstance(found, Mapping) or not all(isinstance(one, torch.Tensor) for one in found.values()):
         raise ExportError(f"{file} is not a dictionary of tensors: save the model again with save_pretrained()")
     return dict(found)

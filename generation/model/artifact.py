@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from generation.text.tokenizer import Tokenizer
 
 FORMAT = 5
+# onnxruntime's GroupQueryAttention works on heads of whole blocks of this many elements; others are padded to them.
+HEAD_STEP = 8
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 # Bounds on config.json, in bytes and on its values, so that reading any file takes bounded time and memory.
 LONGEST_CONFIG = 1 << 20
@@ -120,6 +122,9 @@ def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
     def is_token(one: object) -> bool:
         return is_count(one) and is_count(values["tokens"]) and one < values["tokens"]
 
+    if name == "width":
+        heads, widest = values["heads"], values["heads"] * values["head_size"]
+        return is_count(value) and widest - HEAD_STEP * heads < value <= widest and not value % heads
     if name == "tokens":
         return is_count(value) and is_count(values["vocabulary"]) and value <= values["vocabulary"]
     if name in _COUNTS:

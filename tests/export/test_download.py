@@ -106,6 +106,9 @@ def test_content_that_changed_in_the_cache_is_refused(stand_in: Hub) -> None:
         ("x/broken", r"answered 500 for x/broken: it is out of order\. Try again later"),
         ("x/busy", r"answered 503 for x/busy: it is out of order\. Try again later"),
         ("x/page", "not JSON: a proxy or a login page"),
+        ("x/cut", r"the download of x/cut broke off: try again\. The cause: .*IncompleteRead"),
+        ("x/short", r"the download of x/short broke off: try again\. The cause: Consistency check failed"),
+        ("x/anonymous", r"the download of x/anonymous broke off: try again\. The cause: "),
         ("not an id", "could not be downloaded from the hub: Repo id must"),
     ],
 )
@@ -114,6 +117,20 @@ def test_what_is_wrong_is_said_in_one_line(stand_in: Hub, model: str, message: s
         get(model)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(stand_in: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
+
+    with pytest.raises(ExportError, match=r"x/silent could not be had: the hub .* cannot be reached"):
+        get("x/silent")
+
+
+def test_a_cache_that_cannot_be_written_is_named(stand_in: Hub, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+
+    with pytest.raises(ExportError, match=rf"someone/model cannot be written to {tmp_path}/cache: "):
+        get("someone/model")
 
 
 def test_a_revision_that_is_not_there_is_named(stand_in: Hub) -> None:

@@ -19,6 +19,7 @@ from generation.export.configuration import ACTIVATIONS
 from generation.export.defaults import Precision
 from generation.export.errors import ExportError
 from generation.export.pipeline import export
+from generation.export.tokens import has_tokenizer
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service, State
 from tests.support.kinds import REFUSED, ROWS, SERVED, STRUCTURES
@@ -101,8 +102,11 @@ def test_it_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
 def _theirs(folder: Path) -> tuple[Any, GPT2LMHeadModel]:
     """Load with `transformers` alone where it can: names of other tools it does not know."""
     if (folder / "adapter_config.json").is_file():
-        found = hub.find(str(folder))
-        return AutoTokenizer.from_pretrained(found.path), AutoModelForCausalLM.from_pretrained(folder).eval()
+        from peft import AutoPeftModelForCausalLM
+
+        words = folder if has_tokenizer(folder) else hub.find(str(folder)).path
+        adapted: Any = AutoPeftModelForCausalLM.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(words), adapted.merge_and_unload().eval()
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )

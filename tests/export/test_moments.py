@@ -1,8 +1,11 @@
 import copy
+import io
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from generation.export import moments
 from generation.export.cache_range import fold
@@ -60,6 +63,20 @@ def test_a_checkpoint_writes_the_same_texts_again_and_leaves_randomness_alone(
     assert texts.shape == (moments.TEXTS, 32)
     assert len({tuple(text) for text in texts.tolist()}) == moments.TEXTS
     assert torch.equal(texts, write_texts(checkpoint.model, VOCABULARY - 1))
+
+
+def test_writing_shows_its_progress(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[tqdm[NoReturn]] = []
+
+    def shown(**options: Any) -> "tqdm[NoReturn]":
+        bars.append(tqdm(**options | {"disable": False, "file": io.StringIO()}))
+        return bars[-1]
+
+    monkeypatch.setattr(moments, "TOKENS", 8)
+    monkeypatch.setattr(moments, "tqdm", shown)
+    write_texts(checkpoint.model, VOCABULARY - 1)
+
+    assert [(bar.n, bar.total) for bar in bars] == [(7, 7)]
 
 
 def test_a_checkpoint_that_cannot_write_is_refused(checkpoint: Checkpoint) -> None:

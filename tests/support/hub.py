@@ -1,6 +1,8 @@
 """A stand-in of the Hugging Face hub on this machine: what its client asks for when it downloads a model.
 
-The name of a model chooses what it answers: ``x/gated``, ``x/corrupt`` and so on (see `FAULTS`). Any other is served.
+The name of a model chooses what it answers: those of `FAULTS`; ``x/page``, a page instead of JSON; ``x/silent``,
+nothing; ``x/corrupt``, other weights; ``x/cut`` and ``x/short``, half of them, with and without their whole length
+promised; ``x/anonymous``, no commit. Any other is served.
 """
 
 import hashlib
@@ -54,7 +56,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         file = re.match(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)", self.path)
         found = about or file
         model = found[1].split("/")[1] if found else ""
-        if model == "page":
+        if model == "silent":
+            self.rfile.read(1)  # until the client has had enough
+            self.close_connection = True
+        elif model == "page":
             self._send(200, b"<html>log in</html>", {})
         elif model in FAULTS and not (model == "gated" and about):
             status, code = FAULTS[model]
@@ -62,7 +67,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif about:
             self._about(about[1], about[2] or "main")
         elif file and file[3] in self.files:
-            self._file(file[2], file[3], corrupt=model == "corrupt")
+            self._file(file[2], file[3], model)
         else:
             self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
 
@@ -75,7 +80,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         about = {"id": name, "modelId": name, "sha": sha, "private": False, "tags": [], "siblings": siblings}
         self._send(200, json.dumps(about).encode(), {})
 
-    def _file(self, revision: str, name: str, *, corrupt: bool) -> None:
+    def _file(self, revision: str, name: str, model: str) -> None:
         content = self.files[name]
         large = name.endswith((".safetensors", ".bin"))
         blob = b"blob %d\0" % len(content) + content
@@ -83,15 +88,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers = {"ETag": f'"{checksum.hexdigest()}"', "X-Repo-Commit": revision}
         if large:
             headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(len(content))}
-        if corrupt and large:
-            content = bytes(len(content))
-        self._send(200, content, headers)
+        if model == "anonymous":
+            del headers["X-Repo-Commit"]
+        length = len(content)
+        if large and model == "corrupt":
+            content = bytes(length)
+        elif large and model in ("cut", "short") and self.command == "GET":
+            content = content[: length // 2]
+        self._send(200, content, headers, length if model == "cut" else None)
+        self.close_connection = len(content) < length
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str], length: int | None = None) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

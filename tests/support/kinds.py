@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
 from generation.export.configuration import ACTIVATIONS
+from generation.export.verify import EVALUATION_TEXT
 from tests.support.checkpoints import VOCABULARY, write_checkpoint
 from tests.support.tokenizers import unigram, word_piece
 
@@ -100,6 +101,24 @@ def _word_piece(folder: Path) -> None:
 
 def _unigram(folder: Path) -> None:
     _tokenized(folder, unigram(), bos_token_id=1, eos_token_id=2)
+
+
+def _sentence_piece(folder: Path) -> None:
+    """A model of SentencePiece that `T5Tokenizer` reads, as Japanese GPT-2 has it."""
+    from sentencepiece import SentencePieceTrainer
+
+    _write(folder, bos_token_id=1, eos_token_id=2)
+    (folder / "tokenizer.json").unlink()
+    with (folder / "spiece.model").open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(EVALUATION_TEXT.read_text(encoding="utf-8").splitlines()),
+            model_writer=file,
+            vocab_size=VOCABULARY,
+            pad_id=3,
+            minloglevel=2,
+        )
+    words = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    put(folder, "tokenizer_config.json", tokenizer_class="T5Tokenizer", extra_ids=0, **words)
 
 
 def _with_tokens(folder: Path, *added: str, rows: int = 0, **changes: Any) -> None:
@@ -198,7 +217,21 @@ def _ia3(folder: Path) -> None:
     _adapt(folder, settings)
 
 
-def _adapt(folder: Path, settings: PeftConfig) -> None:
+def _lora_with_tokens(folder: Path) -> None:
+    """An adapter that was trained with tokens of its own, as fine-tuning for chats adds them."""
+    from peft import LoraConfig
+
+    settings = LoraConfig(
+        r=4,
+        target_modules=["c_attn"],
+        fan_in_fan_out=True,
+        init_lora_weights=False,
+        modules_to_save=["wte", "lm_head"],
+    )
+    _adapt(folder, settings, "<|im_start|>", "<|im_end|>")
+
+
+def _adapt(folder: Path, settings: PeftConfig, *added: str) -> None:
     """Write an adapter that names its base, which lies beside it."""
     from peft import get_peft_model
 
@@ -206,7 +239,13 @@ def _adapt(folder: Path, settings: PeftConfig) -> None:
     shutil.rmtree(base, ignore_errors=True)
     _write(base)
     torch.manual_seed(3)
-    get_peft_model(GPT2LMHeadModel.from_pretrained(base), settings).save_pretrained(str(folder))
+    model = GPT2LMHeadModel.from_pretrained(base)
+    if added:
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer.add_special_tokens({"additional_special_tokens": list(added)})
+        tokenizer.save_pretrained(folder)
+        model.resize_token_embeddings(len(tokenizer))
+    get_peft_model(model, settings).save_pretrained(str(folder))
 
 
 def _classifier(folder: Path) -> None:
@@ -249,8 +288,13 @@ ROWS: dict[str, dict[str, Kind]] = {
         "names with base_model.model.": _prefixed("base_model.model."),
         "without its head": _base_alone,
     },
-    "adapters": {"LoRA adapter": _lora, "IA3 adapter": _ia3},
-    "tokenizers": {"tokenizer in parts": _in_parts, "WordPiece": _word_piece, "Unigram": _unigram},
+    "adapters": {"LoRA adapter": _lora, "IA3 adapter": _ia3, "LoRA adapter with tokens": _lora_with_tokens},
+    "tokenizers": {
+        "tokenizer in parts": _in_parts,
+        "WordPiece": _word_piece,
+        "Unigram": _unigram,
+        "SentencePiece": _sentence_piece,
+    },
     "padded vocabulary": {
         "padded vocabulary": _padded,
         "embeddings not resized": _not_resized,
