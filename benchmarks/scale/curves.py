@@ -65,7 +65,8 @@ class Curves:
     def step(self, rows: int, context: float) -> float:
         """Return what a decode step takes; between measured rows, and up to the most, it is interpolated."""
         short = PROMPT + NEW / 2
-        base = float(np.interp(rows, *zip(*self.steps, strict=True)))
+        counts, seconds = zip(*self.steps, strict=True)
+        base = float(np.interp(rows, counts, seconds))
         return base + self.context_s * rows * (context - short)
 
     def request(self, prompt: int, new: int, rows: int = ROWS) -> float:
@@ -109,7 +110,7 @@ def _ranges(prompt: int) -> list[tuple[int, int]]:
 def _step_s(point: Measured) -> float:
     """Return the step time of clients that all run at once."""
     whole = point["clients"] * point["new"] / point["tokens_s"]
-    return float(whole - point["first_p50_ms"] / 1000) / (point["new"] - 1)
+    return float((whole - point["first_p50_ms"] / 1000) / (point["new"] - 1))
 
 
 def _context_s(points: Sequence[Measured], curves: Curves, cores: int) -> float:
@@ -123,7 +124,7 @@ def _context_s(points: Sequence[Measured], curves: Curves, cores: int) -> float:
         prefill = one["clients"] * sum(curves.chunks(one["prompt"])) + curves.http_s
         contexts.append(one["prompt"] + one["new"] / 2)
         seconds.append((whole - prefill) / (one["new"] - 1))
-    return max(0.0, float(np.polyfit(contexts, seconds, 1)[0]) / full[0]["clients"])
+    return max(0.0, float(np.polyfit(contexts, seconds, 1)[0] / full[0]["clients"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from benchmarks.engines.base import SETTLE_S
 from benchmarks.load import Seen, percentile, stream
 from benchmarks.machine import describe
 from benchmarks.over_http import watch_memory
-from benchmarks.scale.points import OPEN_S, Point, points
+from benchmarks.scale.curves import select
+from benchmarks.scale.points import CORES, OPEN_S, ROWS, Point, points
 from benchmarks.scale.traffic import poisson, seed_of
 from benchmarks.server import Served, serve
 from benchmarks.turn import watch_others
@@ -32,7 +33,7 @@ class Plan:
 
     Attributes:
         rounds: of all points.
-        noise: a point during which other processes took more of the processors' time is left for the next run.
+        noise: a point during which other processes took more of the processors' time is measured again by the next run.
         until: no point begins later, by `time.monotonic`.
     """
 
@@ -72,13 +73,13 @@ class Load:
             seen.wall = time.perf_counter() - began
         return seen
 
-    async def opened(self, point: Point, seed: int) -> Seen:
+    async def opened(self, point: Point, rate: float, seed: int) -> Seen:
         """Send requests at random times, at `rate` a second, whatever is still on its way."""
         seen = Seen()
         async with _client(None) as client:
             began = time.perf_counter()
             sent = []
-            for at in poisson(point.rate, OPEN_S, seed):
+            for at in poisson(rate, OPEN_S, seed):
                 await asyncio.sleep(max(0.0, began + at - time.perf_counter()))
                 sent.append(asyncio.ensure_future(stream(client, self._url, self.body(point), seen, ROUTE)))
             await asyncio.gather(*sent)
@@ -90,16 +91,18 @@ def _client(connections: int | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=300, limits=httpx.Limits(max_connections=connections))
 
 
-def take(load: Load, served: Served, point: Point, round_: int) -> dict[str, Any]:
-    """Measure one point; return it with its figures."""
+def take(load: Load, served: Served, point: Point, round_: int, full: float) -> dict[str, Any]:
+    """Measure one point; return it with its figures. `full` are the requests a second of a full batch."""
+    rate = point.rate * full
     with watch_others(served.process.pid) as share, watch_memory(served.process.pid) as memory:
         if point.rate:
-            seen = asyncio.run(load.opened(point, seed_of(round_, point.rate)))
+            seen = asyncio.run(load.opened(point, rate, seed_of(round_, rate)))
         else:
             seen = asyncio.run(load.closed(point, point.requests))
     gaps = seen.gaps or [0.0]
     return point.key() | {
         "round": round_,
+        "rate_s": rate,
         "tokens_s": seen.tokens / seen.wall,
         "first_p50_ms": 1000 * median(seen.first),
         "first_p99_ms": 1000 * percentile(seen.first, 0.99),
@@ -125,10 +128,9 @@ def _server(model: Path, point: Point) -> Iterator[Served]:
 
 def run(results: Results, model: Path, plan: Plan, save: Callable[[], None]) -> bool:
     """Measure what is missing, and write down each point; return False where something is still missing."""
-    whole = True
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocabulary"])
     for round_ in range(1, plan.rounds + 1):
-        done = {_identity(one) for one in results["points"] if one["round"] == round_}
+        done = {_identity(one) for one in results["points"] if one["round"] == round_ and one["others"] <= plan.noise}
         missing = [point for point in points() if _identity(point.key()) not in done]
         for _, group in groupby(missing, lambda point: (point.cores, point.rows)):
             todo = list(group)
@@ -142,14 +144,26 @@ def run(results: Results, model: Path, plan: Plan, save: Callable[[], None]) -> 
                 for point in todo:
                     if time.monotonic() >= plan.until:
                         return False
-                    found = take(load, served, point, round_)
-                    quiet = found["others"] <= plan.noise
-                    whole &= quiet
-                    if quiet:
-                        results["points"].append(found)
-                        save()
+                    found = take(load, served, point, round_, full_speed(results["points"]))
+                    keep(results["points"], found)
+                    save()
                     print(f"round {round_}: {point}; others {found['others']:.0%}", file=sys.stderr, flush=True)
-    return whole
+    return all(one["others"] <= plan.noise for one in results["points"] if one["round"] <= plan.rounds)
+
+
+def full_speed(points: list[dict[str, Any]]) -> float:
+    """Return the requests a second of as many clients as rows, by what was measured so far; 1 without."""
+    found = select(points, "clients", clients=ROWS, cores=CORES)
+    return median(one["tokens_s"] / one["new"] for one in found) if found else 1.0
+
+
+def keep(kept: list[dict[str, Any]], found: dict[str, Any]) -> None:
+    """Add a point; of several attempts at one in a round the quietest counts."""
+    for place, one in enumerate(kept):
+        if (one["round"], _identity(one)) == (found["round"], _identity(found)):
+            kept[place] = min(one, found, key=lambda attempt: attempt["others"])
+            return
+    kept.append(found)
 
 
 def _identity(point: dict[str, Any]) -> tuple[Any, ...]:

@@ -24,7 +24,8 @@ class ContainerApps:
     Attributes:
         least: replicas that always run.
         most: replicas at most.
-        concurrency: of the rule. The documentation calls it concurrent requests and divides requests by seconds.
+        concurrency: of the rule, whose default is 10. The documentation calls it concurrent requests and divides
+            requests by seconds.
         every_s: how often the rule is evaluated.
         down_s: only what was not needed for so long is taken away.
         keeps_spares: never.
@@ -32,7 +33,7 @@ class ContainerApps:
 
     least: int = 0
     most: int = MOST_REPLICAS
-    concurrency: float = ROWS
+    concurrency: int = 10
     every_s: float = 15.0
     down_s: float = 300.0
     keeps_spares: bool = False

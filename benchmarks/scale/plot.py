@@ -73,7 +73,8 @@ def _figure(rows: int, columns: int) -> tuple[Any, Any]:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    return plt.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False)
+    return figure, axes
 
 
 def _line(axis: Any, found: Sequence[Measured], x: str, y: str, *look: str, dashed: bool = False) -> None:

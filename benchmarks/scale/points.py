@@ -8,12 +8,14 @@ CORES = 2
 ROWS = 16
 PROMPT, NEW = 16, 64
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+ONE_CORE = (1, 2, 4, 8, 16, 64)
 PROMPTS = (16, 64, 128, 256, 512, 900)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 # Workloads that the sizing rule is not derived from: (prompt tokens, new tokens), with more clients than rows.
 MIXES = ((16, 32), (100, 100), (200, 200), (400, 64), (800, 32))
 CROWD = 48
-RATES = (4.0, 8.0, 12.0, 16.0, 20.0)
+# Open loops, as parts of the requests a second that a full batch completes.
+RATES = (0.3, 0.5, 0.7, 0.85)
 OPEN_S = 20.0
 # The simulation: how much more arrives in a burst than in the mean, and what an instance usually takes to start.
 PEAK = 2.0
@@ -31,7 +33,8 @@ class Point:
         new: new tokens of each request.
         rows: ``MAX_RUNNING`` of the server.
         cores: processors of the server and of the clients together.
-        rate: requests a second that arrive at random times (an open loop); 0 with clients.
+        rate: requests that arrive at random times (an open loop), as a part of the requests a second that as many
+            clients as rows complete; 0 with clients.
     """
 
     kind: str
@@ -59,6 +62,6 @@ def points() -> Iterator[Point]:
     yield from (Point("open", 0, rate=rate) for rate in RATES)
     yield from (Point("mixes", CROWD, prompt=prompt, new=new) for prompt, new in MIXES)
     yield from (Point("clients", clients) for clients in CLIENTS if clients > ROWS)
-    yield from (Point("clients", clients, cores=1) for clients in CLIENTS)
+    yield from (Point("clients", clients, cores=1) for clients in ONE_CORE)
     yield from (Point("prompts", 1, prompt=prompt, cores=1) for prompt in PROMPTS)
     yield from (Point("rows", rows, prompt=100, rows=rows) for rows in BATCHES)

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.published import with_table
 from benchmarks.report import code
 from benchmarks.scale.curves import Curves, checks, fit, medians, select
 from benchmarks.scale.points import ROWS, START_S
-from benchmarks.scale.study import APPS, PREMIUM, ROOM, SHAPE
+from benchmarks.scale.study import APPS, PREMIUM, ROOM, SHAPE, concurrency
 from generation.config import ROOT
 
 FOLDER = ROOT / "docs" / "scale"
@@ -31,17 +32,19 @@ def machine(results: Mapping[str, Any]) -> str:
     """Return what the curves were measured on."""
     found = results["machine"]
     rounds = max(point["round"] for point in results["points"])
-    others = max(point["others"] for point in results["points"])
-    row = (found["processor"], found["instructions"], found["date"], code(found), rounds, f"{others:.0%}")
-    return table(("processor", "instructions", "date", "code", "rounds", "other work, at most"), [row])
+    others = [point["others"] for point in results["points"]]
+    noise = f"{median(others):.0%}, {max(others):.0%}"
+    row = (found["processor"], found["instructions"], found["date"], code(found), rounds, noise)
+    head = ("processor", "instructions", "date", "code", "rounds", "other work: in the median point, at most")
+    return table(head, [row])
 
 
 def clients(points: Sequence[Measured]) -> str:
     """Return the table of concurrent requests, two cores beside one."""
     rows = []
     for one in sorted(select(points, "clients", cores=2), key=lambda point: point["clients"]):
-        (alone,) = select(points, "clients", cores=1, clients=one["clients"]) or [None]
-        rows.append((one["clients"], *_speed(one), *(_speed(alone) if alone else ("",) * 3)))
+        alone = select(points, "clients", cores=1, clients=one["clients"])
+        rows.append((one["clients"], *_speed(one), *(_speed(alone[0]) if alone else ("",) * 3)))
     half = ("tokens/s", "first token, ms: median", "99 %")
     return table(("clients", *(f"2 cores: {half[0]}", *half[1:]), *(f"1 core: {half[0]}", *half[1:])), rows)
 
@@ -96,6 +99,7 @@ def constants(curves: Curves) -> str:
             f"a request of {SHAPE.prompt} + {SHAPE.new} tokens in a full batch",
             f"{1000 * curves.request(16, 64):.1f} ms",
         ),
+        ("`CONCURRENCY` of Container Apps by this rule", str(concurrency(curves))),
         ("requests/s of an instance, full", f"{1 / curves.request(16, 64):.1f}"),
     ]
     return table(("what", "time"), rows)
@@ -103,39 +107,46 @@ def constants(curves: Curves) -> str:
 
 def opened(points: Sequence[Measured]) -> str:
     """Return the table of an open loop, measured and simulated."""
-    rows = [(f"{one['rate']:g}", *(f"{one[name]:.0f}" for name in _OPENED)) for one in points]
-    return table(("requests/s", "measured: median, ms", "99 %", "simulated: median, ms", "99 %"), rows)
+    rows = [(f"{one['rate']:.0%}", f"{one['rate_s']:.1f}", *(f"{one[name]:.0f}" for name in _OPENED)) for one in points]
+    return table(
+        ("of a full batch", "requests/s", "measured: median, ms", "99 %", "simulated: median, ms", "99 %"), rows
+    )
 
 
 _OPENED = ("first_p50_ms", "first_p99_ms", "simulated_p50_ms", "simulated_p99_ms")
 
 
-def cases(found: Sequence[Measured], *, starts: bool) -> str:
-    """Return the table of simulated fleets: those with the usual start-up time, or those that differ in it."""
-    sweep = {
-        (one["plan"], one["rate"], one["peak"], one["always"], one["prewarmed"])
-        for one in found
-        if one["start_s"] != START_S
-    }
+def cases(found: Iterable[Measured]) -> str:
+    """Return the table of simulated fleets, those with the usual start-up time."""
     rows = []
     for one in found:
-        other = one["start_s"] != START_S
-        swept = (one["plan"], one["rate"], one["peak"], one["always"], one["prewarmed"]) in sweep
-        if not (swept if starts else not other):
-            continue
-        kept = one["always"] or int(one["plan"] == PREMIUM)
-        spare = one["prewarmed"] if one["plan"] == PREMIUM else "-"
-        shape = "bursts" if one["peak"] > 1 else "steady"
-        cells = (_seconds(one["first_p50_s"]), _seconds(one["first_p99_s"]), f"{one['refused']:.0%}")
-        cost = (one["peak_instances"], f"{one['hours']:.1f}")
-        if starts:
-            rows.append((f"{one['start_s']:g} s", one["plan"], *cells, *cost))
-        else:
-            rows.append((f"{one['rate']:,}", shape, one["plan"], kept, spare, *cells, *cost))
-    last = ("first token: median", "99 %", "refused", "most instances", "instance hours an hour")
-    if starts:
-        return table(("start-up", "plan", *last), sorted(rows, key=lambda row: (float(row[0].split()[0]), row[1])))
-    return table(("requests/s", "traffic", "plan", "always ready", "prewarmed", *last), rows)
+        if one["start_s"] == START_S:
+            kept = one["always"] or int(one["plan"] == PREMIUM)
+            spare = one["prewarmed"] if one["plan"] == PREMIUM else "-"
+            traffic = "bursts" if one["peak"] > 1 else "steady"
+            rows.append((f"{one['rate']:,}", traffic, one["plan"], kept, spare, *_outcome(one)))
+    return table(("requests/s", "traffic", "plan", "always ready", "prewarmed", *OUTCOME), rows)
+
+
+def starts(found: Iterable[Measured]) -> str:
+    """Return the table of those cases that were simulated with several start-up times."""
+    names = ("plan", "rate", "peak", "always", "prewarmed")
+    kinds: dict[tuple[Any, ...], list[Measured]] = {}
+    for one in found:
+        kinds.setdefault(tuple(one[name] for name in names), []).append(one)
+    several = [one for kind in kinds.values() if len(kind) > 1 for one in kind]
+    several.sort(key=lambda one: (one["start_s"], one["plan"]))
+    return table(
+        ("start-up", "plan", *OUTCOME), [(f"{one['start_s']:g} s", one["plan"], *_outcome(one)) for one in several]
+    )
+
+
+OUTCOME = ("first token: median", "99 %", "refused", "most instances", "instance hours an hour")
+
+
+def _outcome(one: Measured) -> tuple[str, ...]:
+    first = (_seconds(one[name]) for name in ("first_p50_s", "first_p99_s"))
+    return (*first, f"{one['refused']:.1%}", str(one["peak_instances"]), f"{one['hours']:.1f}")
 
 
 def _seconds(value: float) -> str:
@@ -164,8 +175,8 @@ def filled(page: str, results: Mapping[str, Any], simulation: Mapping[str, Any])
         "Its error": rule(points, curves),
         "The simulation beside a real server": opened(simulation["opened"]),
         "Which plan ends where": ends(curves),
-        "Load and cost": cases(simulation["cases"], starts=False),
-        "Start-up time": cases(simulation["cases"], starts=True),
+        "Load and cost": cases(simulation["cases"]),
+        "Start-up time": starts(simulation["cases"]),
     }
     for heading, made in tables.items():
         page = with_table(page, heading, made)

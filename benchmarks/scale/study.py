@@ -10,7 +10,7 @@ import simpy
 
 from benchmarks.load import percentile
 from benchmarks.scale.curves import Curves
-from benchmarks.scale.fleet import Fleet, simulate
+from benchmarks.scale.fleet import Fleet, Policy, simulate
 from benchmarks.scale.instance import Instance, Seen, Shape
 from benchmarks.scale.platform import MOST_INSTANCES, MOST_REPLICAS, ContainerApps, Premium
 from benchmarks.scale.points import OPEN_S, PEAK, START_S
@@ -57,6 +57,11 @@ def needed(curves: Curves, rate: float, shape: Shape = SHAPE) -> int:
     return max(1, math.ceil(rate * curves.request(shape.prompt, shape.new, shape.rows) / ROOM))
 
 
+def concurrency(curves: Curves, shape: Shape = SHAPE) -> int:
+    """Return the concurrency of a rule of Container Apps: the platform counts requests a second with it."""
+    return max(1, int(ROOM / curves.request(shape.prompt, shape.new, shape.rows)))
+
+
 def cases(curves: Curves) -> Iterator[Case]:
     """Yield all cases: both plans at every load, steady and in bursts, and what always-ready instances buy."""
     for rate in RATES:
@@ -83,10 +88,10 @@ def run(case: Case, curves: Curves, shape: Shape = SHAPE, seed: int = 1) -> dict
     environment, seen = simpy.Environment(), Seen()
     bursts = Bursts(case.peak, period_s=PERIOD_S)
     calm = case.rate * bursts.low
-    if case.plan == APPS:
-        apps = ContainerApps(least=case.always)
-        begin, policy = math.ceil(calm / apps.concurrency), apps
-    else:
+    apps = ContainerApps(case.always, concurrency=concurrency(curves, shape))
+    policy: Policy = apps
+    begin = math.ceil(calm / apps.concurrency)
+    if case.plan == PREMIUM:
         policy = Premium(max(1, case.always), case.prewarmed)
         begin = needed(curves, calm, shape)
     most = _most(case.plan)
@@ -116,7 +121,7 @@ def beside(points: Sequence[Mapping[str, Any]], curves: Curves) -> list[dict[str
         rounds = [point for point in measured if point["rate"] == rate]
         simulated = [opened(point, curves) for point in rounds]
         found.append(
-            {"rate": rate, "rounds": len(rounds)}
+            {"rate": rate, "rate_s": median(point["rate_s"] for point in rounds), "rounds": len(rounds)}
             | {name: median(point[name] for point in rounds) for name in ("first_p50_ms", "first_p99_ms")}
             | {name: median(one[name] for one in simulated) for name in ("simulated_p50_ms", "simulated_p99_ms")}
         )
@@ -129,7 +134,7 @@ def opened(point: Mapping[str, Any], curves: Curves) -> dict[str, float]:
     shape = Shape(int(point["prompt"]), int(point["new"]), int(point["rows"]))
     fleet = Fleet(environment, lambda: Instance(environment, curves, shape, seen), seen, START_S)
     fleet.begin(1)
-    arrivals = poisson(point["rate"], OPEN_S, seed_of(point["round"], point["rate"]))
+    arrivals = poisson(point["rate_s"], OPEN_S, seed_of(point["round"], point["rate_s"]))
     simulate(fleet, arrivals, 10 * OPEN_S)
     parts = {"simulated_p50_ms": 0.5, "simulated_p99_ms": 0.99}
     return {name: 1000 * percentile(seen.first, part) for name, part in parts.items()}

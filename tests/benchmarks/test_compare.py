@@ -1,6 +1,7 @@
 """Rounds and turns, with jobs that measure nothing."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_a_server_that_fails_is_left_out_with_the_reason(error: Exception, reaso
 def test_what_is_not_installed_is_named_by_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(compare.os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
     monkeypatch.setattr(entries_module, "FOLDER", tmp_path)
     monkeypatch.setattr(entries_module, "_export", lambda _: None)
     monkeypatch.setattr(entries_module, "CHECKPOINT", ROOT / "models" / "demo" / "checkpoint")

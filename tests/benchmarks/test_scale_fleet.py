@@ -7,7 +7,7 @@ from benchmarks.scale.curves import Curves
 from benchmarks.scale.fleet import Fleet, Policy, simulate
 from benchmarks.scale.instance import Instance, Seen, Shape
 from benchmarks.scale.platform import ContainerApps, Premium
-from benchmarks.scale.study import Case, needed, run
+from benchmarks.scale.study import Case, concurrency, needed, run
 from benchmarks.scale.traffic import poisson
 
 # A request is a run and a step of 16 rows: 20 ms, in a batch of 16.
@@ -122,6 +122,12 @@ def test_the_rule_rounds_up_and_leaves_room() -> None:
 
     assert needed(CURVES, 0.6 / each, SHAPE) == 1
     assert needed(CURVES, 0.61 / each, SHAPE) == 2
+
+
+def test_the_rule_of_container_apps_counts_requests_a_second() -> None:
+    each = CURVES.request(SHAPE.prompt, SHAPE.new)
+
+    assert concurrency(CURVES, SHAPE) == int(0.6 / each) > 1
 
 
 def test_instances_that_are_ready_for_a_burst_shorten_the_wait_and_cost_more() -> None:

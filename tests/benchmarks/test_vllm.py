@@ -70,7 +70,7 @@ def test_a_server_that_ends_at_once_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_stays_on_the_processors_of_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm.os, "sched_getaffinity", lambda _: {5, 2})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 2})
 
     assert vllm.settings()["VLLM_CPU_OMP_THREADS_BIND"] == "2,5"
 
