@@ -8,12 +8,12 @@ CORES = 2
 ROWS = 16
 PROMPT, NEW = 16, 64
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-ONE_CORE = (1, 2, 4, 8, 16, 64)
+ONE_CORE = (1, 2, 4, 8, 16)
 PROMPTS = (16, 64, 128, 256, 512, 900)
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+BATCHES = (1, 4, 16, 32, 64)
 # Workloads that the sizing rule is not derived from: (prompt tokens, new tokens), with more clients than rows.
 MIXES = ((16, 32), (100, 100), (200, 200), (400, 64), (800, 32))
-CROWD = 48
+CROWD = 32
 # Open loops, as parts of the requests a second that a full batch completes.
 RATES = (0.3, 0.5, 0.7, 0.85)
 OPEN_S = 20.0
@@ -48,7 +48,7 @@ class Point:
     @property
     def requests(self) -> int:
         """How many requests each client sends."""
-        return max(2, min(12, 64 // self.clients))
+        return max(2, min(6, 64 // self.clients))
 
     def key(self) -> dict[str, Any]:
         """Return what tells it from others."""
@@ -61,7 +61,7 @@ def points() -> Iterator[Point]:
     yield from (Point("prompts", clients, prompt=prompt) for prompt in PROMPTS for clients in (1, ROWS))
     yield from (Point("open", 0, rate=rate) for rate in RATES)
     yield from (Point("mixes", CROWD, prompt=prompt, new=new) for prompt, new in MIXES)
-    yield from (Point("clients", clients) for clients in CLIENTS if clients > ROWS)
     yield from (Point("clients", clients, cores=1) for clients in ONE_CORE)
     yield from (Point("prompts", 1, prompt=prompt, cores=1) for prompt in PROMPTS)
     yield from (Point("rows", rows, prompt=100, rows=rows) for rows in BATCHES)
+    yield from (Point("clients", clients) for clients in CLIENTS if clients > ROWS)

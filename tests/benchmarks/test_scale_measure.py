@@ -82,7 +82,7 @@ def test_of_several_attempts_the_quietest_counts() -> None:
 
 
 def test_a_client_sends_several_requests_but_a_crowd_only_two() -> None:
-    assert [Point("clients", clients).requests for clients in (1, 16, 256)] == [12, 4, 2]
+    assert [Point("clients", clients).requests for clients in (1, 16, 256)] == [6, 4, 2]
 
 
 def test_every_curve_has_its_points() -> None:
