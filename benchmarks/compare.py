@@ -17,6 +17,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
+
 from benchmarks import over_http, published, report, vllm
 from benchmarks.engines.base import WORKLOADS
 from benchmarks.entries import (
@@ -120,8 +122,8 @@ def take_turns(results: Results, todo: list[Job], rounds: int, until: float, sav
             try:
                 with watch_others() as share:
                     figures, versions = job.run(number)
-            except (EngineError, RuntimeError, OSError) as error:
-                results["missing"][job.name] = str(error)[:200]
+            except (EngineError, RuntimeError, OSError, httpx.HTTPError) as error:
+                results["missing"][job.name] = (str(error) or type(error).__name__)[:200]
                 print(f"round {number}: {job.name} left out: {error}", file=sys.stderr, flush=True)
                 continue
             results["turns"].append(asdict(Turn(number, job.label, job.kind, figures, share.others)))

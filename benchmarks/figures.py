@@ -49,7 +49,8 @@ def fastest_peer(turns: Sequence[TurnLike], figure: str) -> str | None:
     found = {label: median_ for label in labels if (median_ := value(turns, label, figure)) is not None}
     if not found:
         return None
-    return (min if figure in COSTS else max)(found, key=lambda label: found[label])
+    sign = -1 if figure in COSTS else 1
+    return max(found, key=lambda label: sign * found[label])
 
 
 @dataclass(frozen=True, slots=True)

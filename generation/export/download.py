@@ -116,7 +116,7 @@ def _info(model: str, revision: str | None) -> ModelInfo | None:
 
 
 def _explain(error: BaseException, model: str, revision: str | None, *, reached: bool) -> str:
-    """Return in one line what is wrong and what the user can do; `reached` if the hub has described the model before."""
+    """Return in one line what is wrong and what to do; `reached` if the hub has described the model before."""
     which = f"{model} at revision {revision}" if revision else model
     causes = list(_causes(error))
 

@@ -1,9 +1,11 @@
 """Rounds and turns, with jobs that measure nothing."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from benchmarks import compare
@@ -97,21 +99,28 @@ def test_of_sampled_text_only_the_speed_counts(monkeypatch: pytest.MonkeyPatch) 
     assert job.run(1) == ({"sampled": [9.0]}, {"a": "1"})
 
 
-def test_a_server_that_fails_to_start_is_left_out_with_the_reason() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("the server did not start"), "the server did not start"),
+        (httpx.ReadError(""), "ReadError"),
+    ],
+)
+def test_a_server_that_fails_is_left_out_with_the_reason(error: Exception, reason: str) -> None:
     def serve(*_: object) -> dict[str, list[float]]:
-        raise RuntimeError("the server did not start")
+        raise error
 
     results = empty()
     todo = jobs([], [Server("vLLM", serve, ["http_16"], "checkpoint")], ["http_16"], Plan())
 
     assert take_turns(results, todo[1:], 1, math.inf, lambda: None)
-    assert results["missing"] == {"vLLM (http)": "the server did not start"}
+    assert results["missing"] == {"vLLM (http)": reason}
 
 
 def test_what_is_not_installed_is_named_by_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(compare.os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
     monkeypatch.setattr(entries_module, "FOLDER", tmp_path)
     monkeypatch.setattr(entries_module, "_export", lambda _: None)
     monkeypatch.setattr(entries_module, "CHECKPOINT", ROOT / "models" / "demo" / "checkpoint")

@@ -1,0 +1,55 @@
+"""When requests arrive."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+def poisson(rate: float, seconds: float, seed: int) -> Iterator[float]:
+    """Yield the times of a Poisson process of `rate` a second, until `seconds`."""
+    choose = random.Random(seed)  # noqa: S311 - not for secrets
+    at = choose.expovariate(rate)
+    while at < seconds:
+        yield at
+        at += choose.expovariate(rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Bursts:
+    """Traffic whose rate is `peak` times its mean for `high_s` of every `period_s`, and lower in between.
+
+    The requests of a period are those of steady traffic of the same mean. ``peak=1`` is steady.
+    """
+
+    peak: float = 1.0
+    high_s: float = 60.0
+    period_s: float = 300.0
+
+    @property
+    def low(self) -> float:
+        """The rate between bursts, as a part of the mean.
+
+        Raises:
+            ValueError: the bursts alone would be more than the mean.
+        """
+        low = (self.period_s - self.peak * self.high_s) / (self.period_s - self.high_s)
+        if low < 0:
+            raise ValueError(f"a peak of {self.peak} for {self.high_s} s of {self.period_s} s is more than the mean")
+        return low
+
+    def arrivals(self, rate: float, seconds: float, seed: int) -> Iterator[float]:
+        """Yield times of arrival at a mean of `rate` a second, a Poisson process thinned to the rate of each moment.
+
+        The first burst begins when a low phase has passed.
+        """
+        choose = random.Random(seed)  # noqa: S311 - not for secrets
+        low = self.low / self.peak
+        quiet_s = self.period_s - self.high_s
+        for at in poisson(rate * self.peak, seconds, seed + 1):
+            if at % self.period_s >= quiet_s or choose.random() < low:
+                yield at
+
+
+def seed_of(round_: int, rate: float) -> int:
+    """Return the seed of the arrivals of a round at a rate."""
+    return 1000 * round_ + int(rate)

@@ -1,0 +1,78 @@
+"""From measured points to curves: made-up points of known curves must give these back."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.scale.curves import FIGURES, Curves, checks, fit, medians
+from benchmarks.scale.points import MIXES, Point, points
+
+TRUE = Curves(0.004, 0.0028, 0.0002, 1e-7, tuple((rows, 0.0025 + 0.0003 * rows) for rows in (1, 2, 4, 8, 16)), 2e-7)
+
+
+def measured(point: Point, round_: int = 1, **figures: float) -> dict[str, Any]:
+    return dict.fromkeys((*FIGURES, "gap_mean_ms"), 0.0) | point.key() | {"round": round_} | figures
+
+
+def made_up(curves: Curves) -> list[dict[str, Any]]:
+    """Return what a server with these curves would show."""
+    found = []
+    for point in points():
+        first_s = curves.http_s + sum(curves.chunks(point.prompt))
+        if point.kind == "clients" and point.clients <= 16:
+            whole_s = first_s + (point.new - 1) * curves.step(point.clients, point.prompt + point.new / 2)
+            tokens_s = point.clients * point.new / whole_s
+        elif point.kind == "prompts":
+            steps_s = (point.new - 1) * curves.step(point.clients, point.prompt + point.new / 2)
+            whole_s = curves.http_s + point.clients * sum(curves.chunks(point.prompt)) + steps_s
+            tokens_s = point.clients * point.new / whole_s
+        elif point.kind == "mixes":
+            tokens_s = 0.9 * curves.tokens_s(point.prompt, point.new)
+        else:
+            continue
+        found.append(measured(point, tokens_s=tokens_s, first_p50_ms=1000 * first_s))
+    return found
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_known_curves_are_found_again(cores: int) -> None:
+    curves = Curves(TRUE.http_s, TRUE.steps[0][1], TRUE.token_s, TRUE.reach_s, TRUE.steps, TRUE.context_s)
+    found = fit(made_up(curves), cores)
+
+    assert found.http_s == pytest.approx(curves.http_s, rel=0.01)
+    assert found.token_s == pytest.approx(curves.token_s, rel=0.01)
+    assert found.reach_s == pytest.approx(curves.reach_s, rel=0.01)
+    assert [seconds for _, seconds in found.steps] == pytest.approx([seconds for _, seconds in curves.steps], rel=0.01)
+    assert found.context_s == pytest.approx(curves.context_s, rel=0.02)
+
+
+def test_between_measured_rows_a_step_is_interpolated() -> None:
+    assert TRUE.step(6, 48) == pytest.approx(0.0025 + 0.0003 * 6)
+
+
+def test_a_longer_context_makes_a_step_longer_for_each_row() -> None:
+    assert TRUE.step(4, 1048) - TRUE.step(4, 48) == pytest.approx(4 * 1000 * 2e-7)
+
+
+def test_a_prompt_is_computed_in_chunks() -> None:
+    assert TRUE.chunks(300) == pytest.approx(
+        [0.0028 + 0.0256, 0.0028 + 0.0256 + 1e-7 * 128 * 128, 0.0028 + 0.0088 + 1e-7 * 44 * 256]
+    )
+
+
+def test_a_request_takes_its_share_of_a_full_batch() -> None:
+    assert TRUE.request(16, 64) == pytest.approx(0.0028 + 0.0032 + 63 * 0.0073 / 16)
+
+
+def test_the_rule_is_held_against_what_it_was_not_derived_from() -> None:
+    found = checks(made_up(TRUE), TRUE)
+
+    assert [(one.prompt, one.new) for one in found] == list(MIXES)
+    assert [one.error for one in found] == pytest.approx([1 / 0.9 - 1] * len(MIXES))
+
+
+def test_rounds_count_with_their_median() -> None:
+    point = Point("rows", 4)
+    found = medians([measured(point, round_, memory_mib=value) for round_, value in enumerate((100, 300, 200), 1)])
+
+    assert [(one["memory_mib"], one["rounds"]) for one in found] == [(200, 3)]

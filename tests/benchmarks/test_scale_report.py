@@ -1,0 +1,53 @@
+"""docs/scale.md says what was measured and simulated."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scale import report
+from benchmarks.scale.__main__ import rounded
+from benchmarks.scale.curves import Curves
+from benchmarks.scale.points import Point, points
+
+PAGE = report.PAGE.read_text(encoding="utf-8")
+MEASURED, SIMULATED = report.read(report.CURVES), report.read(report.SIMULATION)
+
+
+def test_every_table_is_that_of_the_published_figures() -> None:
+    assert report.filled(PAGE, MEASURED, SIMULATED) == PAGE
+
+
+def test_a_figure_that_changes_changes_the_page() -> None:
+    other = json.loads(json.dumps(MEASURED))
+    other["points"] = [point | {"tokens_s": 1.1 * point["tokens_s"]} for point in other["points"]]
+
+    assert report.filled(PAGE, other, SIMULATED) != PAGE
+
+
+def test_every_point_was_measured() -> None:
+    names = tuple(Point.__dataclass_fields__)
+    found = {tuple(point[name] for name in names) for point in MEASURED["points"]}
+
+    assert [point for point in points() if tuple(point.key()[name] for name in names) not in found] == []
+
+
+@pytest.mark.parametrize("name", report.PICTURES)
+def test_it_shows_every_picture(name: str) -> None:
+    assert f"(scale/{name})" in PAGE
+    assert (report.FOLDER / name).stat().st_size < 200_000
+
+
+def test_where_a_plan_ends_follows_from_the_rule() -> None:
+    curves = Curves(0.0, 0.01, 0.0, 0.0, ((1, 0.01), (16, 0.016)), 0.0)
+
+    # 10 ms for the prompt, and 63 steps of which a request takes 1 ms each.
+    assert f"| Container Apps | 1,000 replicas | {1000 * 0.6 / 0.073:,.0f} |" in report.ends(curves)
+
+
+def test_five_digits_are_published() -> None:
+    assert rounded({"a": [1.23456789, 2, "b"], "c": 123456.7}) == {"a": [1.2346, 2, "b"], "c": 123460.0}
+
+
+def test_the_published_files_are_small() -> None:
+    assert all(path.stat().st_size < 200_000 for path in Path(report.FOLDER).iterdir())
