@@ -52,3 +52,10 @@ class LanguageModel(Protocol):
 
     def decode(self, ids: Ids[Ids[int]], lengths: Ids[int]) -> Logits:
         """Compute the tokens that follow in each of the first rows; return logits for all, row by row."""
+
+
+class DraftTable(Protocol):
+    """Guesses the next token of any text."""
+
+    def guess(self, context: Ids[int]) -> tuple[int, float] | None:
+        """Return a token that may follow the last tokens of `context`, and its chance in (0, 1); None if unknown."""

@@ -1,103 +1,150 @@
-"""Speculation by prompt lookup: draft the tokens that followed the same tokens earlier in the text (Saxena 2023).
+"""Speculation: verify a draft of the tokens that may follow in the step that computes the newest token.
 
-A step computes several tokens of a sequence for little more than the cost of one. The newest token therefore goes
-through the model together with a draft of the tokens after it. The sampler then chooses token by token as always; where
-it chooses a draft token, the logits after that token are already there. Only tokens that would have been chosen anyway
-are accepted, so the answer is the same, byte for byte, sampled or greedy. This needs a graph whose results for a token
-do not depend on how many tokens are computed with it: one with an int8 cache.
+A step computes several tokens of a sequence for little more than the cost of one. The sampler chooses token by token as
+always; where it chooses a draft token, the logits after that token are already there. Only tokens that would have been
+chosen anyway are accepted, so the answer is the same, byte for byte, sampled or greedy. This needs a graph whose
+results for a token do not depend on how many tokens are computed with it: one with an int8 cache.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-# How many of the last tokens must have been seen together; the longest first.
-NGRAMS = (3, 2)
-SMOOTHING = 0.2
-# The times of steps that are avoided decay slowly, so that one slow step does not rule out its size permanently.
-FORGETTING = 0.99
+from generation.engine.drafter import SOURCES, Drafter, Experience
+from generation.engine.interface import DraftTable
+
+# Draft tokens in a step, for all sequences together: a few sizes, so that each is soon timed.
+SIZES = (1, 2, 3, 4, 5, 7, 11, 15, 23, 31)
+SMOOTHING = 0.25
+# A step that takes longer than this times what was known counts as this long: something else held it up.
+MOST_SLOWER = 1.5
+# The time of a size that is not chosen decays, so that slow steps do not rule it out permanently.
+FORGETTING = 0.999
+# A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
+WORTH, LEAST, MOST = 0.5, 0.05, 0.8
+# Most steps that pass without a look at the drafts, where they bring less than it costs.
+LONGEST_REST = 15
 
 
-class Drafter:
-    """Drafts the next tokens of one sequence. `hits` is the recent fraction of accepted draft tokens."""
+class _Book:
+    """What is known of steps with `rows` sequences: their times, and what drafts bring."""
 
-    def __init__(self, prompt: Sequence[int]) -> None:
-        self.hits = 0.5
-        self._tokens: list[int] = []
-        self._after: dict[tuple[int, ...], int] = {}
-        for token in prompt:
-            self._append(token)
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.rest = self._rested = 0
+        self._seconds: dict[int, float] = {}
+        self._seen: set[int] = set()
+        self._balance = 0.0
 
-    def push(self, token: int) -> None:
-        """Append the chosen token, and update `hits` with what would have been drafted in its place."""
-        draft = self.draft(1)
-        if draft:
-            self.hits += SMOOTHING * ((draft[0] == token) - self.hits)
-        self._append(token)
+    def saw(self, drafted: int, seconds: float) -> None:
+        """Record the time of a step; the first of its kind also pays for memory and is not counted."""
+        if drafted not in self._seen:
+            self._seen.add(drafted)
+            return
+        known = self._seconds.get(drafted, seconds)
+        self._seconds[drafted] = known + SMOOTHING * (min(seconds, MOST_SLOWER * known) - known)
 
-    def draft(self, limit: int) -> list[int]:
-        """Return up to `limit` draft tokens; none where the last tokens have not been seen together before."""
-        tokens = self._tokens
-        for size in NGRAMS:
-            start = self._after.get(tuple(tokens[-size:])) if len(tokens) >= size else None
-            if start is not None:
-                draft: list[int] = []
-                for place in range(start, start + limit):
-                    # Past the end of the text, the draft continues itself.
-                    draft.append(tokens[place] if place < len(tokens) else draft[place - len(tokens)])
-                return draft
-        return []
+    @property
+    def timed(self) -> bool:
+        """Whether a step without drafts was timed."""
+        return 0 in self._seconds
 
-    def _append(self, token: int) -> None:
-        for size in NGRAMS:
-            if len(self._tokens) >= size:
-                self._after[tuple(self._tokens[-size:])] = len(self._tokens)
-        self._tokens.append(token)
+    @property
+    def least(self) -> float:
+        """The least chance at which a draft token may be worth its time."""
+        plain = self._seconds[0]
+        costs = [(seconds / plain - 1) * self.rows / drafted for drafted, seconds in self._seconds.items() if drafted]
+        return min(MOST, max(LEAST, WORTH * min(costs, default=0.0)))
+
+    def best(self, gains: Sequence[float]) -> tuple[int, float]:
+        """Return how many draft tokens to verify, and the seconds that this is expected to save.
+
+        A size never timed counts as the next smaller one, so that it is tried.
+
+        Args:
+            gains: the chance of each draft token, the likeliest first.
+        """
+        plain = self._seconds[0]
+        chosen, saved, fastest = 0, 0.0, self.rows / plain
+        gained, started, seconds = 0.0, 0, plain
+        for size in SIZES:
+            if size > len(gains):
+                break
+            gained += sum(gains[started:size])
+            started = size
+            seconds = self._seconds.get(size, seconds)
+            if (self.rows + gained) / seconds > fastest:
+                fastest = (self.rows + gained) / seconds
+                chosen, saved = size, (self.rows + gained) * plain / self.rows - seconds
+            elif size in self._seconds:
+                self._seconds[size] *= FORGETTING
+        return chosen, saved
+
+    def settle(self, saved: float, spent: float) -> None:
+        """Record what a look at the drafts is expected to save and what it took; rest where it does not pay."""
+        self._balance += SMOOTHING * (saved - spent - self._balance)
+        self._rested = 0 if self._balance >= 0 else min(2 * self._rested + 1, LONGEST_REST)
+        self.rest = self._rested
 
 
 class Speculation:
-    """Chooses the draft length that maximises the measured tokens per second.
+    """Chooses the drafts that maximise the tokens per second, by measured hit rates and step times.
 
     Args:
         limit: draft tokens for each sequence at most.
         capacity: tokens that a step can compute.
+        table: guesses that hold for every text, if the artifact has them.
     """
 
-    def __init__(self, limit: int, capacity: int) -> None:
+    def __init__(self, limit: int, capacity: int, table: DraftTable | None = None) -> None:
         self._limit = limit
         self._capacity = capacity
-        self._seconds: dict[int, float] = {}
+        self._table = table
+        self._shared = Experience()
+        self._books: dict[int, _Book] = {}
+
+    def drafter(self, prompt: Sequence[int]) -> Drafter:
+        """Return what drafts for a sequence that begins with `prompt`."""
+        return Drafter(prompt, self._table, self._shared)
 
     def plan(self, drafters: Sequence[Drafter], room: Sequence[int]) -> list[list[int]]:
         """Return a draft for each sequence, perhaps empty; `room` is the most tokens that may follow in each."""
-        share = (self._capacity - len(drafters)) // len(drafters)
-        limit = min(self._limit, share)
-        while limit > 0:
-            drafts = [one.draft(min(limit, most)) for one, most in zip(drafters, room, strict=True)]
-            if not any(drafts):
-                break
-            if self._pays(drafters, drafts):
-                return drafts
-            limit //= 2
-        return [[] for _ in drafters]
-
-    def saw(self, tokens: int, seconds: float) -> None:
-        """Record the time of a step of `tokens` tokens."""
-        known = self._seconds.get(tokens, seconds)
-        self._seconds[tokens] = known + SMOOTHING * (seconds - known)
-
-    def _pays(self, drafters: Sequence[Drafter], drafts: Sequence[list[int]]) -> bool:
-        """Return whether more tokens a second are expected than without drafts; a step never timed is worth a try."""
-        alone = self._seconds.get(len(drafters))
-        tokens = len(drafters) + sum(map(len, drafts))
-        together = self._seconds.get(tokens)
-        if alone is None:
-            return False
-        if together is None:
-            return True
-        gained = sum(
-            sum(one.hits**place for place in range(1, len(draft) + 1))
-            for one, draft in zip(drafters, drafts, strict=True)
+        most = self._capacity - len(drafters)
+        book = self._book(len(drafters))
+        if most <= 0 or book.rest or not book.timed:
+            book.rest = max(0, book.rest - 1)
+            return [[] for _ in drafters]
+        began = time.perf_counter()
+        limits = [min(self._limit, most, one) for one in room]
+        counts, saved = self._choose(
+            book, [one.chances(n, book.least) for one, n in zip(drafters, limits, strict=True)], most
         )
-        if (len(drafters) + gained) / together > len(drafters) / alone:
-            return True
-        self._seconds[tokens] = together * FORGETTING
-        return False
+        drafts = [one.take(count) for one, count in zip(drafters, counts, strict=True)]
+        book.settle(saved, time.perf_counter() - began)
+        return drafts
+
+    def saw(self, rows: int, tokens: int, seconds: float) -> None:
+        """Record the time of a step that computed `tokens` tokens of `rows` sequences."""
+        self._book(rows).saw(tokens - rows, seconds)
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Yield for each source its draft tokens and how many were accepted, since the previous call."""
+        shared = self._shared
+        for source in SOURCES:
+            drafted, accepted = shared.drafted[source], shared.accepted[source]
+            if drafted or accepted:
+                shared.drafted[source] = shared.accepted[source] = 0
+                yield source, drafted, accepted
+
+    def _book(self, rows: int) -> _Book:
+        return self._books.get(rows) or self._books.setdefault(rows, _Book(rows))
+
+    @staticmethod
+    def _choose(book: _Book, chances: list[list[float]], most: int) -> tuple[list[int], float]:
+        """Return how many draft tokens each sequence gets, and the seconds that they are expected to save."""
+        # Within a sequence chances fall, so the likeliest tokens of all are a beginning of each draft.
+        ranked = sorted(((chance, row) for row, one in enumerate(chances) for chance in one), reverse=True)[:most]
+        total, saved = book.best([chance for chance, _ in ranked])
+        counts = [0] * len(chances)
+        for _, row in ranked[:total]:
+            counts[row] += 1
+        return counts, saved

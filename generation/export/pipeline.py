@@ -16,6 +16,7 @@ from generation.export.defaults import (
     CacheType,
     Precision,
 )
+from generation.export.drafts import DraftOptions, learn
 from generation.export.errors import ExportError
 from generation.export.graph import Parameters, build
 from generation.export.products import EMBEDDING, HEAD
@@ -23,7 +24,7 @@ from generation.export.quantize import block_size
 from generation.export.reference import export_reference, read_parameters
 from generation.export.report import Report, judge
 from generation.export.verify import verify
-from generation.model.artifact import ArtifactError
+from generation.model.artifact import DRAFTS, ArtifactError
 
 Progress = Callable[[str], None]
 
@@ -39,13 +40,15 @@ def export(
     adapter: str | None = None,
     allow_loss: bool = False,
     allow_unread: bool = False,
+    drafts: DraftOptions | None = None,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Export the checkpoint `model`, a folder or a hub id, to the artifact folder `output`, and prove it right.
 
     The artifact remembers the checkpoint as `name`, else as its hub id or the name of its folder. An `adapter`, a
     folder or a hub id, is merged. With `allow_unread`, weights that the model does not use are no error. `cache` is the
-    type of keys and values in the batch; by default int8 where weights are not exact either. `progress` is told each
+    type of keys and values in the batch; by default int8 where weights are not exact either. A draft table is made as
+    `drafts` says; None is for no table, and the server could not use one with a float32 cache. `progress` is told each
     stage as it begins.
 
     Raises:
@@ -57,6 +60,8 @@ def export(
     cache = cache or DEFAULT_CACHES[precision]
     if cache not in CACHE_TYPES or (precision == "fp32" and cache != "float32"):
         raise ExportError(f"cache {cache!r}: fp32 needs float32, the others take {' or '.join(CACHE_TYPES)}")
+    if drafts is not None:
+        drafts.check()
     output = Path(output).expanduser().resolve()
     with artifact.staging(output) as folder:
         progress(f"getting {model}")
@@ -85,6 +90,9 @@ def export(
             except ArtifactError as error:
                 raise ExportError(f"the server would refuse the artifact: {error}") from error
         judge(report, allow_loss=allow_loss)
+        if drafts is not None and drafts.tokens and cache == "int8":
+            report = replace(report, drafts=learn(folder, folder / DRAFTS, drafts, progress))
+            artifact.list_drafts(folder)
         progress(f"putting it in {output}")
         artifact.write_report(folder, report)
         artifact.publish(folder, output)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 FORMAT = 5
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
+# The draft table, which an artifact may have; it changes how fast an answer is, never the answer.
+DRAFTS = "drafts.bin"
 # What config.json may say, so that reading an artifact takes bounded time and memory, whatever is in it.
 LONGEST_CONFIG = 1 << 20
 MOST = {"layers": 1024, "heads": 1024, "head_size": 4096}
