@@ -59,7 +59,7 @@ def read(model: Model, ids: Sequence[int], *, done: Callable[[int], None] = lamb
     cut = np.array(ids[: len(ids) // length * length], np.int64).reshape(-1, length)
 
     def follow(place: int, rows: slice, *_: object) -> NDArray[np.int64]:
-        following: NDArray[np.int64] = cut[rows, place + 1]
+        following: NDArray[np.int64] = cut[rows, place]
         return following
 
     return _continue(model, cut[:, 0], length, follow, done)

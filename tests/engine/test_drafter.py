@@ -91,7 +91,7 @@ def test_the_chance_of_a_source_follows_what_comes_true() -> None:
 
 def test_what_one_sequence_learns_helps_the_next_a_little() -> None:
     shared = Experience()
-    _drafter(range(200), Table({token: (0, 0.9) for token in range(200)}), shared)
+    _drafter(range(200), Table(dict.fromkeys(range(200), (0, 0.9))), shared)
     assert Drafter([1], Table({1: (2, 0.9)}), shared).chances(1, 0.0)[0] < 0.85
 
 
