@@ -50,12 +50,13 @@ class Parity:
     """Allows even and odd tokens in turn."""
 
     def __init__(self, tokens: int) -> None:
-        self._even = np.arange(tokens) % 2 == 0
+        self._even: NDArray[np.bool_] = np.arange(tokens) % 2 == 0
         self._count = 0
 
     def allowed(self) -> NDArray[np.bool_]:
         """Return the mask of the next token."""
-        return self._even if self._count % 2 else ~self._even
+        allowed: NDArray[np.bool_] = self._even if self._count % 2 else ~self._even
+        return allowed
 
     def advance(self, token: int) -> None:
         """Count the token."""
