@@ -5,6 +5,10 @@ PRECISION ?= int8
 MODEL ?= distilbert/distilgpt2
 # By default models/<name of MODEL>.
 OUT ?=
+# The draft table: how many tokens to learn it from (0: no table), its bytes at most, and a text instead of the model's own.
+DRAFT_TOKENS ?=
+DRAFT_SIZE ?=
+DRAFT_TEXT ?=
 SOAK_MINUTES ?= 30
 MODULE ?= stopping
 # Further arguments for pip where torch is installed, such as the index of its CPU builds.
@@ -80,11 +84,14 @@ format: .venv-dev/installed
 	$(DEV) -m ruff check --fix .
 	$(DEV) -m ruff format .
 
+DRAFTS = $(if $(DRAFT_TOKENS),--draft-tokens $(DRAFT_TOKENS)) $(if $(DRAFT_SIZE),--draft-size $(DRAFT_SIZE)) \
+	$(if $(DRAFT_TEXT),--draft-text "$(DRAFT_TEXT)")
+
 model: model-plan .venv-dev/installed
-	$(DEV) -m generation.export "$(MODEL)" $(if $(OUT),"$(OUT)") --precision $(PRECISION)
+	$(DEV) -m generation.export "$(MODEL)" $(if $(OUT),"$(OUT)") --precision $(PRECISION) $(DRAFTS)
 
 model-plan:
-	@scripts/model-plan.sh "$(MODEL)" "$(OUT)" .venv-dev/installed
+	@scripts/model-plan.sh "$(MODEL)" "$(OUT)" .venv-dev/installed "$(DRAFT_TOKENS)"
 
 # The bundled model: train the checkpoint with `$(DEV) -m generation.export.train TEXT models/demo/checkpoint`, then this.
 demo: .venv-dev/installed

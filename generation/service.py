@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from generation import __version__
 from generation.config import Settings
 from generation.errors import NotReadyError
-from generation.model.artifact import ArtifactConfig, ArtifactError
+from generation.model.artifact import DRAFTS, ArtifactConfig, ArtifactError
 from generation.model.machine import cpu_limit, give_back_free_memory, memory_limit
 from generation.observe import tracing
 from generation.observe.telemetry import Telemetry
@@ -54,9 +54,9 @@ class Loaded:
     def fingerprint(self) -> str:
         """The ``system_fingerprint`` of OpenAI's API: equal fingerprints mean equal responses to equal seeded requests.
 
-        It consists of a hash over the model's files and the version of this package.
+        It consists of a hash over the model's files, without the draft table, and the version of this package.
         """
-        files = "".join(checksum for _, checksum in sorted(self.config.files.items()))
+        files = "".join(checksum for name, checksum in sorted(self.config.files.items()) if name != DRAFTS)
         return f"fp_{hashlib.sha256(files.encode()).hexdigest()[:10]}_{__version__}"
 
 
@@ -208,6 +208,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     from generation.engine.scheduler import Limits
     from generation.engine.speculation import Speculation
     from generation.model.cache import bytes_around, bytes_per_token
+    from generation.model.draft_table import open_drafts
 
     opened = opening.finish()
     config = opened.config
@@ -243,7 +244,7 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
         opened.tokenizer,
         limits,
         PrefixCache(prefix_bytes) if prefix_bytes else None,
-        Speculation(settings.speculate, rows) if drafts else None,
+        Speculation(settings.speculate, rows, open_drafts(settings.model_dir, config)) if drafts else None,
         telemetry=telemetry,
     )
     engine.start()

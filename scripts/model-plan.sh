@@ -1,8 +1,8 @@
 #!/bin/sh
-# Says what `make model` is going to install and download, and how long its own work takes: MODEL OUT INSTALLED.
+# Says what `make model` is going to install and download, and how long its own work takes: MODEL OUT INSTALLED DRAFT_TOKENS.
 # Sizes and times were measured; docs/models.md says on what. A download and an installation take as long as the network.
 set -eu
-model=$1 out=$2 installed=$3
+model=$1 out=$2 installed=$3 tokens=${4:-}
 
 echo "make model: exports $model to ${out:-models/$(basename "$model")}"
 if [ ! -e "$installed" ]; then
@@ -16,3 +16,6 @@ else
 	echo "  downloads $model from the Hugging Face hub, unless it is in the cache; it says how many MB as soon as the hub has answered (DistilGPT2: 353)"
 fi
 echo "  exports and verifies: a model of DistilGPT2's size took a minute on two processors, two in int4; larger ones take longer"
+if [ "$tokens" != 0 ]; then
+	echo "  samples text and learns a draft table from it, some minutes more for DistilGPT2; DRAFT_TOKENS=0 leaves it out"
+fi

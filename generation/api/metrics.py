@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from generation import __version__
+from generation.engine.drafter import SOURCES
 from generation.engine.request import ERROR, LENGTH, STOP, TIMEOUT
 from generation.errors import NotReadyError, OverloadedError, TooLargeError
 from generation.observe import delay, record
@@ -95,8 +96,9 @@ def _of_sequences(service: Service) -> "Iterator[Metric]":
     yield _count("cached_prompt_tokens", "prompt tokens reused from the prefix cache", seen.cached_tokens)
     yield _count("prefix_hits", "requests that reused a cached prefix", seen.prefix_hits)
     yield _count("generated_tokens", "tokens generated", seen.generated_tokens)
-    yield _count("drafted_tokens", "draft tokens proposed (speculative decoding)", seen.drafted)
-    yield _count("accepted_tokens", "draft tokens accepted", seen.accepted)
+    drafted, accepted = (_with_zeros(counts, SOURCES) for counts in (seen.drafted, seen.accepted))
+    yield _counts("drafted_tokens", "draft tokens proposed (speculative decoding), by source", ("source",), drafted)
+    yield _counts("accepted_tokens", "draft tokens accepted, by source", ("source",), accepted)
     yield _count("cancelled_requests", "requests cancelled by a client disconnect", seen.cancelled)
     finished = _with_zeros(seen.finished, (STOP, LENGTH, TIMEOUT, CANCELLED, ERROR))
     yield _counts("finished_sequences", "sequences that ended, by finish reason", ("reason",), finished)

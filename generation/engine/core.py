@@ -18,7 +18,7 @@ from generation.engine.prefix import PrefixCache, chunk_keys
 from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, PromptScores, Token
 from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.sequence import Sequence
-from generation.engine.speculation import Drafter, Speculation
+from generation.engine.speculation import Speculation
 from generation.engine.stream import Bell
 from generation.errors import ApiError, DeadlineError, GenerationFailedError
 from generation.observe.telemetry import Telemetry
@@ -193,7 +193,7 @@ class EngineCore:
                 self._cache.copy(source, row, sequence.length)
                 source = row  # holds the same tokens in the batch's type, so the next copy need not convert
                 if self._speculation is not None and group.search is None:
-                    sequence.drafter = Drafter(request.prompt)
+                    sequence.drafter = self._speculation.drafter(request.prompt)
                     sequence.drafter.push(sequence.last_token)
         self._leave_staging(group)
         self._retire(group, [sequence for sequence in group.sequences if sequence.finish_reason])
@@ -221,10 +221,12 @@ class EngineCore:
         seconds = time.perf_counter() - began
         self.pace.saw_step(seconds)
         if self._speculation is not None:
-            self._speculation.saw(len(logits), seconds)
+            self._speculation.saw(len(running), len(logits), seconds)
         self._hand_out(running, owners, drafts, logits)
+        if self._speculation is not None:
+            self.telemetry.speculated(self._speculation.counted())
         now = time.monotonic()
-        self.telemetry.stepped(seconds, len(logits), [sequence.count(now) for sequence in running])
+        self.telemetry.stepped(seconds, [sequence.count(now) for sequence in running])
         for sequence, group in zip(reversed(running), reversed(owners), strict=True):
             if sequence.finish_reason and not sequence.retired:
                 self._retire(group, [sequence])

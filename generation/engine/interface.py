@@ -68,3 +68,10 @@ class LanguageModel(Protocol):
         Returns:
             Logits of shape [N, vocabulary].
         """
+
+
+class DraftTable(Protocol):
+    """Guesses the next token of any text."""
+
+    def guess(self, context: Ids[int]) -> tuple[int, float] | None:
+        """Return a token that may follow the last tokens of `context`, and its chance in (0, 1); None if unknown."""

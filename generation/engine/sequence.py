@@ -18,7 +18,7 @@ from generation.text.detokenizer import Detokenizer
 from generation.text.stopping import StopMatcher
 
 if TYPE_CHECKING:
-    from generation.engine.speculation import Drafter
+    from generation.engine.drafter import Drafter
 
 
 class TextCodec(Protocol):

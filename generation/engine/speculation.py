@@ -1,4 +1,4 @@
-"""Speculation by prompt lookup: draft the tokens that followed the same tokens earlier in the text (Saxena 2023).
+"""Speculation: verify a draft of the tokens that may follow in the step that computes the newest token.
 
 A step computes several tokens of a sequence for little more than the cost of one. It therefore computes the last token
 together with a draft of those after it. The sampler then chooses token by token as usual. If it chooses the draft
@@ -7,70 +7,106 @@ the output is identical with and without speculation, whether sampled or greedy.
 a token do not depend on how many tokens are computed with it: one with an int8 cache.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-# Lengths of the token sequences that are looked up, longest first.
-NGRAMS = (3, 2)
-# Weight of the newest value in moving averages.
-SMOOTHING = 0.2
-# Factor on the recorded time of a step size each time that it is rejected, so that one slow step does not rule it out
+from generation.engine.drafter import SOURCES, Drafter, Experience
+from generation.engine.interface import DraftTable
+
+# Numbers of draft tokens in a step, of all sequences together. They are few, so that each is soon timed.
+SIZES = (1, 2, 3, 4, 5, 7, 11, 15, 23, 31)
+SMOOTHING = 0.25
+# Limit on a step's time, as a multiple of the recorded one: other work on the machine causes longer times.
+MOST_SLOWER = 1.5
+# Factor on the recorded time of a size each time that it is rejected, so that one slow step does not rule it out
 # forever.
-FORGETTING = 0.99
+FORGETTING = 0.999
+# Drafts end at a token whose chance is below this fraction of its relative cost, within these bounds.
+WORTH, LEAST, MOST = 0.5, 0.05, 0.8
+# Maximum number of steps without lookups, if drafts save less time than the lookups take.
+LONGEST_REST = 15
 
 
-class Drafter:
-    """Drafts the next tokens of one sequence.
+class _Book:
+    """The measurements of steps with `rows` sequences: their times, and what drafts save."""
 
-    Attributes:
-        hits: moving average of the fraction of tokens that a draft would have predicted, in [0, 1].
-    """
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.rest = self._rested = 0
+        self._seconds: dict[int, float] = {}
+        self._seen: set[int] = set()
+        self._balance = 0.0
 
-    def __init__(self, prompt: Sequence[int]) -> None:
-        self.hits = 0.5
-        self._tokens: list[int] = []
-        self._after: dict[tuple[int, ...], int] = {}
-        for token in prompt:
-            self._append(token)
+    def saw(self, drafted: int, seconds: float) -> None:
+        """Record the time of a step. The first of each size is skipped, because it also allocates memory."""
+        if drafted not in self._seen:
+            self._seen.add(drafted)
+            return
+        known = self._seconds.get(drafted, seconds)
+        self._seconds[drafted] = known + SMOOTHING * (min(seconds, MOST_SLOWER * known) - known)
 
-    def push(self, token: int) -> None:
-        """Append the chosen token, and update `hits` by whether a draft would have predicted it."""
-        draft = self.draft(1)
-        if draft:
-            self.hits += SMOOTHING * ((draft[0] == token) - self.hits)
-        self._append(token)
+    @property
+    def timed(self) -> bool:
+        """Whether a step without drafts has been timed."""
+        return 0 in self._seconds
 
-    def draft(self, limit: int) -> list[int]:
-        """Return `limit` draft tokens, or none if the last tokens have not occurred together before."""
-        tokens = self._tokens
-        for size in NGRAMS:
-            start = self._after.get(tuple(tokens[-size:])) if len(tokens) >= size else None
-            if start is not None:
-                draft: list[int] = []
-                for place in range(start, start + limit):
-                    # Past the end of the text, continue with the start of the draft itself.
-                    draft.append(tokens[place] if place < len(tokens) else draft[place - len(tokens)])
-                return draft
-        return []
+    @property
+    def least(self) -> float:
+        """The chance below which a draft token cannot be worth its time."""
+        plain = self._seconds[0]
+        costs = [(seconds / plain - 1) * self.rows / drafted for drafted, seconds in self._seconds.items() if drafted]
+        return min(MOST, max(LEAST, WORTH * min(costs, default=0.0)))
 
-    def _append(self, token: int) -> None:
-        for size in NGRAMS:
-            if len(self._tokens) >= size:
-                self._after[tuple(self._tokens[-size:])] = len(self._tokens)
-        self._tokens.append(token)
+    def best(self, gains: Sequence[float]) -> tuple[int, float]:
+        """Return the number of draft tokens to verify, and the seconds that this should save.
+
+        A size that was never timed counts as fast as the next smaller one, so that it is tried.
+
+        Args:
+            gains: the chance of each draft token, in descending order.
+        """
+        plain = self._seconds[0]
+        chosen, saved, fastest = 0, 0.0, self.rows / plain
+        gained, started, seconds = 0.0, 0, plain
+        for size in SIZES:
+            if size > len(gains):
+                break
+            gained += sum(gains[started:size])
+            started = size
+            seconds = self._seconds.get(size, seconds)
+            if (self.rows + gained) / seconds > fastest:
+                fastest = (self.rows + gained) / seconds
+                chosen, saved = size, (self.rows + gained) * plain / self.rows - seconds
+            elif size in self._seconds:
+                self._seconds[size] *= FORGETTING
+        return chosen, saved
+
+    def settle(self, saved: float, spent: float) -> None:
+        """Record the seconds that lookups should save and those that they took; rest if they do not pay."""
+        self._balance += SMOOTHING * (saved - spent - self._balance)
+        self._rested = 0 if self._balance >= 0 else min(2 * self._rested + 1, LONGEST_REST)
+        self.rest = self._rested
 
 
 class Speculation:
-    """Chooses the draft length that maximises the measured tokens per second.
+    """Chooses the drafts that maximise the tokens per second, by measured hit rates and step times.
 
     Args:
         limit: maximum number of draft tokens per sequence.
         capacity: maximum number of tokens that a step can compute.
+        table: the draft table of the artifact, if it has one.
     """
 
-    def __init__(self, limit: int, capacity: int) -> None:
+    def __init__(self, limit: int, capacity: int, table: DraftTable | None = None) -> None:
         self._limit = limit
         self._capacity = capacity
-        self._seconds: dict[int, float] = {}
+        self._table = table
+        self._shared = Experience()
+        self._books: dict[int, _Book] = {}
+
+    def drafter(self, prompt: Sequence[int]) -> Drafter:
+        """Return a drafter for a sequence that begins with `prompt`."""
+        return Drafter(prompt, self._table, self._shared)
 
     def plan(self, drafters: Sequence[Drafter], room: Sequence[int]) -> list[list[int]]:
         """Return a draft for each sequence, possibly empty.
@@ -79,36 +115,43 @@ class Speculation:
             drafters: one for each running sequence.
             room: maximum number of draft tokens for each of them.
         """
-        share = (self._capacity - len(drafters)) // len(drafters)
-        limit = min(self._limit, share)
-        while limit > 0:
-            drafts = [one.draft(min(limit, most)) for one, most in zip(drafters, room, strict=True)]
-            if not any(drafts):
-                break
-            if self._pays(drafters, drafts):
-                return drafts
-            limit //= 2
-        return [[] for _ in drafters]
-
-    def saw(self, tokens: int, seconds: float) -> None:
-        """Record the time of a step of `tokens` tokens."""
-        known = self._seconds.get(tokens, seconds)
-        self._seconds[tokens] = known + SMOOTHING * (seconds - known)
-
-    def _pays(self, drafters: Sequence[Drafter], drafts: Sequence[list[int]]) -> bool:
-        """Return whether these drafts should raise the tokens per second; a step size never timed is tried once."""
-        alone = self._seconds.get(len(drafters))
-        tokens = len(drafters) + sum(map(len, drafts))
-        together = self._seconds.get(tokens)
-        if alone is None:
-            return False
-        if together is None:
-            return True
-        gained = sum(
-            sum(one.hits**place for place in range(1, len(draft) + 1))
-            for one, draft in zip(drafters, drafts, strict=True)
+        most = self._capacity - len(drafters)
+        book = self._book(len(drafters))
+        if most <= 0 or book.rest or not book.timed:
+            book.rest = max(0, book.rest - 1)
+            return [[] for _ in drafters]
+        began = time.perf_counter()
+        limits = [min(self._limit, most, one) for one in room]
+        counts, saved = self._choose(
+            book, [one.chances(n, book.least) for one, n in zip(drafters, limits, strict=True)], most
         )
-        if (len(drafters) + gained) / together > len(drafters) / alone:
-            return True
-        self._seconds[tokens] = together * FORGETTING
-        return False
+        drafts = [one.take(count) for one, count in zip(drafters, counts, strict=True)]
+        book.settle(saved, time.perf_counter() - began)
+        return drafts
+
+    def saw(self, rows: int, tokens: int, seconds: float) -> None:
+        """Record the time of a step that computed `tokens` tokens of `rows` sequences."""
+        self._book(rows).saw(tokens - rows, seconds)
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the draft tokens of each source since the previous call, and how many of them were accepted."""
+        shared = self._shared
+        for source in SOURCES:
+            drafted, accepted = shared.drafted[source], shared.accepted[source]
+            if drafted or accepted:
+                shared.drafted[source] = shared.accepted[source] = 0
+                yield source, drafted, accepted
+
+    def _book(self, rows: int) -> _Book:
+        return self._books.get(rows) or self._books.setdefault(rows, _Book(rows))
+
+    @staticmethod
+    def _choose(book: _Book, chances: list[list[float]], most: int) -> tuple[list[int], float]:
+        """Return the number of draft tokens of each sequence, and the seconds that they should save."""
+        # Within a sequence chances fall, so the likeliest tokens of all are a beginning of each draft.
+        ranked = sorted(((chance, row) for row, one in enumerate(chances) for chance in one), reverse=True)[:most]
+        total, saved = book.best([chance for chance, _ in ranked])
+        counts = [0] * len(chances)
+        for _, row in ranked[:total]:
+            counts[row] += 1
+        return counts, saved

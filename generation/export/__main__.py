@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from generation.export.defaults import CACHE_TYPES, DEFAULT_MODEL, DEFAULT_PRECISION, PRECISIONS
+from generation.export.draft_options import add_draft_options, draft_lines
 from generation.export.errors import ExportError, missing_package
 
 DESCRIPTION = """\
@@ -13,8 +14,9 @@ Turn a GPT-2 checkpoint into an artifact that the server can run, and prove it r
 
 The checkpoint is loaded, exported, written as a graph made for serving, and measured
 against PyTorch. The output folder (model.onnx, model.onnx.data, tokenizer.json, config.json,
-report.json) is written atomically. The model can be DistilGPT2, GPT-2 of any size, your own
-fine-tuned version, or a LoRA adapter of one, which is merged: docs/models.md.
+report.json, and drafts.bin for speculation) is written atomically. The model can be
+DistilGPT2, GPT-2 of any size, your own fine-tuned version, or a LoRA adapter of one, which
+is merged: docs/models.md.
 """
 EXAMPLES = """\
 examples:
@@ -42,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # Imported here, because importing torch takes seconds and the help text needs none of it.
         progress("loading torch, transformers and optimum")
+        from generation.export.drafts import DraftOptions
         from generation.export.pipeline import export
 
         report = export(
@@ -54,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             adapter=options.adapter,
             allow_loss=options.allow_loss,
             allow_unread=options.allow_unread,
+            drafts=DraftOptions(options.draft_tokens, options.draft_size, options.draft_text),
             progress=progress,
         )
     except ImportError as error:
@@ -73,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"  greedy agreement          {report.greedy.agreement:.1%} of {report.greedy.steps} steps")
     before, after, change = report.perplexity.checkpoint, report.perplexity.artifact, report.perplexity.change
     print(f"  perplexity                {before:.2f} -> {after:.2f} ({change:+.2%})")
+    print("\n".join(draft_lines(report.drafts)))
     return 0
 
 
@@ -133,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave out weights that the model does not use, such as the head of a classifier",
     )
+    add_draft_options(parser)
     parser.add_argument("--json", action="store_true", help="print report.json instead of its figures in words")
     return parser
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from generation.export.attention import cached_size
 from generation.export.errors import ExportError
-from generation.model.artifact import CHECKED_FILES, FORMAT
+from generation.model.artifact import CHECKED_FILES, DRAFTS, FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +130,39 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
+def list_drafts(folder: Path) -> None:
+    """Name the draft table of `folder`, if it has one, in its config.json, which is replaced atomically."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["files"].pop(DRAFTS, None)
+    if (folder / DRAFTS).exists():
+        config["files"][DRAFTS] = _sha256(folder / DRAFTS)
+    _replace_config(folder, config)
+
+
+def replace_drafts(output: Path, folder: Path) -> None:
+    """Give the artifact `output` the draft table of the staging folder `folder`, or none, and the report there.
+
+    The artifact is whole at every moment: it has no table in between.
+    """
+    config = json.loads((output / CONFIG).read_text(encoding="utf-8"))
+    if config["files"].pop(DRAFTS, None) is not None:
+        _replace_config(output, config)
+    (output / DRAFTS).unlink(missing_ok=True)
+    for name in (REPORT, DRAFTS):
+        if (folder / name).exists():
+            _sync(folder / name)
+            (folder / name).replace(output / name)
+    list_drafts(output)
+
+
+def _replace_config(folder: Path, config: dict[str, Any]) -> None:
+    new = folder / f".{CONFIG}.new"
+    new.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _sync(new)
+    new.replace(folder / CONFIG)
+    _sync(folder)
+
+
 def write_report(folder: Path, report: Report) -> None:
     """Write report.json, the results of verification."""
     (folder / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
@@ -137,7 +170,8 @@ def write_report(folder: Path, report: Report) -> None:
 
 def publish(folder: Path, output: Path) -> None:
     """Publish the finished staging folder `folder` as `output`."""
-    for name in (*CHECKED_FILES, REPORT, CONFIG):
+    names = [*CHECKED_FILES, *([DRAFTS] if (folder / DRAFTS).exists() else []), REPORT, CONFIG]
+    for name in names:
         _sync(folder / name)
     _sync(folder)
     if not output.is_dir():
@@ -146,7 +180,9 @@ def publish(folder: Path, output: Path) -> None:
         return
     (output / CONFIG).unlink(missing_ok=True)
     _sync(output)
-    for name in (*CHECKED_FILES, REPORT, CONFIG):
+    if DRAFTS not in names:
+        (output / DRAFTS).unlink(missing_ok=True)
+    for name in names:
         (folder / name).replace(output / name)
     _sync(output)
 

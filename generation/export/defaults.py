@@ -21,3 +21,7 @@ PINNED_REVISIONS = {DEFAULT_MODEL: "2290a62682d06624634c1f46a6ad5be0f47f38aa"}
 PINNED_FILES = {
     DEFAULT_MODEL: {"model.safetensors": "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"}
 }
+
+# The draft table: tokens of text that it is learned from, and its bytes at most.
+DRAFT_TOKENS = 262_144
+DRAFT_SIZE = 500_000

@@ -16,6 +16,7 @@ from generation.export.defaults import (
     CacheType,
     Precision,
 )
+from generation.export.drafts import DraftOptions, learn
 from generation.export.errors import ExportError
 from generation.export.graph import Parameters, build
 from generation.export.products import EMBEDDING, HEAD
@@ -24,7 +25,7 @@ from generation.export.reference import export_reference, read_parameters
 from generation.export.report import Report, judge
 from generation.export.tokens import written
 from generation.export.verify import verify
-from generation.model.artifact import ArtifactError
+from generation.model.artifact import DRAFTS, ArtifactError
 
 Progress = Callable[[str], None]
 
@@ -40,6 +41,7 @@ def export(
     adapter: str | None = None,
     allow_loss: bool = False,
     allow_unread: bool = False,
+    drafts: DraftOptions | None = None,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Export a checkpoint to an artifact folder, and verify the artifact.
@@ -54,6 +56,7 @@ def export(
         adapter: an adapter to merge, a folder or a hub id.
         allow_loss: whether to accept a higher perplexity than the precision may cost.
         allow_unread: whether to accept weights that the model does not use.
+        drafts: how to learn the draft table; None for no table. A float32 cache has none, because it cannot use one.
         progress: called with a description of each stage as it starts.
 
     Raises:
@@ -65,6 +68,8 @@ def export(
     cache = cache or DEFAULT_CACHES[precision]
     if cache not in CACHE_TYPES or (precision == "fp32" and cache != "float32"):
         raise ExportError(f"cache {cache!r}: fp32 needs float32, the others take {' or '.join(CACHE_TYPES)}")
+    if drafts is not None:
+        drafts.check()
     output = Path(output).expanduser().resolve()
     with artifact.staging(output) as folder:
         progress(f"getting {model}")
@@ -93,6 +98,9 @@ def export(
             except ArtifactError as error:
                 raise ExportError(f"the server would refuse the artifact: {error}") from error
         judge(report, allow_loss=allow_loss)
+        if drafts is not None and drafts.tokens and cache == "int8":
+            report = replace(report, drafts=learn(folder, folder / DRAFTS, drafts, progress))
+            artifact.list_drafts(folder)
         progress(f"putting it in {output}")
         artifact.write_report(folder, report)
         artifact.publish(folder, output)

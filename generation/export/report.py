@@ -41,8 +41,44 @@ class Greedy:
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen:
+    """What drafts do on texts of the model at one `temperature` that the draft table was not made of.
+
+    `guessed` is the share of tokens that the table guesses right from the tokens before. Of the draft tokens that it
+    contributed to drafts of up to four tokens, `drafted`, `accepted` were right. `tokens_per_step` is what such drafts
+    make of a step together with prompt lookup, and `without_table` what prompt lookup makes of it alone.
+    """
+
+    temperature: float
+    tokens: int
+    guessed: float
+    drafted: int
+    accepted: int
+    tokens_per_step: float
+    without_table: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """The draft table: learned from so many `tokens`, of the model's own or of the file `text`, in so many `seconds`.
+
+    It has `contexts`, and takes `size` bytes.
+    """
+
+    tokens: int
+    text: str | None
+    contexts: int
+    size: int
+    seconds: float
+    unseen: list[Unseen]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """The results of verification. Differences are absolute, in logits, from the checkpoint in PyTorch."""
+    """The results of verification. Differences are absolute, in logits, from the checkpoint in PyTorch.
+
+    `drafts` is None for an artifact without a draft table.
+    """
 
     precision: Precision
     cache: CacheType
@@ -51,6 +87,7 @@ class Report:
     reference_logit_difference: float
     greedy: Greedy
     perplexity: Perplexity
+    drafts: Drafts | None = None
 
 
 def judge(report: Report, *, allow_loss: bool = False) -> None:

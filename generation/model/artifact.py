@@ -13,6 +13,8 @@ FORMAT = 5
 # onnxruntime's GroupQueryAttention works on heads of whole blocks of this many elements; others are padded to them.
 HEAD_STEP = 8
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
+# The optional draft table. It changes the speed of a response, never its bytes.
+DRAFTS = "drafts.bin"
 # Bounds on config.json, in bytes and on its values, so that reading any file takes bounded time and memory.
 LONGEST_CONFIG = 1 << 20
 MOST = {"layers": 1024, "heads": 1024, "head_size": 4096}

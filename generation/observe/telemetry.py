@@ -26,7 +26,9 @@ class Telemetry:
         self.batch = Histogram(SIZES)
         self.request_tokens = Histogram(TOKENS)
         self.prompt_tokens = self.cached_tokens = self.generated_tokens = 0
-        self.prefix_hits = self.drafted = self.accepted = 0
+        self.prefix_hits = 0
+        self.drafted: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
         self.cancelled = self.restarts = 0
         self.finished: Counter[str] = Counter()
         self.rejections: Counter[str] = Counter()
@@ -55,12 +57,11 @@ class Telemetry:
             timeline.first_token = now
             self.first_token_s.observe(now - timeline.submitted)
 
-    def stepped(self, seconds: float, rows: int, news: Sequence[tuple[int, float]]) -> None:
+    def stepped(self, seconds: float, news: Sequence[tuple[int, float]]) -> None:
         """Count a decode step.
 
         Args:
             seconds: time that the model took.
-            rows: number of tokens that it computed: one per sequence, and the draft tokens.
             news: for each sequence, the number of new tokens, and the seconds since its previous token.
         """
         tokens = 0
@@ -72,13 +73,12 @@ class Telemetry:
         self.generated_tokens += tokens
         self.step_s.observe(seconds)
         self.batch.observe(len(news))
-        if rows > len(news):
-            self.speculated(rows - len(news), max(0, tokens - len(news)))
 
-    def speculated(self, drafted: int, accepted: int) -> None:
-        """Count draft tokens, and how many of them were accepted."""
-        self.drafted += drafted
-        self.accepted += accepted
+    def speculated(self, drafts: Iterable[tuple[str, int, int]]) -> None:
+        """Count, for each source of drafts, its draft tokens and how many of them were accepted."""
+        for source, drafted, accepted in drafts:
+            self.drafted[source] += drafted
+            self.accepted[source] += accepted
 
     def closed(self, timeline: Timeline, ends: Iterable[tuple[str, int]]) -> None:
         """Count the end of a request. Call this once per request, before its mailbox is closed.

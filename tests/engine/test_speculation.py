@@ -1,62 +1,33 @@
-"""Drafts by prompt lookup, and whether they pay."""
+"""Whether drafts pay: by measured step times and hit rates, for each batch size."""
 
 from collections.abc import Sequence
 
-import pytest
-
-from generation.engine.speculation import Drafter, Speculation
-
-
-def _drafter(tokens: Sequence[int]) -> Drafter:
-    drafter = Drafter(tokens[:1])
-    for token in tokens[1:]:
-        drafter.push(token)
-    return drafter
+from generation.engine.drafter import Drafter, Experience
+from generation.engine.speculation import LONGEST_REST, Speculation
 
 
-def test_a_draft_is_what_followed_before() -> None:
-    assert _drafter([1, 2, 3, 4, 5, 9, 1, 2, 3]).draft(3) == [4, 5, 9]
+class Certain:
+    """Guesses the next number with one chance."""
+
+    def __init__(self, chance: float) -> None:
+        self.chance = chance
+        self.asked = 0
+
+    def guess(self, context: Sequence[int]) -> tuple[int, float]:
+        self.asked += 1
+        return context[-1] + 1, self.chance
 
 
-def test_the_latest_place_counts() -> None:
-    assert _drafter([1, 2, 3, 4, 0, 1, 2, 3, 5, 0, 1, 2, 3]).draft(1) == [5]
-
-
-def test_three_tokens_count_before_two() -> None:
-    assert _drafter([1, 2, 3, 4, 0, 9, 2, 3, 5, 0, 1, 2, 3]).draft(1) == [4]
-    assert _drafter([1, 2, 3, 4, 0, 9, 2, 3, 5, 0, 8, 2, 3]).draft(1) == [5]
-
-
-def test_a_repetition_goes_on_past_its_own_end() -> None:
-    assert _drafter([7, 8, 7, 8, 7]).draft(5) == [8, 7, 8, 7, 8]
-
-
-@pytest.mark.parametrize("tokens", [[1], [1, 2], [1, 2, 3, 4]])
-def test_what_was_never_seen_is_not_drafted(tokens: list[int]) -> None:
-    assert _drafter(tokens).draft(4) == []
-
-
-def test_a_prompt_can_be_looked_up() -> None:
-    assert Drafter([1, 2, 3, 1, 2]).draft(2) == [3, 1]
-
-
-def test_hits_follow_what_comes_true() -> None:
-    assert _drafter([1, 2, 3] * 10).hits > 0.9
-    # The same pairs, each time with another token after them.
-    assert _drafter([token for i in range(10) for token in (1, 2, 10 + i)]).hits < 0.2
-
-
-def _plan(speculation: Speculation, drafters: int = 1, room: int = 100, hits: float = 0.9) -> list[int]:
-    made = [_drafter([1, 2, 3] * 4) for _ in range(drafters)]
-    for one in made:
-        one.hits = hits
+def _plan(speculation: Speculation, drafters: int = 1, room: int = 100, chance: float = 0.9) -> list[int]:
+    made = [Drafter([0], Certain(chance), Experience()) for _ in range(drafters)]
     return [len(draft) for draft in speculation.plan(made, [room] * drafters)]
 
 
-def _timed(seconds: dict[int, float], limit: int = 8, capacity: int = 16) -> Speculation:
+def _timed(seconds: dict[int, float], rows: int = 1, limit: int = 15, capacity: int = 16) -> Speculation:
     speculation = Speculation(limit, capacity)
     for tokens, time in seconds.items():
-        speculation.saw(tokens, time)
+        for _ in range(2):
+            speculation.saw(rows, tokens, time)
     return speculation
 
 
@@ -64,30 +35,87 @@ def test_nothing_is_drafted_before_a_step_was_timed() -> None:
     assert _plan(_timed({})) == [0]
 
 
-def test_a_step_never_timed_is_tried() -> None:
-    assert _plan(_timed({1: 1.0})) == [8]
+def test_the_first_step_of_a_size_is_not_counted() -> None:
+    speculation = Speculation(15, 16)
+    speculation.saw(1, 1, 1.0)
+    assert _plan(speculation) == [0]
+    speculation.saw(1, 1, 1.0)
+    assert _plan(speculation) == [15]
 
 
 def test_a_draft_that_pays_is_made() -> None:
-    assert _plan(_timed({1: 1.0, 9: 1.5})) == [8]
+    assert _plan(_timed({1: 1.0, 4: 1.1, 5: 9.0})) == [3]
 
 
-def test_a_shorter_draft_is_made_where_a_long_one_does_not_pay() -> None:
-    assert _plan(_timed({1: 1.0, 9: 20.0, 5: 1.5})) == [4]
+def test_a_longer_draft_is_made_where_the_guesses_are_likelier() -> None:
+    costs = {1: 1.0, 2: 1.1, 3: 1.3, 4: 1.5, 5: 1.7, 6: 2.0, 8: 2.6, 12: 4.0, 16: 6.0}
+    lengths = [_plan(_timed(costs), chance=chance)[0] for chance in (0.05, 0.2, 0.6, 0.95)]
+    assert lengths == sorted(set(lengths))
+    assert lengths[0] == 0
 
 
-def test_rejected_drafts_do_not_pay() -> None:
-    assert _plan(_timed({1: 1.0, 9: 1.5, 5: 1.4, 3: 1.2, 2: 1.1}), hits=0.05) == [0]
+def test_drafts_that_will_be_rejected_do_not_pay() -> None:
+    assert _plan(_timed({1: 1.0, 2: 1.1, 3: 1.2}), chance=0.05) == [0]
+
+
+def test_times_hold_for_one_batch_size() -> None:
+    assert _plan(_timed({1: 1.0, 2: 1.1}, rows=1), drafters=2) == [0, 0]
+
+
+def test_the_likeliest_tokens_of_all_sequences_are_drafted() -> None:
+    speculation = _timed({2: 1.0, 3: 1.1, 4: 1.2, 5: 1.3, 6: 9.0}, rows=2)
+    sure, unsure = Drafter([0], Certain(0.95), Experience()), Drafter([0], Certain(0.3), Experience())
+    assert [len(draft) for draft in speculation.plan([sure, unsure], [9, 9])] == [3, 0]
 
 
 def test_one_slow_step_is_forgotten() -> None:
-    speculation = _timed({1: 1.0, 2: 100.0}, limit=1)
+    speculation = _timed({1: 1.0, 2: 3.0}, limit=1)
     assert _plan(speculation) == [0]
-    assert any(_plan(speculation) == [1] for _ in range(1000))
+    assert any(_plan(speculation) == [1] for _ in range(20_000))
+
+
+def test_a_step_that_something_else_held_up_counts_little() -> None:
+    speculation = _timed({1: 1.0, 2: 1.1, 3: 99.0})
+    speculation.saw(1, 2, 100.0)
+    assert _plan(speculation) == [1]
 
 
 def test_a_draft_fits_the_step_and_the_room_that_is_left() -> None:
-    assert _plan(_timed({4: 1.0}), drafters=4) == [3, 3, 3, 3]
-    assert _plan(_timed({16: 1.0}), drafters=16) == [0] * 16
+    assert sum(_plan(_timed({4: 1.0}, rows=4), drafters=4)) == 11, "the largest size within 12"
+    assert _plan(_timed({16: 1.0}, rows=16), drafters=16) == [0] * 16
     assert _plan(_timed({1: 1.0}), room=2) == [2]
     assert _plan(_timed({1: 1.0}), room=0) == [0]
+    assert _plan(_timed({1: 1.0}, limit=3)) == [3]
+
+
+def test_a_full_batch_looks_nothing_up() -> None:
+    speculation, table = _timed({16: 1.0}, rows=16), Certain(0.9)
+    speculation.plan([Drafter([0], table, Experience()) for _ in range(16)], [9] * 16)
+    assert table.asked == 0
+
+
+def test_where_drafts_do_not_pay_they_are_seldom_looked_up() -> None:
+    speculation, table = _timed({1: 1.0, 2: 2.0}, limit=1), Certain(0.05)
+    drafter = Drafter([0], table, Experience())
+    for token in range(10 * LONGEST_REST):
+        speculation.plan([drafter], [9])
+        drafter.push(-token)
+    assert 0 < table.asked < 20
+
+
+def test_drafts_that_pay_again_end_the_rest() -> None:
+    speculation, table = _timed({1: 1.0, 2: 1.5}, limit=1), Certain(0.05)
+    for _ in range(200):
+        speculation.plan([Drafter([0], table, Experience())], [9])
+    table.chance = 0.95
+    drafted = [len(speculation.plan([Drafter([0], table, Experience())], [9])[0]) for _ in range(LONGEST_REST + 9)]
+    assert drafted[-8:] == [1] * 8
+
+
+def test_what_is_counted_is_counted_once() -> None:
+    speculation = Speculation(15, 16, Certain(0.9))
+    drafter = speculation.drafter([0])
+    drafter.take(len(drafter.chances(2, 0.0)))
+    drafter.push(1)
+    assert list(speculation.counted()) == [("table", 2, 1)]
+    assert list(speculation.counted()) == []

@@ -63,7 +63,7 @@ def test_drafts_are_made_where_steps_were_measured_to_be_cheap(clock: Clock) -> 
     core = make_core(TimedModel(clock, step_s=1.0, token_s=0.001), speculation=Speculation(8, 16))
     add(core, request("once", 300, **GREEDY))
     run(core)
-    assert core.telemetry.accepted > 100
+    assert core.telemetry.accepted["prompt"] > 100
 
 
 def test_drafts_stop_where_steps_were_measured_to_be_dear(clock: Clock) -> None:
@@ -78,8 +78,8 @@ def test_drafts_are_counted_as_they_were_computed_and_accepted(clock: Clock) -> 
     add(core, request("once", 300, **GREEDY))
     run(core)
     steps = len(model.batches)
-    assert core.telemetry.drafted == model.tokens - steps > 0
-    assert core.telemetry.accepted == 299 - steps > 0
+    assert core.telemetry.drafted["prompt"] == model.tokens - steps > 0
+    assert core.telemetry.accepted["prompt"] == 299 - steps > 0
 
 
 def test_the_pace_is_that_of_the_steps_and_of_the_prefill(clock: Clock) -> None:

@@ -89,12 +89,13 @@ async def test_runs_over_prompts_are_counted(engine: Engine, model: FakeModel) -
 
 
 async def test_draft_tokens_are_counted(engine: Engine) -> None:
-    await _finish(engine, "abcabcabcabc", 60, ignore_eos=True, do_sample=False)
-    assert engine.telemetry.drafted > 0
+    await _finish(engine, "abc", 60, allowed_token_ids=frozenset({97}))
+    assert engine.telemetry.drafted["prompt"] > 0
     telemetry = Telemetry()
-    telemetry.speculated(5, 2)
-    telemetry.speculated(5, 0)
-    assert (telemetry.drafted, telemetry.accepted) == (10, 2)
+    telemetry.speculated([("prompt", 5, 2), ("table", 1, 1)])
+    telemetry.speculated([("prompt", 5, 0)])
+    assert telemetry.drafted == {"prompt": 10, "table": 1}
+    assert telemetry.accepted == {"prompt": 2, "table": 1}
 
 
 async def test_a_client_that_leaves_is_a_cancellation() -> None:

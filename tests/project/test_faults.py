@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
@@ -18,7 +19,9 @@ from generation.engine.request import GenerationRequest, Update
 from generation.engine.scheduler import Limits
 from generation.engine.stream import TokenStream
 from generation.errors import GenerationFailedError
-from generation.model.artifact import CHECKED_FILES
+from generation.export.artifact import list_drafts
+from generation.model.artifact import CHECKED_FILES, DRAFTS
+from generation.model.draft_table import MAGIC
 from generation.sampling.params import SamplingParams
 from generation.service import Loaded, Service, State
 from tests.support.fakes import ByteCodec, FakeModel, request, texts
@@ -31,8 +34,8 @@ def demo(tmp_path: Path) -> Path:
     """A copy of the bundled artifact."""
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("config.json", *CHECKED_FILES):
-        shutil.copy(Settings().model_dir / name, folder)
+    for path in Settings().model_dir.glob("*.*"):
+        shutil.copy(path, folder)
     return folder
 
 
@@ -87,6 +90,36 @@ def test_a_file_without_a_checksum_is_refused(demo: Path, name: str) -> None:
     del config["files"][name]
     (demo / "config.json").write_text(json.dumps(config))
     assert f"no checksum of {name}" in _reason(demo)
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped", "truncated"])
+def test_a_damaged_draft_table_is_refused(demo: Path, damage: str) -> None:
+    table = demo / DRAFTS
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content[:1000] if damage == "truncated" else content)
+    if damage == "missing":
+        table.unlink()
+    assert f"{DRAFTS} " in _reason(demo)
+
+
+async def test_a_draft_table_of_another_model_changes_no_answer(demo: Path) -> None:
+    answers = []
+    random = np.random.default_rng(0)
+    entries = np.sort(random.integers(0, 1 << 63, 60_000, dtype=np.uint64))
+    for content in (None, MAGIC + entries.tobytes(), (demo / DRAFTS).read_bytes()):
+        _seal(demo)
+        if content is not None:
+            (demo / DRAFTS).write_bytes(content)
+            list_drafts(demo)
+        service = Service(Settings(model_dir=demo)).start()
+        service.wait(60)
+        loaded = service.loaded()
+        asked = GenerationRequest((5, 6, 7), 60, 3, sampling=SamplingParams(seed=1, ignore_eos=True))
+        items = [item async for item in loaded.engine.submit(asked)]
+        answers.append((loaded.fingerprint, texts(items, 3)))
+        await asyncio.to_thread(service.stop)
+    assert answers == [answers[0]] * 3
 
 
 def test_a_tokenizer_of_another_model_is_refused(demo: Path, artifacts: dict[str, Path]) -> None:

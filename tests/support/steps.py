@@ -6,11 +6,12 @@ from collections.abc import Sequence as SequenceOf
 import pytest
 
 from generation.engine.core import EngineCore
+from generation.engine.drafter import Drafter
 from generation.engine.group import Group
 from generation.engine.prefix import PrefixCache
 from generation.engine.request import GenerationRequest
 from generation.engine.scheduler import Limits
-from generation.engine.speculation import Drafter, Speculation
+from generation.engine.speculation import Speculation
 from generation.engine.stream import Mailbox
 from generation.observe.telemetry import Telemetry
 from generation.observe.timeline import Timeline
@@ -83,5 +84,7 @@ def assert_clean(core: EngineCore, model: FakeModel) -> None:
 class Eager(Speculation):
     """Drafts whenever it can, whether or not it pays."""
 
-    def _pays(self, drafters: SequenceOf[Drafter], drafts: SequenceOf[list[int]]) -> bool:
-        return True
+    def plan(self, drafters: SequenceOf[Drafter], room: SequenceOf[int]) -> list[list[int]]:
+        share = (self._capacity - len(drafters)) // len(drafters)
+        limits = [min(self._limit, share, most) for most in room]
+        return [one.take(len(one.chances(limit, 0.0))) for one, limit in zip(drafters, limits, strict=True)]

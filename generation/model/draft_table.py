@@ -1,0 +1,79 @@
+"""The draft table of an artifact: n-grams of the model's own text, mapped into memory and searched where they lie.
+
+The file is optional. It holds a header of 16 bytes, then sorted entries of 8 bytes, little-endian: 36 bits of a hash of
+the context (1 to 4 tokens), 4 bits of the chance that the guess is right, and 24 bits of the token that it guesses. A
+guess is verified like every draft, so neither a wrong entry nor two contexts with one hash can change an answer.
+"""
+
+import mmap
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+
+from generation.model.artifact import ADVICE, DRAFTS, ArtifactConfig, ArtifactError
+
+MAGIC = b"n-gram drafts 1\n"
+ENTRY = 8
+# Bytes of the file at most: what is looked up stays in memory.
+LARGEST = 2_000_000
+# Tokens of a context at most. The longest known context counts.
+ORDER = 4
+TOKEN_BITS, CHANCE_BITS = 24, 4
+KEY_SHIFT = TOKEN_BITS + CHANCE_BITS
+LEVELS = 1 << CHANCE_BITS
+# Odd, so that no token is lost in the product; the digits of the golden ratio (Knuth, The Art of Computer Programming,
+# volume 3, section 6.4).
+FACTOR = 0x9E3779B97F4A7C15
+WORD = (1 << 64) - 1
+_TOKEN = (1 << TOKEN_BITS) - 1
+_CHANCES = tuple((level + 0.5) / LEVELS for level in range(LEVELS))
+
+
+class DraftTable:
+    """The table in the file `path`, for a model whose token ids are below `tokens`.
+
+    Raises:
+        ArtifactError: the file cannot be read, is too large, or is not a draft table.
+    """
+
+    def __init__(self, path: Path, tokens: int) -> None:
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} cannot be read ({error}); {ADVICE}") from None
+        size = len(self._map)
+        if size > LARGEST or (size - len(MAGIC)) % ENTRY or self._map[: len(MAGIC)] != MAGIC:
+            raise ArtifactError(f"{path} is not a draft table of at most {LARGEST:,} bytes; {ADVICE}")
+        self._entries = memoryview(self._map)[len(MAGIC) :].cast("Q")
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        """Return the number of contexts."""
+        return len(self._entries)
+
+    def guess(self, context: Sequence[int]) -> tuple[int, float] | None:
+        """Return the token that most often follows the longest known end of `context`, and how often it does.
+
+        Takes a few microseconds: at most `ORDER` binary searches. An entry that is not a token of the model is ignored.
+        """
+        entries, found = self._entries, None
+        hashed = 0
+        for token in context[: -ORDER - 1 : -1]:
+            hashed = (hashed ^ (hashed >> 31) ^ (token + 1)) * FACTOR & WORD
+            key = hashed >> KEY_SHIFT << KEY_SHIFT
+            place = bisect_left(entries, key)
+            if place < len(entries) and entries[place] >> KEY_SHIFT << KEY_SHIFT == key:
+                found = entries[place]
+        if found is None or (guess := found & _TOKEN) >= self._tokens:
+            return None
+        return guess, _CHANCES[found >> TOKEN_BITS & LEVELS - 1]
+
+
+def open_drafts(folder: Path, config: ArtifactConfig) -> DraftTable | None:
+    """Open the draft table of an artifact; None where it has none.
+
+    Raises:
+        ArtifactError: ``config.json`` names one that cannot be read.
+    """
+    return DraftTable(folder / DRAFTS, config.tokens) if DRAFTS in config.files else None
