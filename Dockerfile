@@ -38,12 +38,12 @@ RUN --mount=type=cache,target=/cache/huggingface \
     chmod -R a+rX /artifact
 
 # ---- the packages, for the Python of the base image, without what nothing here imports. The imports leave the bytecode
-# of what is slowest to compile at a start, and of nothing else: the rest is megabytes.
+# of what every start imports, which it would else compile each time, and of nothing else: the rest is megabytes.
 FROM ${BASE_IMAGE} AS dependencies
 COPY requirements.txt scripts/prune.py /build/
 RUN python3 -m pip install --quiet --no-cache-dir --no-compile --require-hashes --target /packages -r /build/requirements.txt && \
     python3 /build/prune.py /packages && \
-    PYTHONPATH=/packages python3 -c "import azurefunctions.extensions.http.fastapi"
+    PYTHONPATH=/packages python3 -c "import azure.functions, azurefunctions.extensions.http.fastapi, onnxruntime, tokenizers"
 
 # ---- the image
 FROM ${BASE_IMAGE}
@@ -61,6 +61,7 @@ COPY --from=dependencies /packages/ .python_packages/lib/site-packages/
 COPY --from=export /artifact/ models/served/
 COPY LICENSE host.json function_app.py ./
 COPY generation/ generation/
+RUN python3 -m compileall -q function_app.py generation
 # The build fails here if pruning took too much: every module is imported and requests are answered.
 RUN --mount=type=bind,source=scripts/smoke.py,target=/smoke.py python3 /smoke.py
 EXPOSE 80

@@ -50,7 +50,8 @@ def fastest_peer(turns: Sequence[TurnLike], figure: str) -> str | None:
     if not found:
         return None
     sign = -1 if figure in COSTS else 1
-    return max(found, key=lambda label: sign * found[label])
+    fastest: str = max(found, key=lambda label: sign * found[label])
+    return fastest
 
 
 @dataclass(frozen=True, slots=True)

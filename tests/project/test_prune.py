@@ -14,7 +14,7 @@ import pytest
 
 from generation.config import ROOT
 
-LIMIT_MIB = 108  # make image-check allows 110, for the packages and the code
+LIMIT_MIB = 112  # make image-check allows 114, for the packages and the code
 
 
 def prune(folder: Path) -> None:
@@ -100,8 +100,8 @@ def test_the_pruned_packages_leave_room_below_the_limit_of_the_image(installed: 
     bytecode = tmp_path / "bytecode"
     environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    # As the Dockerfile does.
-    command = [sys.executable, "-S", "-c", "import azurefunctions.extensions.http.fastapi"]
-    subprocess.run(command, env=environment, check=True)
+    found = re.search(r'python3 -c "(import azure[^"]+)"', (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert found, "the Dockerfile imports what every start imports"
+    subprocess.run([sys.executable, "-S", "-c", found[1]], env=environment, check=True)
     files = [*installed.rglob("*"), *(bytecode / str(installed).lstrip("/")).rglob("*")]
     assert sum(path.stat().st_size for path in files if path.is_file()) / 2**20 < LIMIT_MIB
