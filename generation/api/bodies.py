@@ -143,7 +143,7 @@ def parse_json(model: type[Parsed], body: bytes) -> Parsed:
 def parse_query(model: type[Parsed], values: Mapping[str, Any]) -> Parsed:
     """Validate query parameters, strings or lists of strings; raises like `parse_json`.
 
-    Values of fields that are not strings are written as in JSON; `true` and `false` in any case.
+    Values of fields that are not strings are written as in JSON; `true` and `false` in any case. There is no null.
     """
     try:
         return model.model_validate({name: _from_query(model, name, value) for name, value in values.items()})
@@ -160,7 +160,7 @@ def _from_query(model: type[Body], name: str, value: Any) -> Any:
         parsed = json.loads(text)
     except ValueError:
         return value
-    return value if isinstance(parsed, str | list | dict) else parsed
+    return value if isinstance(parsed, str | list | dict | None) else parsed
 
 
 def _takes_text(annotation: Any) -> bool:

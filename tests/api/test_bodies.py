@@ -61,6 +61,8 @@ def test_a_query_is_read_as_json_where_it_is_no_text(given: dict[str, Any], valu
         {"max_new_tokens": "1.5"},
         {"max_new_tokens": ""},
         {"max_new_tokens": "[1]"},
+        {"timeout_s": "null"},
+        {"seed": "null"},
         {"do_sample": "no"},
         {"do_sample": "1"},
         {"temperature": "NaN"},
