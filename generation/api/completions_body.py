@@ -1,13 +1,14 @@
 """The body of ``POST /api/v1/completions``: OpenAI's fields, and the extensions of vLLM and llama.cpp."""
 
-from typing import Any, Self
+from typing import Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from generation.api.bodies import Body, SamplingFields
 from generation.api.completions_extensions import LlamaFields, VllmFields
 from generation.api.completions_prompt import Bias, Prompts, Stops
 from generation.api.constraints import GuidedFields
+from generation.api.nullable import NullableBody
 from generation.errors import refused
 
 # Fields that choose or constrain single tokens have no meaning, or no agreed one, in beam search.
@@ -17,16 +18,6 @@ WITHOUT_BEAMS = (
     "presence_penalty", "repetition_penalty", "response_format", "stop", "structured_outputs", "top_k", "top_p",
     "typical_p", "xtc_probability",
 )  # fmt: skip
-
-
-def _nullable(schema: dict[str, Any]) -> None:
-    """Allow null for every field in the JSON schema."""
-    for name, one in schema["properties"].items():
-        if {"type": "null"} not in one.get("anyOf", ()):
-            kept = {key: one.pop(key) for key in ("title", "description", "default", "examples") if key in one}
-            if isinstance(kept.get("default"), list | dict):
-                kept["default"] = None  # client generators reject a default that is a list or an object
-            schema["properties"][name] = {"anyOf": [one, {"type": "null"}]} | kept
 
 
 class StreamOptions(Body):
@@ -40,10 +31,8 @@ class StreamOptions(Body):
     include_obfuscation: bool = Field(False, description="accepted; the server never adds padding")
 
 
-class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
+class CompletionBody(NullableBody, SamplingFields, VllmFields, LlamaFields, GuidedFields):
     """Body of ``POST /api/v1/completions``. In every field null stands for the default."""
-
-    model_config = ConfigDict(json_schema_extra=_nullable)
 
     model: str | None = Field(None, description="name of the served model; may be omitted")
     prompt: Prompts = Field(
@@ -78,13 +67,6 @@ class CompletionBody(SamplingFields, VllmFields, LlamaFields, GuidedFields):
     stream_options: StreamOptions | None = Field(None, description="only with stream")
     user: str | None = Field(None, max_length=512, description="accepted; it has no effect on the answer")
     suffix: str = Field("", description="not supported; only null or an empty string is accepted")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_the_default(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
     @property
     def choices(self) -> int:

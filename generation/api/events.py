@@ -110,7 +110,8 @@ class EventStream(StreamingResponse):
                     break
                 if text := encode(item):
                     yield text
-            yield last() + self._done
+            if text := last() + self._done:
+                yield text
         except ApiError as error:
             yield self._failure(error)
         except Exception:
