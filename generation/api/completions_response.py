@@ -1,16 +1,14 @@
 """Builds OpenAI's response objects from the engine's updates, as events or whole; the whole sums up the events."""
 
-import math
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from statistics import fmean
 from typing import Any
 
 from generation.api.completions_body import CompletionBody
 from generation.api.events import event
-from generation.api.logprobs import Report, prompt_report
+from generation.api.logprobs import Report, mean, prompt_report
 from generation.api.slices import Slices
 from generation.engine.request import LENGTH, TIMEOUT, Item, PromptScores, Update
 from generation.observe.timeline import Timeline  # noqa: TC001 - ruff overlooks its use
@@ -78,7 +76,7 @@ class CompletionResponse:
         for first in range(0, len(self._prompts) * self._body.choices, self._body.choices):
             ranked = [choices[index] for index in range(first, first + self._body.choices) if index in choices]
             if self._body.choices > self._body.n:
-                ranked.sort(key=lambda choice: _mean(logprobs[choice["index"]]), reverse=True)
+                ranked.sort(key=lambda choice: mean(logprobs[choice["index"]]), reverse=True)
             kept += ranked[: self._body.n]
         for index, choice in enumerate(kept):
             choice["index"] = index
@@ -132,11 +130,6 @@ class CompletionResponse:
 
 def _usage(prompt: int, generated: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": generated, "total_tokens": prompt + generated}
-
-
-def _mean(logprobs: list[float]) -> float:
-    """Return the mean log-probability of a choice; a choice without tokens ranks last."""
-    return fmean(logprobs) if logprobs else -math.inf
 
 
 def _extend(choice: dict[str, Any], piece: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ from generation.errors import refused
 from generation.sampling.grammar import Constraint
 
 LONGEST_DEFINITION = 1 << 16
+LONGEST_REGEX = 2048
 
-Definition = Annotated[str, Field(min_length=1, max_length=LONGEST_DEFINITION)]
-Schema = dict[str, Any] | Definition
-Regex = Annotated[str, Field(min_length=1, max_length=2048)]
+_Definition = Annotated[str, Field(min_length=1, max_length=LONGEST_DEFINITION)]
+Schema = dict[str, Any] | _Definition
+_Regex = Annotated[str, Field(min_length=1, max_length=LONGEST_REGEX)]
 _Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1, max_length=256)]
 
 
@@ -22,9 +23,9 @@ class StructuredOutputs(Body):
     """vLLM's structured outputs; exactly one field must be given."""
 
     json_schema: Schema | None = Field(None, alias="json", description="JSON schema, as an object or a string")
-    regex: Regex | None = Field(None, description="regular expression that the answer matches")
+    regex: _Regex | None = Field(None, description="regular expression that the answer matches")
     choice: _Choices | None = Field(None, description="the answer is one of these strings")
-    grammar: Definition | None = Field(None, description="grammar in Lark's or GBNF's notation")
+    grammar: _Definition | None = Field(None, description="grammar in Lark's or GBNF's notation")
     json_object: Literal[True] | None = Field(None, description="true = the answer is any JSON object")
 
 
@@ -52,9 +53,9 @@ class GuidedFields(Body):
     )
     response_format: ResponseFormat | None = Field(None, description="the answer is text, JSON, or follows a schema")
     guided_json: Schema | None = Field(None, description="older name of structured_outputs.json")
-    guided_regex: Regex | None = Field(None, description="older name of structured_outputs.regex")
+    guided_regex: _Regex | None = Field(None, description="older name of structured_outputs.regex")
     guided_choice: _Choices | None = Field(None, description="older name of structured_outputs.choice")
-    guided_grammar: Definition | None = Field(None, description="older name of structured_outputs.grammar")
+    guided_grammar: _Definition | None = Field(None, description="older name of structured_outputs.grammar")
     guided_decoding_backend: str | None = Field(
         None, max_length=64, description="accepted; there is one implementation, llguidance"
     )

@@ -1,7 +1,9 @@
 """Log-probabilities over HTTP: OpenAI's ``logprobs``, four parallel lists, and vLLM's ``prompt_logprobs``."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from generation.engine.request import Token
@@ -9,6 +11,11 @@ from generation.text.tokenizer import Tokenizer
 
 # JSON has no infinity; OpenAI's and vLLM's servers send this value for an impossible token.
 LOWEST = -9999.0
+
+
+def mean(logprobs: Sequence[float]) -> float:
+    """Return the mean log-probability of a sequence; one without tokens ranks last."""
+    return fmean(logprobs) if logprobs else -math.inf
 
 
 class Report:
