@@ -99,9 +99,9 @@ async def models_one(exchange: Exchange) -> Response:
 
 
 @route("POST", "v1/chat/completions")
-async def chat_completions(_: Exchange) -> Response:
-    """Refuse the request: this is not a chat model."""
-    return await model_list.chat()
+async def chat_completions(exchange: Exchange) -> Response:
+    """Answer a chat, as OpenAI's chat completions API does, if the model has a chat template."""
+    return await contracts.chat.post(service, exchange)
 
 
 @route("POST", "tokenize")

@@ -132,6 +132,12 @@ class NotReadyError(ApiError):
     code = "not_ready"
 
 
+class ChatTemplateError(ApiError):
+    """The chat template of the model, or the operator's, cannot be used."""
+
+    code = "chat_template_failed"
+
+
 class GenerationFailedError(ApiError):
     """The step that computed this request failed unexpectedly."""
 

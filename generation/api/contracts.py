@@ -49,4 +49,11 @@ def _hf() -> ModuleType:
     return hf
 
 
-completions, hf = Contract(_completions), Contract(_hf)
+def _chat() -> ModuleType:
+    from generation.api import chat, chat_body
+
+    chat_body.ChatBody.model_rebuild()
+    return chat
+
+
+completions, chat, hf = Contract(_completions), Contract(_chat), Contract(_hf)

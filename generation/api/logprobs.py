@@ -18,6 +18,19 @@ def mean(logprobs: Sequence[float]) -> float:
     return fmean(logprobs) if logprobs else -math.inf
 
 
+def token_name(tokenizer: Tokenizer, token: int, *, as_id: bool) -> str:
+    """Return the name of a token: its text, or its bytes where they are not whole characters; with `as_id` its id."""
+    if as_id:
+        return f"token_id:{token}"
+    data = tokenizer.token_bytes(token)
+    if not data:
+        return tokenizer.piece(token)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
 class Report:
     """Collects tokens into the four parallel lists of OpenAI's completions."""
 
@@ -62,16 +75,8 @@ class Report:
         self._lists["text_offset"].append(offset)
 
     def name(self, token: int) -> str:
-        """Return the name of a token: its text, or its bytes where they are not whole characters."""
-        if self._as_ids:
-            return f"token_id:{token}"
-        data = self._tokenizer.token_bytes(token)
-        if not data:
-            return self._tokenizer.piece(token)
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+        """Return the name of a token."""
+        return token_name(self._tokenizer, token, as_id=self._as_ids)
 
 
 def prompt_report(tokens: Iterable[Token], tokenizer: Tokenizer, alternatives: int) -> list[dict[str, Any] | None]:

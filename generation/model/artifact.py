@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ FORMAT = 5
 CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 # What config.json may say, so that reading an artifact takes bounded time and memory, whatever is in it.
 LONGEST_CONFIG = 1 << 20
+LONGEST_TEMPLATE = 1 << 17
 MOST = {"layers": 1024, "heads": 1024, "head_size": 4096}
 LARGEST = 1 << 24
 ADVICE = "export the model again, or point MODEL_DIR at another folder"
@@ -32,6 +34,9 @@ class ArtifactConfig:
         holes: ids below `tokens` that the tokenizer does not know; usually none.
         ends_of_text: tokens that end a text; none for a model that never ends one.
         begin_of_text: the token that text starts from where there is no prompt, or None.
+        special_tokens: names that a chat template knows, such as ``eos_token``, and what they stand for: a text, or a
+            list of texts. Artifacts of older exporters have none.
+        chat_template: renders the messages of a chat as a prompt; None for a model without one.
     """
 
     layers: int
@@ -47,6 +52,8 @@ class ArtifactConfig:
     cache: str
     files: dict[str, str]
     source: dict[str, Any]
+    special_tokens: dict[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +89,7 @@ def read_config(folder: Path) -> ArtifactConfig:
 def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the fields of the configuration, each valid and within bounds."""
     values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
+    values["special_tokens"] = raw.get("special_tokens", {})
     for name, value in values.items():
         if name in _COUNTS and isinstance(value, int) and value > MOST.get(name, LARGEST):
             raise ArtifactError(f"{path}: {name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")
@@ -94,6 +102,21 @@ def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
         if not isinstance(values["files"].get(name), str):
             raise ArtifactError(f"{path} has no checksum of {name}; {ADVICE}")
     return values
+
+
+def _is_template(value: object) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= LONGEST_TEMPLATE)
+
+
+def _are_texts(value: object) -> bool:
+    """Return whether a value is an object whose values are texts, or lists of texts."""
+    if not isinstance(value, dict):
+        return False
+    lists = (one if isinstance(one, list) else [one] for one in value.values())
+    return all(isinstance(text, str) for texts in lists for text in texts)
+
+
+_OF_CHAT: dict[str, Callable[[object], bool]] = {"chat_template": _is_template, "special_tokens": _are_texts}
 
 
 def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
@@ -111,6 +134,8 @@ def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
         return isinstance(value, list) and all(map(is_token, value))
     if name == "begin_of_text":
         return value is None or is_token(value)
+    if name in _OF_CHAT:
+        return _OF_CHAT[name](value)
     return isinstance(value, _OTHERS[name])
 
 

@@ -13,8 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from generation.api import openapi_page
 from generation.api.bodies import GenerateBody, parse_json
-from generation.api.completions_body import CompletionBody, StreamOptions
+from generation.api.completions_body import CompletionBody
 from generation.api.hf_body import HfParameters
+from generation.api.openai_body import StreamOptions
 from generation.api.openapi_document import document
 from generation.api.openapi_operations import EVENTS, HTML, JSON, OPERATIONS, TEXT, Operation
 
