@@ -16,36 +16,40 @@ import azure.functions as func
 from azure.functions.warmup import WarmUpContext  # the package lists it in its __all__ and does not import it
 from starlette.responses import Response
 
+from generation.api import contracts
 from generation.api import generate as plain
 from generation.api import health as status
 from generation.api import metrics as prometheus
 from generation.api import models as model_list
-from generation.api import openai
 from generation.api import openapi as contract
 from generation.api import playground as page
 from generation.api import tokenize as tokens
 from generation.api.container_stop import on_container_stop
 from generation.api.exchange import Exchange, Operation
 from generation.api.handler import handler
+from generation.api.hf_errors import error_form as hf_form
 from generation.api.keys import ApiKeys
 from generation.api.route_values import route_value
 from generation.api.worker import adapt_worker_server
+from generation.errors import ErrorForm, openai_form
 
 adapt_worker_server()
 on_container_stop(service.stop)
-service.when_ready(openai.prepare)
+service.when_ready(contracts.completions.prepare)
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.host_level.upper()])
 keys = ApiKeys(service.settings.api_keys)
 
 
-def route(method: str, template: str, *, keyed: bool = True, head: bool = False) -> Callable[[Operation], Any]:
+def route(
+    method: str, template: str, *, keyed: bool = True, head: bool = False, error_form: ErrorForm = openai_form
+) -> Callable[[Operation], Any]:
     """Register an operation under a route; with `keyed` it requires a key, the host's or the app's own."""
     level = None if keyed else func.AuthLevel.ANONYMOUS
     methods = [method, "HEAD"] if head else [method]
 
     def register(operation: Operation) -> Any:
         guarded = keys.guard(operation) if keyed else operation
-        return app.route(template, methods=methods, auth_level=level)(handler(guarded, template))
+        return app.route(template, methods=methods, auth_level=level)(handler(guarded, template, error_form))
 
     return register
 
@@ -77,7 +81,13 @@ async def generate_path(exchange: Exchange) -> Response:
 @route("POST", "v1/completions")
 async def completions(exchange: Exchange) -> Response:
     """Generate text, as OpenAI's completions API does."""
-    return await openai.post(service, exchange)
+    return await contracts.completions.post(service, exchange)
+
+
+@route("POST", "hf", error_form=hf_form)
+async def hf(exchange: Exchange) -> Response:
+    """Generate text, as Hugging Face's text-generation-inference does."""
+    return await contracts.hf.post(service, exchange)
 
 
 @route("GET", "v1/models")
@@ -93,9 +103,9 @@ async def models_one(exchange: Exchange) -> Response:
 
 
 @route("POST", "v1/chat/completions")
-async def chat_completions(_: Exchange) -> Response:
-    """Refuse the request: this is not a chat model."""
-    return await model_list.chat()
+async def chat_completions(exchange: Exchange) -> Response:
+    """Answer a chat, as OpenAI's chat completions API does, if the model has a chat template."""
+    return await contracts.chat.post(service, exchange)
 
 
 @route("POST", "tokenize")

@@ -90,6 +90,14 @@ class Settings:
             "the platform's setting"
         },
     )
+    chat_template: str = field(
+        default="",
+        repr=False,
+        metadata={
+            "text": "chat template, in Jinja, for `/api/v1/chat/completions`, instead of the model's: the template, or "
+            "`@` and the path of a file"
+        },
+    )
     log_prompts: str = _choice("off", ("off", "on"), "whether log lines include the prompts")
     traces: str = _choice(
         "auto",
@@ -111,6 +119,8 @@ class Settings:
             if one.name == "api_keys":
                 if one.name.upper() in environment:
                     values[one.name] = _parse_keys(text)
+            elif one.name == "chat_template":
+                values[one.name] = _read_text(one.name.upper(), text)
             elif text:
                 values[one.name] = _parse(one.name.upper(), text, one.type, one.metadata)
         return cls(**values)
@@ -144,6 +154,16 @@ def _parse(key: str, text: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
 def how_to_install(group: str) -> str:
     """Return the command that installs a dependency group of pyproject.toml, for error messages."""
     return f"pip install '.[{group}]' in a clone" if INSTALLED else f"pip install --group {group}"
+
+
+def _read_text(key: str, text: str) -> str:
+    """Return the value of a setting, which may be `@` and the path of a file that holds it."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return ((Path() if INSTALLED else ROOT) / text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{key}={text!r} cannot be read: {error}") from None
 
 
 def _parse_keys(text: str) -> tuple[str, ...]:

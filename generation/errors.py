@@ -5,6 +5,8 @@ The body has the shape of OpenAI's errors, which that API's clients turn into ex
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 
 class ApiError(Exception):
@@ -29,6 +31,14 @@ class ApiError(Exception):
         if self.retry_after_s is None:
             return {}
         return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+
+
+ErrorForm = Callable[[ApiError], tuple[int, dict[str, Any]]]
+
+
+def openai_form(error: ApiError) -> tuple[int, dict[str, Any]]:
+    """Return the status and the JSON body of an error in OpenAI's form, which every contract has but Hugging Face's."""
+    return error.status, error.body()
 
 
 class InvalidRequestError(ApiError):
@@ -120,6 +130,12 @@ class NotReadyError(ApiError):
 
     status = 503
     code = "not_ready"
+
+
+class ChatTemplateError(ApiError):
+    """The chat template of the model, or the operator's, cannot be used."""
+
+    code = "chat_template_failed"
 
 
 class GenerationFailedError(ApiError):

@@ -49,6 +49,7 @@ class Loaded:
     config: ArtifactConfig
     tokenizer: "Tokenizer"
     engine: "Engine"
+    chat_template: str | None = None  # the operator's, else the model's
 
     @property
     def fingerprint(self) -> str:
@@ -249,4 +250,4 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     )
     engine.start()
     give_back_free_memory()  # about 10 MiB that only loading needed
-    return Loaded(config, opened.tokenizer, engine)
+    return Loaded(config, opened.tokenizer, engine, settings.chat_template or config.chat_template)

@@ -262,5 +262,5 @@ def test_what_can_wait_is_done_after_the_model_is_ready() -> None:
 
 
 def test_the_contract_is_not_loaded_before_the_model() -> None:
-    code = "import sys, generation.api.openai; print(*(name for name in sys.modules if 'completions' in name))"
+    code = "import sys, generation.api.contracts; print(*(name for name in sys.modules if 'completions' in name))"
     assert _fresh(code).strip() == ""

@@ -1,21 +1,21 @@
 """OpenAI's ``/v1/completions``. The reference is OpenAI's description, then vLLM's server."""
 
 import asyncio
+from dataclasses import replace
 
 from starlette.responses import Response
 
 from generation.api.bodies import parse_json
 from generation.api.completions_body import CompletionBody
 from generation.api.completions_response import CompletionResponse
-from generation.api.completions_sampling import sampling_params
 from generation.api.cost import Cost, least_tokens
 from generation.api.events import EventStream
 from generation.api.exchange import Exchange
-from generation.api.prompts import check_context, check_ids, check_length, check_model, encode, timeout
+from generation.api.openai_request import alternatives, engine_request, reported_with_each
+from generation.api.prompts import check_context, check_ids, check_length, check_model, encode
 from generation.api.slices import json_response
 from generation.config import Settings
 from generation.engine.request import GenerationRequest
-from generation.sampling.grammar import make_guide
 from generation.service import Loaded, Service
 
 
@@ -51,15 +51,14 @@ async def post(service: Service, exchange: Exchange) -> Response:
 
 def _cost(body: CompletionBody, prompt_tokens: int, loaded: Loaded) -> Cost:
     vocabulary = loaded.tokenizer.vocabulary
-    reported = _alternatives(body.reported, vocabulary)
     return Cost(
         len(body.prompt),
         prompt_tokens,
         body.choices,
         min(body.max_tokens, loaded.config.context),
         body.echo,
-        None if reported is None else reported + len(body.logprob_token_ids or ()),
-        _alternatives(body.prompt_logprobs, vocabulary),
+        reported_with_each(body, vocabulary),
+        alternatives(body.prompt_logprobs, vocabulary),
         fields=("prompt", "best_of" if body.best_of else "n", "max_tokens"),
     )
 
@@ -86,36 +85,13 @@ async def _prompts(body: CompletionBody, loaded: Loaded) -> list[tuple[int, ...]
 async def _engine_requests(
     body: CompletionBody, prompts: list[tuple[int, ...]], loaded: Loaded, settings: Settings
 ) -> list[GenerationRequest]:
-    vocabulary = loaded.tokenizer.vocabulary
-    sampling = await sampling_params(body, loaded.tokenizer)
-    ranked = body.choices > body.n
-    reported = _alternatives(body.reported, vocabulary)
     of_prompt = [body.prompt_logprobs] + ([body.reported] if body.echo else [])
-    scored = [_alternatives(one, vocabulary) or 0 for one in of_prompt if one is not None]
-    guide = await make_guide(loaded.tokenizer, body.constraint())
-    return [
-        GenerationRequest(
-            prompt=prompt,
-            max_tokens=body.max_tokens,
-            choices=body.choices,
-            number=number,
-            sampling=sampling,
-            stop=body.stop,
-            include_stop=body.include_stop_str_in_output,
-            special_tokens=not body.skip_special_tokens,
-            logprobs=0 if ranked and reported is None else reported,
-            logprob_ids=tuple(dict.fromkeys(body.logprob_token_ids or ())),
-            score_prompt=bool(scored),
-            prompt_logprobs=max(scored, default=0),
-            length_penalty=body.length_penalty if body.use_beam_search else None,
-            cache_salt=body.cache_salt,
-            timeout_s=timeout(body.timeout_s, settings),
-            guide=guide,
-            echo=body.echo,
-        )
-        for number, prompt in enumerate(prompts)
-    ]
-
-
-def _alternatives(asked: int | None, vocabulary: int) -> int | None:
-    return vocabulary if asked is not None and asked < 0 else asked
+    scored = [alternatives(one, loaded.tokenizer.vocabulary) or 0 for one in of_prompt if one is not None]
+    asked = replace(
+        await engine_request(body, body.max_tokens, loaded, settings),
+        score_prompt=bool(scored),
+        prompt_logprobs=max(scored, default=0),
+        length_penalty=body.length_penalty if body.use_beam_search else None,
+        echo=body.echo,
+    )
+    return [replace(asked, prompt=prompt, number=number) for number, prompt in enumerate(prompts)]

@@ -1,4 +1,4 @@
-"""Fields of ``POST /api/v1/completions`` beyond OpenAI's: vLLM's, then some of llama.cpp's."""
+"""Fields beyond OpenAI's: vLLM's, then some of llama.cpp's. Chat has all but those of prompts."""
 
 from typing import Annotated, Literal
 
@@ -26,6 +26,30 @@ class VllmFields(Body):
     include_stop_str_in_output: bool = Field(False, description="include the stop string or stop token in the text")
     skip_special_tokens: bool = Field(True, description="leave special tokens out of the text")
     spaces_between_special_tokens: bool = Field(True, description="accepted; this tokenizer adds no spaces")
+    bad_words: list[_Word] = Field([], max_length=MOST_WORDS, description="words that are never generated")
+    allowed_token_ids: Annotated[_Ids, Field(min_length=1)] | None = Field(
+        None, description="generate only these tokens"
+    )
+    logprob_token_ids: Annotated[list[TokenId], Field(max_length=MOST_NAMED)] | None = Field(
+        None, description="also report these tokens in top_logprobs"
+    )
+    return_tokens_as_token_ids: bool = Field(False, description="name tokens in logprobs by id, as token_id:<id>")
+    return_token_ids: bool = Field(
+        False, description="report the token ids of the prompt and of the choice; in a stream, in each event"
+    )
+    priority: int = Field(0, description="only 0: requests are served in order of arrival")
+    request_id: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_.:-]{1,128}$", description="used in the answer's id, after cmpl- or chatcmpl-"
+    )
+    cache_salt: str = Field(
+        "", max_length=256, description="share the prefix cache only with requests that have the same salt"
+    )
+    session_id: str | None = Field(None, max_length=512, description="accepted; it has no effect on the answer")
+
+
+class PromptFields(Body):
+    """Fields of vLLM's server for prompts without a template, and its beam search."""
+
     add_special_tokens: bool = Field(
         True, description="add the tokenizer's special tokens to a prompt; GPT-2's adds none"
     )
@@ -35,22 +59,11 @@ class VllmFields(Body):
     length_penalty: float = Field(
         1.0, ge=-10, le=10, description="with use_beam_search: above 0 favours long choices, below 0 short ones"
     )
-    bad_words: list[_Word] = Field([], max_length=MOST_WORDS, description="words that are never generated")
-    allowed_token_ids: Annotated[_Ids, Field(min_length=1)] | None = Field(
-        None, description="generate only these tokens"
-    )
     prompt_logprobs: int | None = Field(
         None,
         ge=-1,
         le=20,
         description="report the log-probabilities of each prompt token and of this many likeliest tokens; -1 = all",
-    )
-    logprob_token_ids: Annotated[list[TokenId], Field(max_length=MOST_NAMED)] | None = Field(
-        None, description="also report these tokens in top_logprobs"
-    )
-    return_tokens_as_token_ids: bool = Field(False, description="name tokens in logprobs by id, as token_id:<id>")
-    return_token_ids: bool = Field(
-        False, description="report the token ids of the prompt and of the choice; in a stream, in each event"
     )
     truncate_prompt_tokens: int | None = Field(
         None, ge=-1, description="cut a prompt to this many tokens; -1 = as many as fit beside max_tokens"
@@ -58,14 +71,6 @@ class VllmFields(Body):
     truncation_side: Literal["left", "right"] = Field(
         "left", description="side that truncate_prompt_tokens cuts: left keeps the prompt's end, right its beginning"
     )
-    priority: int = Field(0, description="only 0: requests are served in order of arrival")
-    request_id: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9_.:-]{1,128}$", description="used in the answer's id, after cmpl-"
-    )
-    cache_salt: str = Field(
-        "", max_length=256, description="share the prefix cache only with requests that have the same salt"
-    )
-    session_id: str | None = Field(None, max_length=512, description="accepted; it has no effect on the answer")
 
 
 class LlamaFields(Body):

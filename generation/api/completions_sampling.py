@@ -1,17 +1,17 @@
-"""Converts the fields of a completion to the sampler's parameters: encodes texts and checks token ids."""
+"""Converts fields of OpenAI's contracts to the sampler's parameters: encodes texts and checks token ids."""
 
 import asyncio
 from collections import Counter
 from functools import lru_cache
 
-from generation.api.completions_body import CompletionBody
+from generation.api.openai_body import OpenAIBody
 from generation.api.prompts import check_ids
 from generation.errors import refused
 from generation.sampling.params import Dry, SamplingParams
 from generation.text.tokenizer import Tokenizer, TokenizerError
 
 
-async def sampling_params(body: CompletionBody, tokenizer: Tokenizer) -> SamplingParams:
+async def sampling_params(body: OpenAIBody, tokenizer: Tokenizer) -> SamplingParams:
     """Return the sampling parameters of a completion.
 
     Raises:
@@ -44,7 +44,7 @@ def _encode(param: str, text: str, tokenizer: Tokenizer) -> list[int]:
         raise refused(param, str(error)) from None
 
 
-def _bias(body: CompletionBody, tokenizer: Tokenizer) -> dict[int, float]:
+def _bias(body: OpenAIBody, tokenizer: Tokenizer) -> dict[int, float]:
     """Return the bias of each token; a text biases each of its tokens, and biases of one token add up."""
     biases: Counter[int] = Counter()
     for key, value in body.logit_bias:
@@ -69,7 +69,7 @@ def _bad_words(words: list[str], tokenizer: Tokenizer) -> tuple[tuple[int, ...],
     return tuple(found)
 
 
-def _dry(body: CompletionBody, tokenizer: Tokenizer) -> Dry:
+def _dry(body: OpenAIBody, tokenizer: Tokenizer) -> Dry:
     window = {} if body.dry_penalty_last_n < 0 else {"window": body.dry_penalty_last_n}
     return Dry(
         multiplier=body.dry_multiplier,

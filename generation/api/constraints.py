@@ -11,17 +11,18 @@ from generation.errors import refused
 from generation.sampling.grammar import Constraint
 
 LONGEST_DEFINITION = 1 << 16
+LONGEST_REGEX = 2048
 
 _Definition = Annotated[str, Field(min_length=1, max_length=LONGEST_DEFINITION)]
-_Schema = dict[str, Any] | _Definition
-_Regex = Annotated[str, Field(min_length=1, max_length=2048)]
+Schema = dict[str, Any] | _Definition
+_Regex = Annotated[str, Field(min_length=1, max_length=LONGEST_REGEX)]
 _Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1, max_length=256)]
 
 
 class StructuredOutputs(Body):
     """vLLM's structured outputs; exactly one field must be given."""
 
-    json_schema: _Schema | None = Field(None, alias="json", description="JSON schema, as an object or a string")
+    json_schema: Schema | None = Field(None, alias="json", description="JSON schema, as an object or a string")
     regex: _Regex | None = Field(None, description="regular expression that the answer matches")
     choice: _Choices | None = Field(None, description="the answer is one of these strings")
     grammar: _Definition | None = Field(None, description="grammar in Lark's or GBNF's notation")
@@ -51,7 +52,7 @@ class GuidedFields(Body):
         None, description="the answer follows exactly one of `json`, `regex`, `choice`, `grammar`, `json_object`"
     )
     response_format: ResponseFormat | None = Field(None, description="the answer is text, JSON, or follows a schema")
-    guided_json: _Schema | None = Field(None, description="older name of structured_outputs.json")
+    guided_json: Schema | None = Field(None, description="older name of structured_outputs.json")
     guided_regex: _Regex | None = Field(None, description="older name of structured_outputs.regex")
     guided_choice: _Choices | None = Field(None, description="older name of structured_outputs.choice")
     guided_grammar: _Definition | None = Field(None, description="older name of structured_outputs.grammar")
@@ -72,37 +73,43 @@ class GuidedFields(Body):
                 raise refused("structured_outputs", f"needs exactly one of its fields, got {len(inside)}")
         if len(found) > 1:
             raise refused(found[1].param, f"not together with {found[0].param}")
-        for one in found:
-            if len(one.text) > LONGEST_DEFINITION and one.kind == "json":
-                message = f"a schema has at most {LONGEST_DEFINITION} characters, got {len(one.text)}"
-                raise refused(one.param, message)
         return found[0] if found else None
 
     def _constraints(self) -> Iterator[Constraint]:
         if (inner := self.structured_outputs) is not None:
             yield from _each("structured_outputs.", inner.json_schema, inner.regex, inner.choice, inner.grammar)
             if inner.json_object:
-                yield Constraint("json", _ANY_OBJECT, "structured_outputs.json_object")
+                yield follow_schema(_ANY_OBJECT, "structured_outputs.json_object")
         if (given := self.response_format) is not None:
             if (given.type == "json_schema") != (given.json_schema is not None):
                 raise refused("response_format.json_schema", "required with the type json_schema, and only with it")
             if given.json_schema is not None:
-                text = json.dumps(given.json_schema.definition)
-                yield Constraint("json", text, "response_format.json_schema.schema")
+                yield follow_schema(given.json_schema.definition, "response_format.json_schema.schema")
             elif given.type == "json_object":
-                yield Constraint("json", _ANY_OBJECT, "response_format")
+                yield follow_schema(_ANY_OBJECT, "response_format")
         yield from _each("guided_", self.guided_json, self.guided_regex, self.guided_choice, self.guided_grammar)
 
 
-_ANY_OBJECT = '{"type": "object"}'
+_ANY_OBJECT = {"type": "object"}
+
+
+def follow_schema(schema: dict[str, Any] | str, param: str) -> Constraint:
+    """Return the constraint of a JSON schema, an object or its text, that the field `param` holds.
+
+    Raises:
+        InvalidRequestError: the text is not that of an object, or the schema is too long.
+    """
+    text = _schema_text(schema, param) if isinstance(schema, str) else json.dumps(schema)
+    if len(text) > LONGEST_DEFINITION:
+        raise refused(param, f"a schema has at most {LONGEST_DEFINITION} characters, got {len(text)}")
+    return Constraint("json", text, param)
 
 
 def _each(
     prefix: str, schema: dict[str, Any] | str | None, regex: str | None, choice: list[str] | None, grammar: str | None
 ) -> Iterator[Constraint]:
     if schema is not None:
-        text = _schema_text(schema, prefix + "json") if isinstance(schema, str) else json.dumps(schema)
-        yield Constraint("json", text, prefix + "json")
+        yield follow_schema(schema, prefix + "json")
     if regex is not None:
         yield Constraint("regex", regex, prefix + "regex")
     if choice is not None:

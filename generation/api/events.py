@@ -30,7 +30,7 @@ def event(data: Any) -> str:
 
 
 class EventStream(StreamingResponse):
-    """Sends the items of `stream` as events made by `encode`, then ``data: [DONE]``.
+    """Sends the items of `stream` as events made by `encode`, then `done`; an error in the form of the exchange.
 
     After `keep_alive_s` seconds of silence it sends a comment line. However the response ends, it cancels the remaining
     work and closes the request's record.
@@ -42,6 +42,7 @@ class EventStream(StreamingResponse):
         keep_alive_s: seconds of silence before a comment line.
         first: events to send before all others.
         last: returns the events to send after all items.
+        done: what ends the stream; not every contract has an event for it.
     """
 
     def __init__(
@@ -53,8 +54,11 @@ class EventStream(StreamingResponse):
         *,
         first: str = "",
         last: Callable[[], str] = str,
+        done: str = DONE,
     ) -> None:
         self._record = exchange.record
+        self._error_form = exchange.error_form
+        self._done = done
         self._stream = stream
         self._error_code: str | None = None
         super().__init__(
@@ -106,11 +110,14 @@ class EventStream(StreamingResponse):
                     break
                 if text := encode(item):
                     yield text
-            yield last() + DONE
+            if text := last() + self._done:
+                yield text
         except ApiError as error:
-            self._error_code = error.code
-            yield event(error.body()) + DONE
+            yield self._failure(error)
         except Exception:
             log.exception("a stream failed")
-            self._error_code = ApiError.code
-            yield event(ApiError("an unexpected error ended this stream").body()) + DONE
+            yield self._failure(ApiError("an unexpected error ended this stream"))
+
+    def _failure(self, error: ApiError) -> str:
+        self._error_code = error.code
+        return event(self._error_form(error)[1]) + self._done

@@ -17,7 +17,7 @@ from generation.api.slices import one_at_a_time
 from generation.engine.engine import Engine
 from generation.engine.request import GenerationRequest, Item
 from generation.engine.stream import TokenStream
-from generation.errors import BodyTooLargeError, SlowRequestError, UnsupportedEncodingError
+from generation.errors import BodyTooLargeError, ErrorForm, SlowRequestError, UnsupportedEncodingError, openai_form
 from generation.observe.record import RequestRecord
 
 log = logging.getLogger("generation.requests")
@@ -32,10 +32,17 @@ CLIENT_LEFT = "client_left"
 
 
 class Exchange:
-    """One HTTP request and its work in the engine."""
+    """One HTTP request and its work in the engine.
 
-    def __init__(self, name: str, request: Request, route: str | None = None) -> None:
+    Attributes:
+        error_form: returns the status and the body of an error, as the contract wants them.
+    """
+
+    def __init__(
+        self, name: str, request: Request, route: str | None = None, error_form: ErrorForm = openai_form
+    ) -> None:
         self.request = request
+        self.error_form = error_form
         self.record = RequestRecord(name, request.method, request.headers, route)
 
     async def body(self, limit_bytes: int) -> bytes:

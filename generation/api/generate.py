@@ -6,10 +6,10 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from generation.api.bodies import GenerateBody, parse_json, parse_query
-from generation.api.cost import Cost, least_tokens
+from generation.api.cost import Cost
 from generation.api.events import EventStream, event
 from generation.api.exchange import Exchange
-from generation.api.prompts import check_context, check_length, encode, timeout
+from generation.api.prompts import check_context, encode_one, timeout
 from generation.api.route_values import route_value
 from generation.config import Settings
 from generation.engine.request import GenerationRequest, Item, Update
@@ -56,10 +56,8 @@ async def engine_request(body: GenerateBody, loaded: Loaded, settings: Settings)
         InvalidRequestError: or a subclass; the prompt does not fit, or the timeout is too long.
     """
     check_beams(body, settings)
-    longest, context = loaded.tokenizer.longest, loaded.config.context
-    _cost(body, least_tokens([body.prompt], longest), context).check(settings)
-    check_length(body.prompt, longest, context)
-    prompt = await encode(loaded.tokenizer, body.prompt)
+    context = loaded.config.context
+    prompt = await encode_one(body.prompt, _cost(body, 0, context), loaded, settings)
     check_context(len(prompt), body.max_new_tokens, context, "max_new_tokens")
     _cost(body, len(prompt), context).check(settings)
     return GenerationRequest(

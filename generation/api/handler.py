@@ -14,7 +14,7 @@ from starlette.responses import Response as AnyResponse
 
 from generation.api.events import EventStream
 from generation.api.exchange import CLIENT_LEFT, LIMIT_S, Exchange, Operation
-from generation.errors import ApiError, DeadlineError, SlowRequestError
+from generation.errors import ApiError, DeadlineError, ErrorForm, SlowRequestError, openai_form
 from generation.observe import delay
 
 log = logging.getLogger("generation.requests")
@@ -22,7 +22,9 @@ log = logging.getLogger("generation.requests")
 CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; the client does not read it
 
 
-def handler(operation: Operation, route: str | None = None) -> Callable[[Request], Awaitable[Response]]:
+def handler(
+    operation: Operation, route: str | None = None, error_form: ErrorForm = openai_form
+) -> Callable[[Request], Awaitable[Response]]:
     """Return the HTTP handler of an operation, under the operation's name; spans show its `route` template.
 
     The worker reads the handler's annotations. They must name the http extension's own classes, and only one for the
@@ -30,7 +32,7 @@ def handler(operation: Operation, route: str | None = None) -> Callable[[Request
     """
 
     async def handle(req: Request) -> Response:
-        return await answer(operation.__name__, req, operation, route)
+        return await answer(operation.__name__, req, operation, route, error_form)
 
     handle.__name__, handle.__qualname__ = operation.__name__, operation.__qualname__
     handle.__doc__, handle.__module__ = operation.__doc__, operation.__module__
@@ -39,7 +41,13 @@ def handler(operation: Operation, route: str | None = None) -> Callable[[Request
 
 
 async def answer(
-    name: str, request: Request, operation: Operation, route: str | None = None, *, limited: bool = True
+    name: str,
+    request: Request,
+    operation: Operation,
+    route: str | None = None,
+    error_form: ErrorForm = openai_form,
+    *,
+    limited: bool = True,
 ) -> Response:
     """Run `operation`; return its response, or the response for its error.
 
@@ -48,10 +56,11 @@ async def answer(
         request: the HTTP request.
         operation: returns the response.
         route: the path template, for spans.
+        error_form: returns the status and the body of an error, as the contract wants them.
         limited: whether it must end within `LIMIT_S` seconds, the load balancer's limit.
     """
     delay.watch(asyncio.get_running_loop())
-    exchange = Exchange(name, request, route)
+    exchange = Exchange(name, request, route, error_form)
     record = exchange.record
     error_code = None
     try:
@@ -60,7 +69,8 @@ async def answer(
             raise TypeError(f"{name} returned {type(response).__name__} instead of a response")  # noqa: TRY301
     except ApiError as error:
         error_code = error.code
-        response = JSONResponse(error.body(), error.status, error.headers())
+        status, content = error_form(error)
+        response = JSONResponse(content, status, error.headers())
         if isinstance(error, SlowRequestError):
             response.headers["connection"] = "close"
     except ClientDisconnect:
@@ -73,7 +83,8 @@ async def answer(
         log.exception("request %s failed", record.id)
         unexpected = ApiError(f"an unexpected error happened; find it in the log by the request id {record.id}")
         error_code = unexpected.code
-        response = JSONResponse(unexpected.body(), unexpected.status)
+        status, content = error_form(unexpected)
+        response = JSONResponse(content, status)
     response.headers.update(record.headers())
     # Generated text may look like HTML; browsers must not render it.
     response.headers["x-content-type-options"] = "nosniff"

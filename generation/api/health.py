@@ -26,6 +26,7 @@ async def health(service: Service) -> Response:
             "context": config.context,
             "vocabulary": config.tokens,
             "source_revision": config.source.get("revision"),
+            "chat": bool(service.settings.chat_template or config.chat_template),
         }
     content: dict[str, Any] = {
         "health": "ok" if service.reason is None else "failed",

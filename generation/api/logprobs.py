@@ -1,7 +1,9 @@
 """Log-probabilities over HTTP: OpenAI's ``logprobs``, four parallel lists, and vLLM's ``prompt_logprobs``."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from generation.engine.request import Token
@@ -9,6 +11,24 @@ from generation.text.tokenizer import Tokenizer
 
 # JSON has no infinity; OpenAI's and vLLM's servers send this value for an impossible token.
 LOWEST = -9999.0
+
+
+def mean(logprobs: Sequence[float]) -> float:
+    """Return the mean log-probability of a sequence; one without tokens ranks last."""
+    return fmean(logprobs) if logprobs else -math.inf
+
+
+def token_name(tokenizer: Tokenizer, token: int, *, as_id: bool) -> str:
+    """Return the name of a token: its text, or its bytes where they are not whole characters; with `as_id` its id."""
+    if as_id:
+        return f"token_id:{token}"
+    data = tokenizer.token_bytes(token)
+    if not data:
+        return tokenizer.piece(token)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
 class Report:
@@ -55,16 +75,8 @@ class Report:
         self._lists["text_offset"].append(offset)
 
     def name(self, token: int) -> str:
-        """Return the name of a token: its text, or its bytes where they are not whole characters."""
-        if self._as_ids:
-            return f"token_id:{token}"
-        data = self._tokenizer.token_bytes(token)
-        if not data:
-            return self._tokenizer.piece(token)
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+        """Return the name of a token."""
+        return token_name(self._tokenizer, token, as_id=self._as_ids)
 
 
 def prompt_report(tokens: Iterable[Token], tokenizer: Tokenizer, alternatives: int) -> list[dict[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""OpenAI's list of models, with one entry, and the refusal of chat requests."""
+"""OpenAI's list of models, with one entry."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ from starlette.responses import JSONResponse, Response
 
 from generation import __version__
 from generation.api.prompts import check_model
-from generation.errors import InvalidRequestError
 from generation.service import Loaded, Service
 
 
@@ -41,13 +40,3 @@ async def one(service: Service, name: str) -> Response:
 async def version() -> Response:
     """Answer ``GET /api/version``."""
     return JSONResponse({"version": __version__})
-
-
-async def chat() -> Response:
-    """Answer ``POST /api/v1/chat/completions``.
-
-    Raises:
-        InvalidRequestError: always; this is not a chat model.
-    """
-    message = "this is not a chat model: call /api/v1/completions with a prompt instead"
-    raise InvalidRequestError(message, param="messages")

@@ -18,6 +18,8 @@ ERRORS = {
     408: "The body did not arrive in time.",
     413: "The body is larger than the server accepts.",
     415: "The body is compressed.",
+    422: "The request is wrong; `error` names the field.",
+    424: "The computation of this request failed.",
     429: "The queue is full; try again after `Retry-After` seconds.",
     500: "An unexpected error; find it in the log by the request id.",
     503: "Not ready: loading, shutting down, or no token in time. With `Retry-After` if a retry can help.",
@@ -58,7 +60,7 @@ def document(*, keys: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "responses": {f"Error{status}": _error(status) for status in ERRORS},
+            "responses": {f"Error{status}": _error(status) for status in ERRORS if status not in (422, 424)},
             "headers": {
                 "RequestId": {
                     "description": "the request's own x-request-id, or a new one; the log has it",
@@ -88,9 +90,9 @@ class _Untitled(GenerateJsonSchema):
 
 def _schemas() -> dict[str, Any]:
     """Return the JSON schemas of all models, by name."""
-    models: set[type[BaseModel]] = {answers.Failure}
+    models: set[type[BaseModel]] = set()
     for one in OPERATIONS:
-        models.update(model for model in (one.body, one.query, *one.answers.values()) if model is not None)
+        models.update(model for model in (one.body, one.query, one.failure, *one.answers.values()) if model is not None)
     ordered = sorted(models, key=lambda model: model.__name__)
     _, found = models_json_schema(
         [(model, "validation") for model in ordered], ref_template=REFS, schema_generator=_Untitled
@@ -111,7 +113,7 @@ def _operation(one: Operation, security: list[dict[str, list[str]]]) -> dict[str
         "summary": one.summary,
         "security": security,
         "responses": ({"200": _success(one)} if one.answers else {})
-        | {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in statuses},
+        | {str(status): _failure(one, status) for status in statuses},
     }
     if parameters := list(_parameters(one)):
         result["parameters"] = parameters
@@ -139,33 +141,43 @@ def _success(one: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for media, model in one.answers.items():
         if media == EVENTS and model is not None:
-            content[media] = {"schema": _event(model), "x-event": _ref(model)}
+            content[media] = {"schema": _event(one, model), "x-event": _ref(model)}
         else:
             content[media] = {"schema": _ref(model) if model else {"type": "object" if media == JSON else "string"}}
     return {"description": "Done.", "headers": _headers(), "content": content}
 
 
-def _event(model: type[BaseModel]) -> dict[str, Any]:
+def _event(one: Operation, model: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of one event of a stream: an object with its fields, as OpenAPI 3.2 defines it."""
-    of_model = {"type": "string", "contentMediaType": JSON}
-    of_model["contentSchema"] = {"anyOf": [_ref(model), _ref(answers.Failure)]}  # type: ignore[assignment]
-    description = f"JSON: a {model.__name__}, or an error that ended the stream; the last event is [DONE]"
+    of_model: dict[str, Any] = {"type": "string", "contentMediaType": JSON}
+    of_model["contentSchema"] = {"anyOf": [_ref(model), _ref(one.failure)]}
+    description = f"JSON: a {model.__name__}, or an error that ended the stream"
+    data = {"description": description, **of_model}
+    if one.done:
+        data = {"description": f"{description}; the last event is [DONE]", "anyOf": [of_model, {"const": "[DONE]"}]}
     return {
         "type": "object",
         "description": "One server-sent event.",
-        "properties": {"data": {"description": description, "anyOf": [of_model, {"const": "[DONE]"}]}},
+        "properties": {"data": data},
         "required": ["data"],
     }
 
 
-def _error(status: int) -> dict[str, Any]:
+def _failure(one: Operation, status: int) -> dict[str, Any]:
+    """Return the response of an operation for an error; those that share a model share it."""
+    if one.failure is answers.Failure or status == 401:  # noqa: PLR2004
+        return {"$ref": f"#/components/responses/Error{status}"}
+    return _error(status, one.failure)
+
+
+def _error(status: int, failure: type[BaseModel] = answers.Failure) -> dict[str, Any]:
     if status == 401:  # noqa: PLR2004
         return {"description": ERRORS[status]}
     headers = _headers("RetryAfter") if status in WITH_RETRY else _headers()
     return {
         "description": ERRORS[status],
         "headers": headers,
-        "content": {JSON: {"schema": _ref(answers.Failure)}},
+        "content": {JSON: {"schema": _ref(failure)}},
     }
 
 

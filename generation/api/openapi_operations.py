@@ -7,8 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from generation.api import responses as answers
+from generation.api import responses_hf as hf
 from generation.api.bodies import DetokenizeBody, GenerateBody, TokenizeBody
 from generation.api.completions_body import CompletionBody
+from generation.api.hf_body import HfBody
+from generation.api.responses import Failure
 
 JSON, EVENTS, TEXT, HTML = "application/json", "text/event-stream", "text/plain", "text/html"
 PROMPT = "Once upon a time"
@@ -28,6 +31,8 @@ class Operation:
         query: model whose other fields are query parameters.
         errors: other statuses.
         head: whether it also answers HEAD, with the headers of GET.
+        failure: model of an error.
+        done: whether a stream ends with an event that says so.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Operation:
     query: type[BaseModel] | None = None
     errors: tuple[int, ...] = (500,)
     head: bool = False
+    failure: type[BaseModel] = Failure
+    done: bool = True
 
 
 _COSTLY = (400, 429, 500, 503)
@@ -109,6 +116,34 @@ OPERATIONS = (
             "streamed": {"prompt": PROMPT, "stream": True, "stream_options": {"include_usage": True}, "seed": 1},
         },
         errors=(*_WITH_BODY, 404),
+    ),
+    Operation(
+        "hf",
+        "post",
+        "hf",
+        "Generate text, as Hugging Face's text-generation-inference does",
+        {JSON: hf.HfAnswer, EVENTS: hf.HfEvent},
+        body=HfBody,
+        examples={
+            "likeliest": {"inputs": PROMPT, "parameters": {"max_new_tokens": 20}},
+            "sampled, with details": {
+                "inputs": PROMPT,
+                "parameters": {
+                    "max_new_tokens": 5,
+                    "temperature": 0.8,
+                    "seed": 1,
+                    "best_of": 2,
+                    "details": True,
+                    "decoder_input_details": True,
+                    "top_n_tokens": 2,
+                    "stop": ["."],
+                },
+            },
+            "streamed": {"inputs": PROMPT, "parameters": {"top_n_tokens": 1, "max_new_tokens": 5}, "stream": True},
+        },
+        errors=(413, 422, 424, 429, 500, 503),
+        failure=hf.HfFailure,
+        done=False,
     ),
     Operation(
         "chat_completions",

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from generation.api.bodies import short
+from generation.api.cost import Cost, least_tokens
 from generation.config import Settings
 from generation.errors import ContextLengthError, InvalidRequestError, ModelNotFoundError, refused
 from generation.service import Loaded
@@ -17,8 +19,10 @@ LONG_TEXT = 4096
 _long_texts = ThreadPoolExecutor(1, "tokenize")
 
 
-async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> list[int]:
-    """Convert text to token ids, with the special tokens that the tokenizer adds, if any.
+async def encode_text(
+    tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True, param: str = "prompt"
+) -> list[int]:
+    """Convert the text of the field `param` to token ids, with the special tokens that the tokenizer adds, if any.
 
     Raises:
         InvalidRequestError: the text cannot be encoded.
@@ -29,21 +33,56 @@ async def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bo
             return encode(text)
         return await asyncio.get_running_loop().run_in_executor(_long_texts, encode, text)
     except TokenizerError as error:
-        raise refused("prompt", str(error)) from None
+        raise refused(param, str(error)) from None
 
 
-async def encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
+async def encode(
+    tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True, param: str = "prompt"
+) -> tuple[int, ...]:
     """Convert a prompt to token ids; an empty one becomes the beginning-of-text token.
 
     Raises:
         InvalidRequestError: the text cannot be encoded, or is empty and the model has no beginning-of-text token.
     """
-    ids = tuple(await encode_text(tokenizer, text, add_special_tokens=add_special_tokens))
+    ids = tuple(await encode_text(tokenizer, text, add_special_tokens=add_special_tokens, param=param))
     if ids:
         return ids
     if tokenizer.begin_of_text is None:
-        raise refused("prompt", "must not be empty: this model has no beginning-of-text token to start from")
+        raise refused(param, "must not be empty: this model has no beginning-of-text token to start from")
     return (tokenizer.begin_of_text,)
+
+
+async def encode_one(
+    text: str, cost: Cost, loaded: Loaded, settings: Settings, *, add_special_tokens: bool = True, cut: bool = False
+) -> tuple[int, ...]:
+    """Convert the one prompt of a request to token ids, which it refuses by its length or its cost before that.
+
+    Args:
+        text: the prompt.
+        cost: of the request; its number of prompt tokens is ignored.
+        loaded: the model.
+        settings: the bound of the cost.
+        add_special_tokens: let the tokenizer add its own.
+        cut: the request will use a part of the prompt, so its length is not checked.
+
+    Raises:
+        InvalidRequestError: the text cannot be encoded, cannot fit into the context window, or costs too much.
+    """
+    tokenizer, param = loaded.tokenizer, cost.fields[0]
+    if not cut:
+        replace(cost, prompt_tokens=least_tokens([text], tokenizer.longest)).check(settings)
+        check_length(text, tokenizer.longest, loaded.config.context, param)
+    return await encode(tokenizer, text, add_special_tokens=add_special_tokens, param=param)
+
+
+def room(prompt_tokens: int, new_tokens: int | None, context: int, fields: tuple[str, str]) -> int:
+    """Return the number of tokens to generate: what is asked for, or None for what the context window has room for.
+
+    Raises:
+        ContextLengthError: there is no room for so many, or for one.
+    """
+    check_context(prompt_tokens, new_tokens or 1, context, fields[1], fields[0])
+    return new_tokens or context - prompt_tokens
 
 
 def check_ids(tokenizer: Tokenizer, ids: Sequence[int], param: str, where: str) -> None:
@@ -61,7 +100,7 @@ def check_ids(tokenizer: Tokenizer, ids: Sequence[int], param: str, where: str) 
             raise InvalidRequestError(f"{there}: {short(token)} is not a token id from 0 to {last}", param=param)
 
 
-def check_length(text: str, longest: int | None, context: int) -> None:
+def check_length(text: str, longest: int | None, context: int, param: str = "prompt") -> None:
     """Refuse a text that cannot fit into the context window even if every token has `longest` characters.
 
     Raises:
@@ -71,7 +110,7 @@ def check_length(text: str, longest: int | None, context: int) -> None:
         raise ContextLengthError(
             f"the prompt has {len(text)} characters: more than {context * longest} cannot fit into the context window "
             f"of {context} tokens",
-            param="prompt",
+            param=param,
         )
 
 
@@ -87,7 +126,7 @@ def check_model(name: str | None, loaded: Loaded) -> None:
         )
 
 
-def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str) -> None:
+def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str, prompt: str = "prompt") -> None:
     """Refuse a request that does not fit into the context window; the server never truncates unasked.
 
     Raises:
@@ -97,7 +136,7 @@ def check_context(prompt_tokens: int, new_tokens: int, context: int, param: str)
         raise ContextLengthError(
             f"the prompt has {prompt_tokens} tokens and {param} is {new_tokens}: together {prompt_tokens + new_tokens}"
             f", more than the context window of {context} tokens",
-            param="prompt" if prompt_tokens >= context else param,
+            param=prompt if prompt_tokens >= context else param,
         )
 
 

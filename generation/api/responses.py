@@ -34,6 +34,7 @@ class ServedModel(Answer):
     context: int = Field(description="maximum number of tokens of prompt and answer together")
     vocabulary: int = Field(description="token ids are below this")
     source_revision: str | None
+    chat: bool = Field(description="whether there is a chat template")
 
 
 class Health(Answer):
@@ -220,7 +221,7 @@ class TokenizerInfo(Answer):
     unk_token: str
     model_max_length: int
     add_prefix_space: bool
-    chat_template: None
+    chat_template: str | None
 
 
 class Version(Answer):

@@ -57,8 +57,8 @@ class PiecesResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def json_response(content: dict[str, Any]) -> Response:
-    """Return an object as a JSON response with the bytes of `JSONResponse`, built in slices."""
+async def json_response(content: dict[str, Any] | list[Any]) -> Response:
+    """Return an object or a list as a JSON response with the bytes of `JSONResponse`, built in slices."""
     pieces, part, size = list[bytes](), list[str](), 0
     slices = Slices()
     for text in _parts(content):

@@ -65,7 +65,7 @@ async def detokenize(service: Service, exchange: Exchange) -> Response:
 
 
 async def info(service: Service) -> Response:
-    """Answer ``GET /api/tokenizer_info``, which lm-eval's remote tokenizer reads. There is no chat template."""
+    """Answer ``GET /api/tokenizer_info``, which lm-eval's remote tokenizer reads."""
     loaded = service.loaded()
     tokenizer = loaded.tokenizer
     end = tokenizer.entry(tokenizer.ends_of_text[0]) if tokenizer.ends_of_text else None
@@ -79,6 +79,6 @@ async def info(service: Service) -> Response:
             "unk_token": end,
             "model_max_length": loaded.config.context,
             "add_prefix_space": False,
-            "chat_template": None,
+            "chat_template": loaded.chat_template,
         }
     )

@@ -113,6 +113,8 @@ def write_config(folder: Path, checkpoint: Checkpoint, precision: Precision, cac
         "context": shape.context,
         "ends_of_text": list(tokens.ends_of_text),
         "begin_of_text": tokens.begin_of_text,
+        "special_tokens": checkpoint.chat.special_tokens,
+        "chat_template": checkpoint.chat.template,
         "precision": precision,
         "cache": cache,
         "files": {name: _sha256(folder / name) for name in CHECKED_FILES},

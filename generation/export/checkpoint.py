@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from generation.export.adapter import merge
+from generation.export.chat import Chat, find_chat
 from generation.export.configuration import read_configuration, shape_of
 from generation.export.graph import Shape
 from generation.export.hub import Folder
@@ -32,6 +33,7 @@ class Checkpoint:
     model: GPT2LMHeadModel
     tokenizer: Tokenizer
     tokens: Tokens
+    chat: Chat
     shape: Shape
     weights_sha256: str
     notes: tuple[str, ...] = ()
@@ -65,7 +67,9 @@ def load(folder: Folder, *, allow_unread: bool = False) -> Checkpoint:
         config = model.config
         if has_tokenizer(folder.adapter):
             words = folder.adapter
-    tokenizer, tokens = find_tokens(path, config, load_fast(words))
+    fast = load_fast(words)
+    tokenizer, tokens = find_tokens(path, config, fast)
+    chat = find_chat(fast)
     # Training saves these with the model.
     model.generation_config = GenerationConfig(
         eos_token_id=list(tokens.ends_of_text) or None, bos_token_id=tokens.begin_of_text
@@ -75,9 +79,10 @@ def load(folder: Folder, *, allow_unread: bool = False) -> Checkpoint:
         model=model,
         tokenizer=tokenizer,
         tokens=tokens,
+        chat=chat,
         shape=shape_of(config),
         weights_sha256=sha256,
-        notes=(*notes, *tokens.notes),
+        notes=(*notes, *tokens.notes, *chat.notes),
     )
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ CHECKED_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 DRAFTS = "drafts.bin"
 # Bounds on config.json, in bytes and on its values, so that reading any file takes bounded time and memory.
 LONGEST_CONFIG = 1 << 20
+LONGEST_TEMPLATE = 1 << 17
 MOST = {"layers": 1024, "heads": 1024, "head_size": 4096}
 LARGEST = 1 << 24
 ADVICE = "export the model again, or point MODEL_DIR at another folder"
@@ -42,6 +44,9 @@ class ArtifactConfig:
         context: maximum number of tokens in a sequence, prompt included.
         ends_of_text: tokens that end a text; empty for a model that never ends one.
         begin_of_text: token to start from if the prompt is empty, or None.
+        special_tokens: names of special tokens that a chat template may use, such as ``eos_token``, and their texts: a
+            string, or a list of strings. Artifacts of older exporters have none.
+        chat_template: Jinja template that renders the messages of a chat as a prompt; None for a model without one.
         precision: type of the weights, a key of `generation.model.embedding.ELEMENTS`.
         cache: type of the KV cache in the batch, ``float32`` or ``int8``.
         files: SHA-256 checksums by file name, in hexadecimal.
@@ -62,6 +67,8 @@ class ArtifactConfig:
     cache: str
     files: dict[str, str]
     source: dict[str, Any]
+    special_tokens: dict[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None
 
     @property
     def name(self) -> str:
@@ -103,6 +110,7 @@ def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {one.name: raw.get(one.name) for one in fields(ArtifactConfig)}
     if values["width"] is None and all(isinstance(values[name], int) for name in ("heads", "head_size")):
         values["width"] = values["heads"] * values["head_size"]  # artifacts from before heads could be padded
+    values["special_tokens"] = raw.get("special_tokens", {})
     for name, value in values.items():
         if name in _COUNTS and isinstance(value, int) and value > MOST.get(name, LARGEST):
             raise ArtifactError(f"{path}: {name!r} is {repr(value)[:64]}, more than any model has; {ADVICE}")
@@ -115,6 +123,21 @@ def _checked(raw: dict[str, Any], path: Path) -> dict[str, Any]:
         if not isinstance(values["files"].get(name), str):
             raise ArtifactError(f"{path} has no checksum of {name}; {ADVICE}")
     return values
+
+
+def _is_template(value: object) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= LONGEST_TEMPLATE)
+
+
+def _are_texts(value: object) -> bool:
+    """Return whether a value is an object whose values are texts, or lists of texts."""
+    if not isinstance(value, dict):
+        return False
+    lists = (one if isinstance(one, list) else [one] for one in value.values())
+    return all(isinstance(text, str) for texts in lists for text in texts)
+
+
+_OF_CHAT: dict[str, Callable[[object], bool]] = {"chat_template": _is_template, "special_tokens": _are_texts}
 
 
 def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
@@ -135,6 +158,8 @@ def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
         return isinstance(value, list) and all(map(is_token, value))
     if name == "begin_of_text":
         return value is None or is_token(value)
+    if name in _OF_CHAT:
+        return _OF_CHAT[name](value)
     return isinstance(value, _OTHERS[name])
 
 

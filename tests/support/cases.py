@@ -10,6 +10,7 @@ from typing import Any
 
 PROMPT = "Once upon a time"
 GREEDY = {"prompt": PROMPT, "max_new_tokens": 6, "do_sample": False}
+HF = {"inputs": PROMPT, "parameters": {"max_new_tokens": 6}}
 COMPLETION = {"prompt": PROMPT, "max_tokens": 6, "temperature": 0}
 
 # Fields that no two answers share: the clock's, and ids made of random bits.
@@ -87,6 +88,11 @@ CASES = [
     Case("completions, unknown model", "/v1/completions", COMPLETION | {"model": "gpt-9"}, status=404),
     Case("completions, beams", "/v1/completions", COMPLETION | {"n": 3, "use_beam_search": True}),
     Case("completions, JSON", "/v1/completions", COMPLETION | {"structured_outputs": {"json": {"type": "boolean"}}}),
+    Case("hf", "/hf", HF),
+    Case("hf, details", "/hf", {"inputs": PROMPT, "parameters": {"details": True, "seed": 1, "temperature": 0.9}}),
+    Case("hf, streamed", "/hf", HF | {"stream": True}, content_type=EVENTS),
+    Case("hf, wrong value", "/hf", HF | {"parameters": {"top_p": 2}}, status=422),
+    Case("hf, a body past the limit", "/hf", b" " * (1 << 21), status=413),
     Case("models", "/v1/models"),
     Case("model, unknown", "/v1/models/gpt-9", status=404),
     Case("chat", "/v1/chat/completions", {"messages": []}, status=400),

@@ -9,7 +9,7 @@ import openai
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from generation.api import completions
+from generation.api import chat, completions
 from generation.api.handler import answer
 from generation.config import Settings
 from generation.engine.engine import Engine
@@ -42,19 +42,19 @@ def tokenizer() -> Tokenizer:
     return cast("Tokenizer", ByteTokenizer())
 
 
-def loaded(model: FakeModel) -> Loaded:
+def loaded(model: FakeModel, chat_template: str | None = None) -> Loaded:
     """Start an engine on `model`, whose cache has two staging rows."""
     limits = Limits(rows=len(model.cache.rows) - 2, staging=2, tokens=1 << 20, chunk=64, waiting=2)
     engine = Engine(model, tokenizer(), limits)
     engine.start()
-    return Loaded(CONFIG, tokenizer(), engine)
+    return Loaded(CONFIG, tokenizer(), engine, chat_template)
 
 
-def service(model: FakeModel | None = None) -> Service:
+def service(model: FakeModel | None = None, chat_template: str | None = None) -> Service:
     """Return a service on `model`; without one it is loading for ever."""
     result = Service(Settings())
     if model is not None:
-        result._loaded = loaded(model)
+        result._loaded = loaded(model, chat_template)
     return result
 
 
@@ -63,7 +63,8 @@ async def client(served: Service, **options: Any) -> AsyncIterator[openai.AsyncO
     """An unmodified client whose requests `served` answers. It does not retry unless it is told to."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await answer("completions", Request(scope, receive), lambda one: completions.post(served, one))
+        contract: Any = chat if scope["path"] == "/v1/chat/completions" else completions
+        response = await answer("completions", Request(scope, receive), lambda one: contract.post(served, one))
         await response(scope, receive, send)
 
     transport = httpx2.AsyncClient(transport=httpx2.ASGITransport(app))

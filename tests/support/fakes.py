@@ -51,6 +51,9 @@ class ByteTokenizer(ByteCodec):
     def has(self, token: int) -> bool:
         return 0 <= token < VOCABULARY
 
+    def special(self, token: int) -> bool:
+        return token == END
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return list(text.encode())
 

@@ -1,0 +1,76 @@
+"""Renders the messages of a chat as a prompt, with the template of the model or the operator's."""
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from generation.errors import ChatTemplateError, InvalidRequestError, refused
+from generation.service import Loaded
+from generation.text.chat_template import ChatTemplate, TemplateError
+from generation.text.tokenizer import Tokenizer
+
+NOT_A_CHAT_MODEL = "this is not a chat model: call /api/v1/completions with a prompt instead, or set CHAT_TEMPLATE"
+# One at a time: rendering holds the interpreter's lock.
+_rendering = threading.Lock()
+
+
+def source(loaded: Loaded) -> str:
+    """Return the template.
+
+    Raises:
+        InvalidRequestError: there is none.
+    """
+    if loaded.chat_template is None:
+        raise InvalidRequestError(NOT_A_CHAT_MODEL, param="messages")
+    return loaded.chat_template
+
+
+async def render(messages: Sequence[Mapping[str, str]], loaded: Loaded, *, add_generation_prompt: bool = True) -> str:
+    """Return the prompt of a chat.
+
+    Raises:
+        InvalidRequestError: there is no template, or it refuses the messages.
+        ChatTemplateError: the template itself cannot be used.
+    """
+    given = source(loaded)
+    return await asyncio.to_thread(_render, given, messages, loaded, add_generation_prompt=add_generation_prompt)
+
+
+def fingerprint(loaded: Loaded) -> str:
+    """Return what decides the bytes of a seeded answer: the template besides what decides those of a completion."""
+    return f"{loaded.fingerprint}_{sha256(source(loaded).encode()).hexdigest()[:10]}"
+
+
+def _render(given: str, messages: Sequence[Mapping[str, str]], loaded: Loaded, *, add_generation_prompt: bool) -> str:
+    with _rendering:
+        try:
+            template = _compile(given, _frozen(special_tokens(loaded)))
+        except TemplateError as error:
+            raise ChatTemplateError(f"the chat template cannot be used: {error}") from None
+        try:
+            return template.render(messages, add_generation_prompt=add_generation_prompt)
+        except TemplateError as error:
+            raise refused("messages", f"the chat template refuses them: {error}") from None
+
+
+def special_tokens(loaded: Loaded) -> dict[str, Any]:
+    """Return the special tokens that a template knows by name; an artifact of an older exporter names but two."""
+    return loaded.config.special_tokens or _begin_and_end(loaded.tokenizer)
+
+
+def _begin_and_end(tokenizer: Tokenizer) -> dict[str, Any]:
+    begin, ends = tokenizer.begin_of_text, tokenizer.ends_of_text
+    found = {} if begin is None else {"bos_token": tokenizer.piece(begin)}
+    return found | ({"eos_token": tokenizer.piece(ends[0])} if ends else {})
+
+
+def _frozen(tokens: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in tokens.items())
+
+
+@lru_cache(maxsize=4)
+def _compile(given: str, tokens: tuple[tuple[str, Any], ...]) -> ChatTemplate:
+    return ChatTemplate(given, {name: list(value) if isinstance(value, tuple) else value for name, value in tokens})

@@ -1,0 +1,65 @@
+"""The chat template of a checkpoint, as `AutoTokenizer` loads it, checked against ``apply_chat_template``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from generation.model.artifact import LONGEST_TEMPLATE
+from generation.text.chat_template import ChatTemplate, TemplateError
+
+# The chats to compare on: a template may refuse a role, or ask for turns.
+_TURNS = [{"role": "user", "content": " Hello <|endoftext|>\n"}, {"role": "assistant", "content": "Grüße, 世界 🙂"}]
+CHATS = (_TURNS[:1], [*_TURNS, *_TURNS[:1]], [{"role": "system", "content": "Be brief."}, *_TURNS[:1]], _TURNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What rendering a chat needs; see `ArtifactConfig`. `notes` are for the user."""
+
+    special_tokens: dict[str, Any]
+    template: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def find_chat(fast: PreTrainedTokenizerFast) -> Chat:
+    """Return the chat template and the special tokens of a tokenizer.
+
+    A template that the server could not use is left out, with a note: the model serves all but chats without it.
+    """
+    tokens: dict[str, Any] = dict(fast.special_tokens_map)
+    found: Any = fast.chat_template
+    if isinstance(found, dict):  # several templates, by name; that of tools is not for this server
+        found = found.get("default")
+    if not found:
+        return Chat(tokens)
+    if len(found) > LONGEST_TEMPLATE:
+        return Chat(tokens, notes=(f"the chat template is left out: it has more than {LONGEST_TEMPLATE} characters",))
+    try:
+        _compare(fast, found, ChatTemplate(found, tokens))
+    except TemplateError as error:
+        return Chat(tokens, notes=(f"the chat template is left out: {error}",))
+    return Chat(tokens, found)
+
+
+def _compare(fast: PreTrainedTokenizerFast, source: str, template: ChatTemplate) -> None:
+    """Render some chats both ways.
+
+    Raises:
+        TemplateError: it refuses all chats, or renders one as `transformers` does not.
+    """
+    refusals = []
+    for messages in CHATS:
+        for begun in (True, False):
+            try:
+                ours = template.render(messages, add_generation_prompt=begun)
+            except TemplateError as error:
+                refusals.append(error)
+                continue
+            theirs = fast.apply_chat_template(
+                messages, chat_template=source, tokenize=False, add_generation_prompt=begun
+            )
+            if ours != theirs:
+                raise TemplateError(f"it renders {ours[:64]!r} where transformers renders {str(theirs)[:64]!r}")
+    if len(refusals) == 2 * len(CHATS):
+        raise refusals[0]
