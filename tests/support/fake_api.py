@@ -1,4 +1,4 @@
-"""The OpenAI contract on a model of a few lines: requests go through the handlers without a network or a host."""
+"""Call the handlers of the OpenAI contract on a fake model, without a network or a host."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +42,7 @@ def tokenizer() -> Tokenizer:
 
 
 def loaded(model: FakeModel) -> Loaded:
-    """Start an engine on `model`, whose cache has two staging rows."""
+    """Start an engine on `model`, whose cache must have two staging rows; return it as a loaded model."""
     limits = Limits(rows=len(model.cache.rows) - 2, staging=2, tokens=1 << 20, chunk=64, waiting=2)
     engine = Engine(model, tokenizer(), limits)
     engine.start()
@@ -50,7 +50,7 @@ def loaded(model: FakeModel) -> Loaded:
 
 
 def service(model: FakeModel | None = None) -> Service:
-    """Return a service on `model`; without one it is loading for ever."""
+    """Return a service with `model`; without a model, it stays in the state ``loading``."""
     result = Service(Settings())
     if model is not None:
         result._loaded = loaded(model)
@@ -59,7 +59,7 @@ def service(model: FakeModel | None = None) -> Service:
 
 @asynccontextmanager
 async def client(served: Service, **options: Any) -> AsyncIterator[openai.AsyncOpenAI]:
-    """An unmodified client whose requests `served` answers. It does not retry unless it is told to."""
+    """Yield an unmodified client whose requests `served` answers; by default without retries."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await answer("completions", Request(scope, receive), lambda one: completions.post(served, one))
