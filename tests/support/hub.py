@@ -1,6 +1,6 @@
-"""A stand-in of the Hugging Face hub on this machine: what its client asks for when it downloads a model.
+"""A local stand-in for the Hugging Face hub, with the routes that its client uses to download a model.
 
-The name of a model chooses what it answers: ``x/gated``, ``x/corrupt`` and so on (see `FAULTS`). Any other is served.
+Model names such as ``x/gated`` and ``x/corrupt`` select a fault (see `FAULTS`). Every other model is served.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 MAIN = "1" * 40
-# Status, and what the hub's client knows the reason by.
+# Status, and the header by which the hub's client recognises the reason.
 FAULTS: dict[str, tuple[int, str]] = {
     "missing": (401, "RepoNotFound"),
     "gated": (403, "GatedRepo"),
@@ -27,7 +27,7 @@ FAULTS: dict[str, tuple[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A running stand-in, and the paths that it was asked for."""
+    """A running stand-in, and the paths of its requests."""
 
     url: str
     asked: list[str]
@@ -99,7 +99,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def hub(files: Mapping[str, bytes], *revisions: str) -> Iterator[Hub]:
-    """Serve `files` as every model, at ``main`` and at other `revisions`."""
+    """Serve `files` for every model, at the revision ``main`` and at those of `revisions`."""
     kind = type("Handler", (_Handler,), {"files": files, "revisions": {"main", MAIN, *revisions}, "asked": list[str]()})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True
