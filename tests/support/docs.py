@@ -139,7 +139,7 @@ class Clone:
             cwd=self.folder,
             env=os.environ
             | {"PATH": f"{self.folder / '.stand-ins'}:{os.environ['PATH']}", "BASE_URL": url}
-            | {"APP": "app", "RG": "group", "IMAGE": "app:latest", "KEY": "key"},  # variables that earlier blocks have set
+            | {"APP": "app", "RG": "group", "IMAGE": "app:latest", "KEY": "key"},  # set by earlier blocks
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
