@@ -1,4 +1,4 @@
-"""What every engine can do, and the workloads made of it."""
+"""The interface of an engine, and the workloads that measure it."""
 
 import random
 import time
@@ -9,8 +9,8 @@ from typing import Protocol
 
 Prompt = list[int]
 VOCABULARY = 50257
-# Threads that spin find a processor each only after a second: until then CTranslate2 has a third of its speed. So every
-# engine, and every server, works for so long before it is measured.
+# Seconds of warm-up before every measurement. Spinning threads are placed on separate processors only after a second;
+# until then CTranslate2 reaches a third of its speed.
 SETTLE_S = 2.0
 
 
@@ -18,7 +18,7 @@ class Engine(Protocol):
     """A loaded model that continues prompts greedily. Every prompt gets exactly `new` tokens."""
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
-        """Continue all prompts together, as well as the engine can."""
+        """Continue all prompts by `new` tokens, in the engine's fastest way."""
 
 
 Maker = Callable[[Path], Engine]
@@ -26,7 +26,7 @@ Maker = Callable[[Path], Engine]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`count` prompts of `length` tokens, each continued by `new`; a repetitive prompt repeats 8 tokens."""
+    """A workload: `count` prompts of `length` tokens, each continued by `new`; a repetitive prompt repeats 8 tokens."""
 
     count: int
     length: int
@@ -35,14 +35,14 @@ class Workload:
     is_delay: bool = False
 
     def prompts(self, seed: int) -> list[Prompt]:
-        """Return random prompts, the same for the same seed; other seeds share no beginning, which could be cached."""
+        """Return random prompts that depend on the seed; different seeds share no prefix that could be cached."""
         choose = random.Random(seed)  # noqa: S311 - not for secrets
         span = 8 if self.repetitive else self.length
         drawn = [[choose.randrange(1000, VOCABULARY - 1000) for _ in range(span)] for _ in range(self.count)]
         return [prompt * (self.length // span) for prompt in drawn]
 
     def measure(self, engine: Engine, seed: int, most: int | None = None) -> float:
-        """Return new tokens a second or, of a delay, milliseconds; `most` new tokens where this is only a trial."""
+        """Return new tokens per second, or milliseconds for a delay; `most` limits the new tokens of a trial run."""
         asked, new = self.prompts(seed), min(self.new, most or self.new)
         began = time.perf_counter()
         engine.generate(asked, new)
@@ -60,6 +60,6 @@ WORKLOADS = {
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has had resident; `getrusage` would count its parent's too."""
+    """Return the peak resident memory of this process in MiB; `getrusage` would include its parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
