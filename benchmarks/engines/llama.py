@@ -1,4 +1,4 @@
-"""llama.cpp through the C interface that its Python package wraps: the package's own class knows no batches."""
+"""Run llama.cpp through the C interface in its Python package, because the package's class does not support batches."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ MICRO_BATCH = 512
 
 
 class LlamaCpp:
-    """A GGUF file; one context for each number of sequences, made when it is first needed."""
+    """A GGUF model, with one context per number of sequences, created on first use."""
 
     def __init__(self, file: Path) -> None:
         import llama_cpp
@@ -35,7 +35,7 @@ class LlamaCpp:
         self._context(1)
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
-        """All prompts as one batch."""
+        """Continue all prompts as one batch."""
         context = self._context(len(prompts))
         self._c.llama_memory_clear(self._c.llama_get_memory(context), True)
         newest: list[int] = []
@@ -59,7 +59,7 @@ class LlamaCpp:
         return self._contexts[sequences]
 
     def _decode(self, context: Any, entries: list[tuple[int, int, int, bool]]) -> None:
-        """Compute tokens, each given with its position, its sequence and whether its logits are wanted."""
+        """Compute tokens, each given with its position, its sequence, and whether to compute its logits."""
         batch = self._batch
         batch.n_tokens = len(entries)
         for i, (token, position, sequence, wanted) in enumerate(entries):
