@@ -1,4 +1,4 @@
-"""The peers, each as its users run it, at its best setting for two cores. Imports wait until an engine is asked for."""
+"""Run the peers as their users do, with their best settings for two cores. Each is imported only when it is created."""
 
 import json
 import os
@@ -11,7 +11,7 @@ THREADS = len(os.sched_getaffinity(0))
 
 
 class Transformers:
-    """The workshop's way: `transformers` in float32, by the method that its pipeline calls."""
+    """The baseline of the workshop app: `transformers` in float32, through the method that its pipeline calls."""
 
     def __init__(self, folder: Path) -> None:
         import torch
@@ -22,7 +22,7 @@ class Transformers:
         self._model: Any = GPT2LMHeadModel.from_pretrained(folder).eval()
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
-        """One after the other: a pipeline does not batch unless it is told to."""
+        """Continue one prompt after the other, because a pipeline does not batch by default."""
         for prompt in prompts:
             ids = self._torch.tensor([prompt])
             with self._torch.inference_mode():
@@ -46,7 +46,7 @@ class Optimum:
         self._model: Any = ORTModelForCausalLM.from_pretrained(folder, session_options=options)
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
-        """All prompts as one batch; they are equally long."""
+        """Continue all prompts, which are equally long, as one batch."""
         ids = self._torch.tensor(prompts)
         self._model.generate(
             ids, attention_mask=self._torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False,
@@ -55,7 +55,7 @@ class Optimum:
 
 
 class CTranslate2:
-    """CTranslate2 in int8. Its threads had better spin while they wait: see `SPINNING` in entries.py."""
+    """CTranslate2 in int8. It is fastest if its threads spin while they wait: see `SPINNING` in entries.py."""
 
     def __init__(self, folder: Path) -> None:
         import ctranslate2
@@ -63,11 +63,11 @@ class CTranslate2:
         self._model: Any = ctranslate2.Generator(
             str(folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=THREADS
         )
-        # It takes tokens as text.
+        # CTranslate2 takes tokens as strings.
         self._tokens: list[str] = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
-        """All prompts as one batch."""
+        """Continue all prompts as one batch."""
         self._model.generate_batch(
             [[self._tokens[token] for token in prompt] for prompt in prompts],
             max_length=new, min_length=new, beam_size=1, include_prompt_in_result=False, end_token=[],
@@ -86,7 +86,7 @@ class OpenVino:
         )
 
     def generate(self, prompts: list[Prompt], new: int) -> None:
-        """All prompts as one batch."""
+        """Continue all prompts as one batch."""
         import numpy as np
         import openvino
 
