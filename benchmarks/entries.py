@@ -1,4 +1,4 @@
-"""The engines that are measured, and everyone's own form of one checkpoint. All of it is kept in ``.bench``."""
+"""The engines to measure, and the conversions of one checkpoint to their formats, which are kept in ``.bench``."""
 
 import hashlib
 import shutil
@@ -15,7 +15,7 @@ CHECKPOINT = FOLDER / "checkpoint"
 PRECISIONS = ("fp32", "int8", "int4")
 ALL = ("stream", "long", "first_ms", "batch")
 BASELINE = "transformers fp32"
-# Environment variables of the OpenMP runtimes that CTranslate2 may bring.
+# Environment variables that make the OpenMP runtimes of CTranslate2 spin while they wait.
 SPINNING = {
     "OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "100000000", "KMP_BLOCKTIME": "infinite",
 }  # fmt: skip
@@ -23,7 +23,7 @@ SPINNING = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An engine to measure: its label, how the worker calls it, its environment, its model, and its workloads."""
+    """An engine to measure: its label, its name for the worker, its environment, its model and its workloads."""
 
     label: str
     engine: str
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def python(self) -> Path:
-        """The interpreter that has the engine's packages."""
+        """The Python interpreter of the engine's environment."""
         return Path(sys.executable) if self.environment == "dev" else FOLDER / "venv" / self.environment / "bin/python"
 
 
@@ -57,7 +57,7 @@ ENTRIES = (
 
 
 def prepare(entries: Iterable[Entry]) -> dict[str, str]:
-    """Make what is not there yet of the entries' models; return why an engine cannot run, by label."""
+    """Create the missing models of the entries; return the reasons why engines cannot run, by label."""
     if not (CHECKPOINT / "model.safetensors").is_file():
         _run(sys.executable, "benchmarks.checkpoint", CHECKPOINT)
     missing: dict[str, str] = {}
@@ -76,7 +76,7 @@ def prepare(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def _export(precision: str) -> None:
-    """Export our artifact, again where the exporter has changed since."""
+    """Export the artifact, again if the exporter has changed since the last time."""
     out, stamp = FOLDER / f"ours-{precision}", FOLDER / f"ours-{precision}.stamp"
     sources = sorted((ROOT / "generation" / "export").glob("*.py"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
@@ -88,7 +88,7 @@ def _export(precision: str) -> None:
 
 
 def _convert(python: Path, kind: str) -> None:
-    """Convert the checkpoint in the peer's environment; the folder appears whole or not at all."""
+    """Convert the checkpoint in the peer's environment; the result is written atomically."""
     partial = FOLDER / f"{kind}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     _run(python, "benchmarks.convert", kind, CHECKPOINT, partial)
@@ -104,7 +104,7 @@ def _run(python: Path | str, module: str, *arguments: Path | str) -> None:
 
 
 def sizes_mb() -> dict[str, float]:
-    """Return the megabytes that each model takes on disk, as its engine is given it."""
+    """Return the size of each model on disk, in megabytes, in its engine's format."""
     found = {"fp32 checkpoint": _megabytes(CHECKPOINT.glob("*.safetensors"))}
     found |= {f"ours {one}": _megabytes((FOLDER / f"ours-{one}").glob("*")) for one in PRECISIONS}
     for entry in ENTRIES:
@@ -115,7 +115,7 @@ def sizes_mb() -> dict[str, float]:
 
 
 def weights_mb() -> dict[str, float]:
-    """Return the megabytes of weights that one token reads: the graph without its table of positions."""
+    """Return the megabytes of weights that computing one token reads: all weights except the position table."""
     from benchmarks.checkpoint import CONTEXT, WIDTH
 
     sizes = {one: _megabytes((FOLDER / f"ours-{one}").glob("model.onnx*")) for one in PRECISIONS}
