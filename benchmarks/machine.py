@@ -1,4 +1,4 @@
-"""What the benchmark ran on, and how fast it reads memory."""
+"""Describe the machine of a benchmark, and measure its memory bandwidth."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def describe() -> dict[str, str]:
-    """Return processor, cores, Python and date."""
+    """Return the processor, the number of cores, the version of Python and the date."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     name = re.search(r"model name\s*:\s*(.*)", cpuinfo)
     flags = [flag for flag in ("avx2", "avx512_vnni", "amx_int8") if flag in cpuinfo]
@@ -26,7 +26,7 @@ def describe() -> dict[str, str]:
 
 
 def bandwidth_gb_s(megabytes: int = 512, rounds: int = 7) -> float:
-    """Return the GB a second that all cores together read from memory, the best of some rounds."""
+    """Return the bandwidth of all cores reading memory, in GB per second; the best of several rounds."""
     threads = len(os.sched_getaffinity(0))
     parts = [np.ones(megabytes * 1_000_000 // threads // 8, np.int64) for _ in range(threads)]
     seconds = []
