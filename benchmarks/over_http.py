@@ -1,4 +1,4 @@
-"""Ours and the workshop's app under the same clients, over HTTP."""
+"""Measure this project's server and the workshop app (benchmarks/workshop.py) over HTTP with the same clients."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ LOOK_S = 0.02
 
 
 class Round(NamedTuple):
-    """How many clients ask at once, for how many tokens, after which prompt."""
+    """One round: the number of concurrent clients, the tokens of each request, and the prompt."""
 
     clients: int
     tokens: int
@@ -34,16 +34,16 @@ class Round(NamedTuple):
 
 
 class App(NamedTuple):
-    """A server: where it answers, its process, and when it was started, by `time.perf_counter`."""
+    """A running server: its address, its process, and its start by `time.perf_counter`, in seconds."""
 
     url: str
     pid: int
     began: float
 
 
-# As many clients as sequences run at once; memory is watched while they are served.
+# As many clients as concurrent sequences; memory is sampled during these rounds.
 CROWD = 16
-# How often a single client asks: one answer takes half a second, in which a neighbour may be busy.
+# Requests of a single client. One response takes half a second, so one alone is easily disturbed by other load.
 REPEATS = 3
 PLAIN = {"http_stream": Round(1, 128), "http_16": Round(CROWD, 64)}
 GUESSING = {"http_repetitive": Round(1, 128, REPETITIVE)}
@@ -51,7 +51,7 @@ ROUNDS = PLAIN | GUESSING
 
 
 def ours(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start our server and return its figures; without speculation, which random weights would flatter."""
+    """Start this project's server without speculation, which random weights would favour; return its figures."""
     began = time.perf_counter()
     with serve(MODEL_DIR=str(artifact), SPECULATE="0") as served:
         app = App(f"{served.url}/generate", served.process.pid, began)
@@ -59,7 +59,7 @@ def ours(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
 
 
 def guessing(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start our server with speculation and return its figures on repetitive text."""
+    """Start this project's server with speculation, and return its figures on repetitive text."""
     began = time.perf_counter()
     extra = {"ignore_eos": "true", "do_sample": "false"}
     with serve(MODEL_DIR=str(artifact)) as served:
@@ -67,7 +67,7 @@ def guessing(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
 
 
 def workshop(checkpoint: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start the workshop's app and return its figures."""
+    """Start the workshop app, and return its figures."""
     began = time.perf_counter()
     with _serve_workshop(checkpoint) as (url, pid):
         return _figures(App(url, pid, began), ROUNDS, {}, most)
@@ -139,7 +139,7 @@ async def _tokens_per_second(url: str, asked: Round, extra: Mapping[str, str]) -
 
 @contextmanager
 def _watch_memory(pid: int) -> Iterator[list[float]]:
-    """Look at a process's resident memory now and then while the block runs."""
+    """Sample the resident memory of a process while the block runs."""
     seen = [resident_mib(pid)]
     done = threading.Event()
 
