@@ -1,4 +1,4 @@
-"""Helpers of the commands that call a deployment: check its address, its key and what it answers."""
+"""Check the address, the key and the responses of a deployment, for the commands that call one."""
 
 import json
 import os
@@ -16,12 +16,12 @@ def check_address(url: str) -> None:
     """Check the value of ``--url``.
 
     Raises:
-        InvalidRequestError: it is not the address of an HTTP server, or holds more than an address and a route prefix.
+        InvalidRequestError: it is not the address of an HTTP server, or has a query or a fragment.
     """
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is not a number, or the host is no IPv6 address
+    except ValueError:  # the port is not a number, or the host is not a valid IPv6 address
         valid = False
     if not valid or _SPACE.search(url):
         raise InvalidRequestError(f"--url={url!r} is no http:// or https:// address")
@@ -42,12 +42,12 @@ def read_key(option: str | None, variable: str) -> str | None:
 
 
 def key_headers(key: str | None) -> dict[str, str]:
-    """Return the headers for a key: the platform looks for its function key, the app for one of `API_KEYS`."""
+    """Return the headers for a key: one that the platform checks, and one that the app compares with `API_KEYS`."""
     return {"x-functions-key": key, "Authorization": f"Bearer {key}"} if key else {}
 
 
 def error_code(content: bytes) -> str | None:
-    """Return the code of an error in the app's shape; None for any other body, such as the platform's error pages."""
+    """Return the code of an error of the app; None for any other body, such as an error page of the platform."""
     try:
         code = json.loads(content)["error"]["code"]
     except (ValueError, KeyError, TypeError):
