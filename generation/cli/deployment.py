@@ -3,12 +3,16 @@
 import json
 import os
 import re
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from generation.cli.option_types import KEY, KEY_ALLOWED
 from generation.errors import InvalidRequestError
 
+# Environment variables of the key.
+BATCH_KEY, BENCH_KEY = "BATCH_KEY", "BENCH_KEY"
+KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _SPACE = re.compile(r"[^!-~]")
 
 
@@ -24,7 +28,7 @@ def check_address(url: str) -> None:
     except ValueError:  # the port is not a number, or the host is not a valid IPv6 address
         valid = False
     if not valid or _SPACE.search(url):
-        raise InvalidRequestError(f"--url={url!r} is no http:// or https:// address")
+        raise InvalidRequestError(f"--url={url!r} is not an http:// or https:// address")
     if parts.query or parts.fragment:
         raise InvalidRequestError("--url: must end after the route prefix, such as /api; pass a key with --key")
 
@@ -79,8 +83,8 @@ def read_health(url: str, status: int, content: bytes) -> dict[str, Any]:
     raise InvalidRequestError(message)
 
 
-def key_refused(url: str, status: int, key: str | None, variable: str) -> InvalidRequestError:
-    """Return the error for a deployment that refuses the key, or requires one, with status 401 or 403."""
+def key_refused(url: str, status: int, key: str | None, variable: str) -> str:
+    """Return the message for a deployment that refuses the key, or requires one, with a status of `KEY_REFUSED`."""
     if key is None:
-        return InvalidRequestError(f"{url} requires a key (HTTP status {status}): set {variable}, or pass --key")
-    return InvalidRequestError(f"{url} refuses the key of {variable} or --key (HTTP status {status})")
+        return f"{url} requires a key (HTTP status {status}): set {variable}, or pass --key"
+    return f"{url} refuses the key of {variable} or --key (HTTP status {status})"

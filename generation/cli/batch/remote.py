@@ -12,7 +12,7 @@ from generation.cli.batch.client import Client, ConnectionBrokenError, Reply
 from generation.cli.batch.level import Level, queue_s
 from generation.cli.batch.lines import Line
 from generation.cli.batch.runner import StoppedError
-from generation.cli.deployment import error_code, read_health
+from generation.cli.deployment import BATCH_KEY, KEY_REFUSED, error_code, key_refused, read_health
 from generation.errors import ApiError, NotReadyError
 
 # Longer than the load balancer's timeout, so that the deployment reports how a request ended.
@@ -21,7 +21,6 @@ TIMEOUT_S = 240.0
 ATTEMPTS = 8
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 SHORTEST_RETRY_AFTER_S, LONGEST_RETRY_AFTER_S = 0.1, 120.0
-KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class NoAnswerError(ApiError):
@@ -42,7 +41,7 @@ class RemoteBackend:
 
     def __init__(self, url: str, key: str | None, limit: int, patience_s: float) -> None:
         self._client = Client(url, key, TIMEOUT_S)
-        self._url, self._patience_s = url, patience_s
+        self._url, self._key, self._patience_s = url, key, patience_s
         self._level = Level(limit)
         self._answers = 0
         self._heard = time.monotonic()
@@ -114,8 +113,7 @@ class RemoteBackend:
 
     def _check_key(self, reply: Reply) -> None:
         if reply.status in KEY_REFUSED:
-            message = f"{self._url} refuses the call with status {reply.status}: is the key right?"
-            raise StoppedError(message)
+            raise StoppedError(key_refused(self._url, reply.status, self._key, BATCH_KEY))
 
     def _check_patience(self, reply: Reply | None, why: str) -> None:
         silent_s = time.monotonic() - self._heard
