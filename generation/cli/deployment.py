@@ -20,7 +20,7 @@ def check_address(url: str) -> None:
     """Check the value of ``--url``.
 
     Raises:
-        InvalidRequestError: it is not the address of an HTTP server, or has a query or a fragment.
+        InvalidRequestError: it is not the address of an HTTP server, or has a password, a query or a fragment.
     """
     try:
         parts = urlsplit(url)
@@ -29,6 +29,8 @@ def check_address(url: str) -> None:
         valid = False
     if not valid or _SPACE.search(url):
         raise InvalidRequestError(f"--url={url!r} is not an http:// or https:// address")
+    if parts.username is not None:
+        raise InvalidRequestError("--url: must not contain a name or a password; pass a key with --key")
     if parts.query or parts.fragment:
         raise InvalidRequestError("--url: must end after the route prefix, such as /api; pass a key with --key")
 

@@ -88,9 +88,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other."""
+    """Check the address and the key; refuse options that contradict each other."""
     if options.url is not None:
         check_address(options.url)
+        options.key = read_key(options.key, BATCH_KEY)
         if options.model is not None:
             raise InvalidRequestError("--model is the model of this process: not together with --url")
     elif options.key is not None or options.patience is not None:
@@ -171,8 +172,9 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
     if options.url is not None:
         from generation.cli.batch.remote import RemoteBackend
 
-        given = read_key(options.key, BATCH_KEY)
-        yield RemoteBackend(options.url, given, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S)
+        yield RemoteBackend(
+            options.url, options.key, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S
+        )
         return
     os.environ["MODEL_DIR"] = str(settings(options.model).model_dir)
     if not sys.flags.dev_mode:

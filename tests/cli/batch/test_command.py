@@ -218,6 +218,16 @@ def test_a_model_that_cannot_be_loaded_is_an_error_and_nothing_is_written(tmp_pa
     assert read(tmp_path / "out") == []
 
 
+def test_a_key_that_no_header_can_carry_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCH_KEY", "two words")
+    source = write(tmp_path / "in", [request("a")])
+    assert main(["batch", str(source), str(tmp_path / "out"), "--url", "http://127.0.0.1:1/api"]) == 2
+    assert "BATCH_KEY: a key consists of printable ASCII" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_server_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in", [request("a")])
     assert main(["batch", str(source), str(tmp_path / "out"), "--url", "http://127.0.0.1:1/api"]) == 1
