@@ -18,7 +18,7 @@ def register(commands: Any) -> None:
         help="serve function_app.py on this machine, without the Functions host",
         usage="%(prog)s [options]",
         description="Serve function_app.py on this machine, without the Functions host. Ctrl-C stops the server.",
-        epilog="The setting MODEL_DIR chooses the model. A page to try it is at /api/playground. "
+        epilog="The setting MODEL_DIR chooses the model. A page to try it is at /api/playground.\n\n"
         "exit status: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 a wrong call, setting or model.",
         formatter_class=HelpFormatter,
     )
