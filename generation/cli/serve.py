@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"cannot listen on {shown}:{options.port}: {error.strerror or error}") from None
     except UnicodeError:
-        raise UsageError(f"cannot listen on {shown}:{options.port}: this is no host name") from None
+        raise UsageError(f"cannot listen on {shown}:{options.port}: this is not a host name") from None
     sys.path.insert(0, str(ROOT))
     from function_app import app, service
 
