@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says what `make model` is going to install and download, and about how long it takes: MODEL OUT INSTALLED.
+# Print what `make model` will install and download, and about how long it takes. Arguments: MODEL OUT INSTALLED.
 set -eu
 model=$1 out=$2 installed=$3
 
