@@ -1,6 +1,7 @@
 """``serve``: serve the app on this machine with the embedded host, which needs no Functions host."""
 
 import argparse
+import contextlib
 import sys
 from typing import Any
 
@@ -72,13 +73,14 @@ def _run(options: argparse.Namespace) -> int:
             return
         server.listening.wait()
         address = f"http://{shown}:{port}"
-        print(
-            f"{config.name} ({config.precision}, context {config.context}) ready after {service.load_s:.2f} s "
-            f"on {address}/api\n"
-            "This is the project's own local host, not func start. Try:\n"
-            f"  curl '{address}/api/generate/Once%20upon%20a%20time?max_new_tokens=60'",
-            flush=True,
-        )
+        with contextlib.suppress(OSError):  # nothing reads standard output: the server runs all the same
+            print(
+                f"{config.name} ({config.precision}, context {config.context}) ready after {service.load_s:.2f} s "
+                f"on {address}/api\n"
+                "This is the project's own local host, not func start. Try:\n"
+                f"  curl '{address}/api/generate/Once%20upon%20a%20time?max_new_tokens=60'",
+                flush=True,
+            )
 
     threading.Thread(target=announce, daemon=True).start()
     try:
