@@ -1,12 +1,12 @@
-"""A batch file in this process, in pairs with the engine alone, and its memory over a file of any length.
+"""Measure ``batch`` in this process: its speed compared with the engine alone, and its memory over a long file.
 
     python -m benchmarks.bulk throughput MODEL_DIR --pairs 5
     python -m benchmarks.bulk memory MODEL_DIR --lines 1000000
 
-``throughput`` runs the same prompts twice: submitted to the engine with nothing around it, and as the lines of a file
-through everything that ``python -m generation batch`` does. Both run in one process, on one engine. The
-order alternates from pair to pair, so that other load disturbs both equally. The figure is the median of the
-ratios, of tokens a second and of tokens for each second of processor time: on a busy machine only the latter is of use.
+``throughput`` runs the same prompts twice: submitted to the engine directly, and as the lines of a file through all the
+code of ``python -m generation batch``. Both run in one process on one engine. The order alternates from pair to pair,
+so that other load affects both equally. The results are the medians of the ratios of tokens per second, and of tokens
+per second of processor time; on a busy machine only the latter is reliable.
 ``memory`` runs the command on a file of short lines and samples its resident memory.
 """
 
@@ -31,7 +31,7 @@ from generation.config import ROOT
 
 
 def write_lines(path: Path, bodies: Iterator[dict[str, Any]]) -> None:
-    """Write an input of completions."""
+    """Write an input file of completions."""
     with path.open("w", encoding="utf-8") as file:
         for number, body in enumerate(bodies):
             line = {"custom_id": f"line-{number}", "method": "POST", "url": "/v1/completions", "body": body}
@@ -39,28 +39,28 @@ def write_lines(path: Path, bodies: Iterator[dict[str, Any]]) -> None:
 
 
 class Speed(NamedTuple):
-    """New tokens for each second, and for each second of this process's processor time."""
+    """New tokens per second, and per second of this process's processor time."""
 
     tokens: float
     processor: float
 
 
 class Clock:
-    """Measures from when it is made."""
+    """Measures time and processor time from its creation on."""
 
     def __init__(self) -> None:
         self._began, self._processor = time.perf_counter(), time.process_time()
 
     def speed(self, tokens: int) -> Speed:
-        """Return the speed of so many tokens."""
+        """Return the speed of generating `tokens` tokens since the creation."""
         return Speed(tokens / (time.perf_counter() - self._began), tokens / (time.process_time() - self._processor))
 
 
 class Bench:
-    """One loaded engine, and the two ways to give it work.
+    """One loaded engine, and the two ways to submit work to it.
 
     Args:
-        folder: of the model.
+        folder: folder of the model.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +74,7 @@ class Bench:
         self._loaded = self._service.loaded()
 
     def prompts(self, count: int, length: int, seed: int) -> list[list[int]]:
-        """Return random prompts; other seeds share no beginning, which could be cached."""
+        """Return random prompts; prompts of different seeds share no prefix that could be cached."""
         choose = random.Random(seed)  # noqa: S311 - not for secrets
         last = self._loaded.config.vocabulary - 1
         return [[choose.randrange(last) for _ in range(length)] for _ in range(count)]
@@ -101,7 +101,7 @@ class Bench:
         return clock.speed(len(prompts) * new)
 
     def batch(self, prompts: list[list[int]], new: int) -> Speed:
-        """Return the speed of a batch file, from its first byte to its last answer.
+        """Return the speed of a batch file, from its first byte to its last response.
 
         Raises:
             RuntimeError: a line was not answered in full.
@@ -136,7 +136,7 @@ class Bench:
 
 
 def throughput(options: argparse.Namespace) -> int:
-    """Print each pair, and the median of the ratios; the status is 1 where it is below the bound."""
+    """Print each pair and the median ratio; return the exit status, 1 if the median is below the bound."""
     bench = Bench(options.model)
 
     def alone(seed: int) -> Speed:
@@ -168,7 +168,7 @@ def throughput(options: argparse.Namespace) -> int:
 
 @contextmanager
 def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command, and end it with the block."""
+    """Run a command until the block ends."""
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -178,13 +178,13 @@ def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen
 
 
 def resident_mib(process: int) -> float:
-    """Return the memory of a process that is its own: not the files that it maps, such as the weights."""
+    """Return the anonymous resident memory of a process in MiB, without mapped files such as the weights."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 def memory(options: argparse.Namespace) -> int:
-    """Print the memory at every tenth of the lines; the status is 1 where it grew by more than the bound."""
+    """Print the memory after every tenth of the lines; return the exit status, 1 if it grew beyond the bound."""
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "in.jsonl", Path(scratch) / "out.jsonl"
         body = {"prompt": "Once", "max_tokens": 1, "temperature": 0}
@@ -197,7 +197,7 @@ def memory(options: argparse.Namespace) -> int:
                 time.sleep(0.2)
                 written = target.stat().st_size if target.exists() else 0
                 if written > size and process.poll() is None:
-                    # Every line has about the same length, so that bytes count lines.
+                    # All lines have about the same length, so the size of the output shows the number of lines.
                     size = written + options.lines * 5
                     samples.append((written, resident_mib(process.pid)))
             lines = sum(1 for _ in target.open("rb"))
@@ -212,7 +212,7 @@ def memory(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True, metavar="what")
     one = kinds.add_parser("throughput")

@@ -1,8 +1,8 @@
-"""A checkpoint of DistilGPT2's exact size with random weights: speed does not depend on their values.
+"""Write a checkpoint of DistilGPT2's exact size with random weights, because speed does not depend on their values.
 
     python -m benchmarks.checkpoint FOLDER
 
-The tokenizer has as many ids as the real one, but is trained on made-up words.
+The tokenizer has as many ids as the real one, and is trained on made-up words.
 """
 
 import random
@@ -15,7 +15,7 @@ LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY = 6, 12, 768, 1024, 50257
 
 
 def write(folder: Path) -> None:
-    """Write the checkpoint; the folder appears whole or not at all."""
+    """Write the checkpoint atomically."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
@@ -36,7 +36,7 @@ def write(folder: Path) -> None:
 
 
 def _words(count: int) -> str:
-    """Return made-up words, enough different ones for a full vocabulary."""
+    """Return enough different made-up words for a full vocabulary."""
     choose = random.Random(0)  # noqa: S311 - not for secrets
     syllables = [first + vowel + last for first in "bcdfghjklmnpqrstvwz" for vowel in "aeiou" for last in "lmnrst "]
     return " ".join("".join(choose.choices(syllables, k=choose.randint(2, 5))) for _ in range(count))

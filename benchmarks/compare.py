@@ -1,9 +1,9 @@
-"""Ours and the peers side by side at DistilGPT2's size: ``python -m benchmarks.compare``.
+"""Compare this project with its peers at DistilGPT2's size: ``python -m benchmarks.compare``.
 
-Every engine runs alone in a process of its own, in turns with the others; a round of all is repeated. A peer whose
-environment is not there (``make bench-peers``) is left out, with the reason. Every turn is written down at once in
-.bench/run.json; a run that was cut short goes on with --resume. Writes docs/benchmarks, but not for a choice of engines
-or workloads: that is printed.
+Every engine runs alone, in a separate process, in turns with the others; the round of all engines is repeated. A peer
+without an environment (``make bench-peers``) is skipped, and the reason is printed. The result of every turn is saved
+at once in .bench/run.json, and --resume continues an interrupted run. A complete run writes docs/benchmarks; a run of
+selected engines or workloads only prints its results.
 """
 
 import argparse
@@ -67,7 +67,7 @@ SERVERS = (
 
 
 class Job(NamedTuple):
-    """What takes a turn in every round: a label, a kind, and what to call with the number of the round."""
+    """A measurement that takes a turn in every round: its label, its kind, and a function of the round's number."""
 
     label: str
     kind: str
@@ -75,12 +75,12 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called where it is left out."""
+        """The name by which to skip it."""
         return name_of(self.label, self.kind)
 
 
 def jobs(entries: Iterable[Entry], servers: Iterable[Server], workloads: Collection[str], plan: Plan) -> list[Job]:
-    """Return what takes turns; HTTP only where one of its figures is wanted."""
+    """Return the jobs of a round; those over HTTP only if one of their figures is wanted."""
     found = [Job("memory", "machine", lambda _: ({"bandwidth_gb_s": [bandwidth_gb_s()]}, {}))]
     for entry in entries:
         wanted = [one for one in entry.workloads if one in workloads]
@@ -109,10 +109,10 @@ def _over_http(server: Server, plan: Plan, _: int) -> tuple[Figures, dict[str, s
 
 
 def take_turns(results: Results, todo: list[Job], rounds: int, until: float, save: Callable[[], None]) -> bool:
-    """Run rounds of all jobs, back and forth, and write down each turn; False where the time ended first."""
+    """Run rounds of all jobs in alternating order, and save each turn; return False if the time ran out."""
     done = {(turn["round"], turn["label"], turn["kind"]) for turn in results["turns"]}
     for number in range(1, rounds + 1):
-        # Back and forth, so that nobody always follows the same neighbour.
+        # Alternating order, so that no job always follows the same one.
         for job in todo if number % 2 else reversed(todo):
             if (number, job.label, job.kind) in done or job.name in results["missing"]:
                 continue
@@ -143,14 +143,14 @@ def write_docs(results: Results) -> None:
     published.FOLDER.mkdir(parents=True, exist_ok=True)
     file = published.FOLDER / f"{published.slug(results['machine'])}.json"
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    # `make bench` has made the environment that draws.
+    # `make bench` creates the environment for the plot.
     command = [str(PLOTTER), "-m", "benchmarks.plot", str(file), str(file.with_suffix(".png"))]
     subprocess.run(command, cwd=ROOT, check=True)
     published.write()
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line; return the exit status."""
     options = _parser().parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     partly = bool(options.only or options.workloads or options.trial)

@@ -1,6 +1,6 @@
 """Convert a checkpoint for one peer: ``python -m benchmarks.convert PEER CHECKPOINT OUT``.
 
-It runs in that peer's own environment.
+Run this in the peer's environment.
 """
 
 import json
@@ -10,14 +10,14 @@ from typing import Any
 
 
 def ctranslate2(checkpoint: Path, out: Path) -> None:
-    """Write an int8 model."""
+    """Write an int8 model for CTranslate2."""
     from ctranslate2.converters import TransformersConverter
 
     TransformersConverter(str(checkpoint)).convert(str(out), quantization="int8", force=True)
 
 
 def optimum(checkpoint: Path, out: Path) -> None:
-    """Write ``fp32`` and, dynamically quantized, ``int8``."""
+    """Write ONNX models of `optimum`: ``fp32``, and ``int8`` by dynamic quantization."""
     from optimum.onnxruntime import ORTModelForCausalLM, ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
@@ -28,7 +28,7 @@ def optimum(checkpoint: Path, out: Path) -> None:
 
 
 def openvino(checkpoint: Path, out: Path) -> None:
-    """Write a model with int8 weights; prompts come as ids, so its tokenizer is never used."""
+    """Write a model with int8 weights for OpenVINO; it needs no tokenizer, because prompts are token ids."""
     from optimum.intel.openvino import OVModelForCausalLM, OVWeightQuantizationConfig
 
     model = OVModelForCausalLM.from_pretrained(
@@ -38,7 +38,7 @@ def openvino(checkpoint: Path, out: Path) -> None:
 
 
 def llama(checkpoint: Path, out: Path) -> None:
-    """Write ``q8_0.gguf`` and ``q4_0.gguf``."""
+    """Write models for llama.cpp: ``q8_0.gguf`` and ``q4_0.gguf``."""
     import gguf
     import llama_cpp
     import numpy as np

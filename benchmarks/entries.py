@@ -1,4 +1,4 @@
-"""The engines that are measured, and everyone's own form of a checkpoint. What is converted is kept in ``.bench``."""
+"""The engines to measure, and the conversions of a checkpoint to their formats, which are kept in ``.bench``."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ DEMO = ROOT / "models" / "demo"
 ALL = ("stream", "four", "long", "first_ms", "batch")
 SAMPLED = ("sampled", "sampled_16")
 BASELINE = "transformers fp32"
-# Environment variables of the OpenMP runtimes that CTranslate2 may bring.
+# Environment variables that make the OpenMP runtimes of CTranslate2 spin while they wait.
 SPINNING = {
     "OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "100000000", "KMP_BLOCKTIME": "infinite",
 }  # fmt: skip
@@ -33,13 +33,13 @@ class Entry:
     """An engine to measure.
 
     Attributes:
-        label: what the tables call it; those of our own begin with ``ours``.
-        engine: what the worker calls it.
+        label: its name in the tables; those of this project begin with ``ours``.
+        engine: its name for the worker.
         environment: the name of its virtual environment; ``dev`` is the one that runs the benchmark.
         model: its model, in `FOLDER`.
-        workloads: what it is asked for.
+        workloads: its workloads.
         settings: environment variables of its process.
-        kind: ``engine``, or ``sampled`` where the model is the bundled one: its start and memory do not count.
+        kind: ``engine``, or ``sampled`` if the model is the bundled one: its start and memory do not count.
     """
 
     label: str
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def python(self) -> Path:
-        """The interpreter that has the engine's packages."""
+        """The Python interpreter of the engine's environment."""
         return python_of(self.environment)
 
     @property
@@ -94,7 +94,7 @@ ENTRIES = (
 
 
 def prepare(entries: Iterable[Entry]) -> dict[str, str]:
-    """Make what is not there yet of the entries' models; return why an engine cannot run, by its name in a run."""
+    """Create the missing models of the entries; return the reasons why engines cannot run, by name."""
     if not (CHECKPOINT / "model.safetensors").is_file():
         _run(sys.executable, "benchmarks.checkpoint", CHECKPOINT)
     demo = FOLDER / "demo" / "checkpoint"
@@ -122,7 +122,7 @@ def name_of(label: str, kind: str) -> str:
 
 
 def _export(precision: str) -> None:
-    """Export our artifact, again where the exporter has changed since."""
+    """Export the artifact, again if the exporter has changed since the last time."""
     out, stamp = FOLDER / f"ours-{precision}", FOLDER / f"ours-{precision}.stamp"
     sources = sorted((ROOT / "generation" / "export").glob("*.py"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
@@ -134,7 +134,7 @@ def _export(precision: str) -> None:
 
 
 def _convert(python: Path, kind: str, checkpoint: Path) -> None:
-    """Convert a checkpoint in the peer's environment, beside it; the folder is written atomically."""
+    """Convert a checkpoint in the peer's environment, next to it; the folder is written atomically."""
     partial = checkpoint.with_name(f"{kind}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     _run(python, "benchmarks.convert", kind, checkpoint, partial)
@@ -150,7 +150,7 @@ def _run(python: Path | str, module: str, *arguments: Path | str) -> None:
 
 
 def sizes_mb() -> dict[str, float]:
-    """Return the megabytes that each model takes on disk, as its engine is given it."""
+    """Return the size of each model on disk, in megabytes, in its engine's format."""
     found = {"fp32 checkpoint": _megabytes(CHECKPOINT.glob("*.safetensors"))}
     found |= {f"ours {one}": _megabytes((FOLDER / f"ours-{one}").glob("*")) for one in PRECISIONS}
     for entry in ENTRIES:
@@ -161,7 +161,7 @@ def sizes_mb() -> dict[str, float]:
 
 
 def weights_mb() -> dict[str, float]:
-    """Return the megabytes of weights that one token reads: the graph without its table of positions."""
+    """Return the megabytes of weights that computing one token reads: all weights except the position table."""
     from benchmarks.checkpoint import CONTEXT, WIDTH
 
     sizes = {one: _megabytes((FOLDER / f"ours-{one}").glob("model.onnx*")) for one in PRECISIONS}

@@ -1,4 +1,4 @@
-"""Medians and ratios of what was measured: pure arithmetic on the turns of a run."""
+"""Compute medians and ratios of the measurements of a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 TurnLike = Mapping[str, Any]
-# Where less is better.
+# Figures of which less is better.
 COSTS = frozenset({
     "first_ms", "import_s", "load_s", "token_s", "fresh_s", "peak_mib", "http_fresh_s", "memory_16_mib", "disk_mb",
 })  # fmt: skip
@@ -24,15 +24,15 @@ def by_round(turns: Iterable[TurnLike], label: str, figure: str) -> dict[int, fl
 
 
 def value(turns: Iterable[TurnLike], label: str, figure: str) -> float | None:
-    """Return an engine's median of its rounds' medians; None where nothing was measured."""
+    """Return the median of an engine's medians by round; None if there is no measurement."""
     found = by_round(turns, label, figure)
     return median(found.values()) if found else None
 
 
 def ratio(turns: Sequence[TurnLike], figure: str, ours: str, theirs: str) -> float | None:
-    """Return how many times better `ours` is than `theirs`: the median of the rounds in which both were measured.
+    """Return how many times better `ours` is than `theirs`: the median ratio of the rounds that measured both.
 
-    Within a round both met the same minute of the machine, so this is steadier than a ratio of medians.
+    Both run within a short time in a round, under similar load, so this varies less than the ratio of medians.
     """
     first, second = by_round(turns, ours, figure), by_round(turns, theirs, figure)
     ratios = [_times(figure, first[number], second[number]) for number in first.keys() & second.keys()]
@@ -59,11 +59,11 @@ class Aim:
     """A row of the comparison.
 
     Attributes:
-        work: what is done.
-        figure: how it is measured.
-        ours: the label of ours.
-        at_least: the ratio that ours should reach; None is for information.
-        theirs: what ours is measured against; None stands for whichever peer was fastest in the run.
+        work: name of the row.
+        figure: name of the figure.
+        ours: label of this project's engine.
+        at_least: ratio to reach; None for information only.
+        theirs: label of the peer; None for the fastest peer of the run.
     """
 
     work: str
@@ -75,7 +75,7 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An aim, the peer it was measured against, both medians and the ratio."""
+    """An aim, the peer that it was compared with, both medians, and their ratio."""
 
     aim: Aim
     against: str
@@ -85,7 +85,7 @@ class Outcome:
 
 
 def outcome(turns: Sequence[TurnLike], aim: Aim) -> Outcome | None:
-    """Return how an aim was met; None where one side was not measured, or never in the same round."""
+    """Compare this project with the peer of an aim; return None if they were not measured in the same round."""
     against = aim.theirs or fastest_peer(turns, aim.figure)
     if against is None:
         return None

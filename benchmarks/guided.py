@@ -1,9 +1,9 @@
-"""What a guide costs: the mask of what may come next, taking the choice, and choosing with a mask and without.
+"""Measure the cost of a guide: computing the mask of allowed tokens, advancing, and choosing with and without a mask.
 
     python -m benchmarks.guided models/demo/tokenizer.json path/to/gpt2/tokenizer.json
 
-Walks random answers that the guide allows, with logits of random numbers, and prints a Markdown table for each
-vocabulary. Times are medians of CPU time of the thread, so that other work on the machine does not count.
+Generates texts that the guide allows from random logits, and prints a Markdown table for each vocabulary. Times are
+medians of the thread's CPU time, so other load on the machine does not count.
 """
 
 import argparse
@@ -53,7 +53,7 @@ GUIDES: list[tuple[str, str, str]] = [
 
 
 def compile_ms(tokenizer: Tokenizer, kind: str, text: str) -> float:
-    """Return the milliseconds that it takes to make a guide that is not kept from earlier."""
+    """Return the milliseconds to compile a grammar that is not cached."""
     _compiled.cache_clear()
     began = time.perf_counter()
     asyncio.run(make_guide(tokenizer, Constraint(kind, text, kind)))
@@ -63,7 +63,7 @@ def compile_ms(tokenizer: Tokenizer, kind: str, text: str) -> float:
 def walk(
     tokenizer: Tokenizer, kind: str, text: str, walks: int, limit: int
 ) -> tuple[list[float], list[float], list[float]]:
-    """Return microseconds for each token of guiding, of choosing, and of choosing freely."""
+    """Return the microseconds per token of the guide, of choosing with a mask, and of choosing without one."""
     maker = asyncio.run(make_guide(tokenizer, Constraint(kind, text, kind)))
     if maker is None:
         raise ValueError("nothing guides")

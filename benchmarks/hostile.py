@@ -1,8 +1,8 @@
-"""Hostile requests, one kind after the other, beside a stream and a probe: who else notices?
+"""Measure how hostile requests affect other clients: a stream, and a probe of ``/api/health``.
 
-A stream is read and ``/api/health`` is asked all the time, here; each kind of hostile request is sent from a process of
-its own. Printed is, for each, the longest silence of the stream, how long the probe took, and the largest memory.
-``--beside-a-list`` measures instead the first token of short requests beside a long list.
+This process reads the stream and sends the probes, while another process sends hostile requests, one kind after the
+other. For each kind, the table shows the longest gap of the stream, the times of the probe, and the peak memory.
+``--beside-a-list`` measures instead the time to first token of short requests beside a long list of prompts.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import httpx
 from benchmarks.hostile_requests import SENT
 from benchmarks.server import serve
 
-# The bounds that two idle cores must keep, in seconds; a prefill chunk of the bundled model takes some 0.02 s.
+# Bounds for two otherwise idle cores, in seconds. A prefill chunk of the bundled model takes about 0.02 s.
 HEALTH_S = 0.1
 SILENCE_S = 0.12
 SETTLE_S = 0.3
@@ -34,19 +34,19 @@ SHORT = {"prompt": "Hello", "max_tokens": 4, "ignore_eos": True, "stream": True}
 
 @dataclass(slots=True)
 class Seen:
-    """What the stream and the probe met, in seconds."""
+    """Observations of the stream and the probe, in seconds."""
 
     gaps: list[float] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)
     refused: Counter[int] = field(default_factory=Counter)
 
     def p99(self) -> float:
-        """Return the 99th percentile of the probe."""
+        """Return the 99th percentile of the probe's times."""
         return sorted(self.probes)[int(len(self.probes) * 0.99)] if self.probes else 0.0
 
 
 async def _read(client: httpx.AsyncClient, seen: Seen) -> None:
-    """Read one stream after the other; a stream that has to wait for its turn is silent, too."""
+    """Read one stream after the other; the gaps include the wait in the queue."""
     last = time.monotonic()
     while True:
         async with client.stream("POST", "/generate", json=STREAM) as response:
@@ -87,7 +87,7 @@ async def _watching(url: str) -> AsyncIterator[Seen]:
 
 
 async def _send(url: str, name: str) -> dict[str, Any]:
-    """Send a kind of request from another process; return what it was answered."""
+    """Send one kind of hostile requests from another process; return the responses."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.hostile_requests", url, name, stdout=asyncio.subprocess.PIPE
     )
@@ -97,13 +97,13 @@ async def _send(url: str, name: str) -> dict[str, Any]:
 
 
 def _memory(process: int) -> int:
-    """Return the largest resident memory of a process so far, in MiB."""
+    """Return the peak resident memory of a process in MiB."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) >> 10 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def findings(name: str, seen: Seen) -> list[str]:
-    """Return the bounds that were broken."""
+    """Return the bounds that were exceeded."""
     broken = []
     silence, health = max(seen.gaps, default=float("inf")), seen.p99()
     if silence > SILENCE_S:
@@ -116,7 +116,7 @@ def findings(name: str, seen: Seen) -> list[str]:
 
 
 async def attack(url: str, process: int, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Send each kind; return (lines of a table, bounds that were broken)."""
+    """Send each kind; return the lines of a table, and the bounds that were exceeded."""
     lines = [
         "| request | answers | it took, s | longest silence, ms | health, 99 % / longest, ms | memory, MiB |",
         "|---|---|---:|---:|---:|---:|",
@@ -137,7 +137,7 @@ async def attack(url: str, process: int, names: Sequence[str]) -> tuple[list[str
 
 
 async def _first_token(client: httpx.AsyncClient) -> float | int:
-    """Return the seconds to the first token of a short request; the status where it was refused."""
+    """Return the seconds to the first token of a short request, or the status if it was refused."""
     began = time.monotonic()
     async with client.stream("POST", "/v1/completions", json=SHORT) as response:
         if response.status_code != httpx.codes.OK:
@@ -158,7 +158,7 @@ def _beside() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 async def beside_a_list(url: str, seconds: float) -> list[str]:
-    """Measure the first token of short requests beside long ones; return the lines of a table."""
+    """Measure the time to first token of short requests beside long ones; return the lines of a table."""
     lines = ["| beside | short requests | refused | first token, ms: median | longest |", "|---|---:|---:|---:|---:|"]
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         for name, body in _beside():
@@ -184,7 +184,7 @@ async def beside_a_list(url: str, seconds: float) -> list[str]:
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--beside-a-list", action="store_true")
     parser.add_argument(

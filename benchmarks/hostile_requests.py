@@ -1,6 +1,6 @@
-"""Requests that try to stop the others, and the process that sends them.
+"""Define hostile requests, which try to delay or stop others, and send them.
 
-``python -m benchmarks.hostile_requests URL NAME`` sends one kind and prints its answers as JSON.
+``python -m benchmarks.hostile_requests URL NAME`` sends one kind and prints the responses as JSON.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ SENT: dict[str, Sending] = {}
 
 
 def _one(method: str, path: str, body: Any = None) -> Sending:
-    """Return what sends one request and reads all of its answer."""
+    """Return a function that sends one request and reads the whole response."""
 
     async def send(client: httpx.AsyncClient) -> Counter[str]:
         content = None if body is None else json.dumps(body).encode()
@@ -38,7 +38,7 @@ def _one(method: str, path: str, body: Any = None) -> Sending:
 
 
 def _raw(path: str) -> Sending:
-    """Return what sends a GET with a URL that is too long for httpx."""
+    """Return a function that sends a GET with a URL too long for httpx."""
 
     async def send(client: httpx.AsyncClient) -> Counter[str]:
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)

@@ -1,11 +1,11 @@
-"""Many clients on one server over HTTP: throughput, time to first token, gaps between tokens.
+"""Measure a server under many concurrent clients: throughput, time to first token, and gaps between tokens.
 
     python -m benchmarks.load --model-dir models/demo --clients 1 4 16 64
 
-Starts the embedded host itself. Every client streams requests one after the other; a round of each number of clients
-is run in turns with the others, so that a noisy minute hits all alike. ``--stall`` measures the largest gap of running
-streams while long prompts arrive, ``--abandon`` the speed before and after that many streams were left behind. Bounded
-in count and time; prints a Markdown table.
+Starts the embedded host. Every client streams requests one after the other. Rounds with different numbers of clients
+alternate, so that other load affects all of them equally. ``--stall`` measures the largest gap of running streams while
+long prompts arrive. ``--abandon`` measures the speed before and after clients disconnect from that many streams.
+Bounded in count and time; prints a Markdown table.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PROMPT = "Once upon a time there was a little girl named Lily. She liked to"
 
 @dataclass(slots=True)
 class Seen:
-    """What one round saw; times in seconds."""
+    """Observations of one round; times are in seconds."""
 
     first: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Seen:
 async def stream(
     client: httpx.AsyncClient, url: str, body: dict[str, object], seen: Seen, route: str = "/generate"
 ) -> None:
-    """Send one request and time its events; each holds a token."""
+    """Send one request, and record the times of its events, which hold a token each."""
     began = last = time.perf_counter()
     first = True
     async with client.stream("POST", url + route, json=body) as response:
@@ -54,12 +54,12 @@ async def stream(
             else:
                 seen.gaps.append(now - last)
             first, last = False, now
-    # Without end-of-text and stop strings every request generates exactly what it asks for.
+    # Without end-of-text tokens and stop strings, every request generates exactly the requested number of tokens.
     seen.tokens += int(str(body["max_new_tokens" if route == "/generate" else "max_tokens"]))
 
 
 async def round_of(url: str, clients: int, requests: int, body: dict[str, object]) -> Seen:
-    """Let `clients` clients send `requests` requests each, all beginning at once."""
+    """Run `clients` clients that send `requests` requests each and start at the same time."""
     seen = Seen()
     limits = httpx.Limits(max_connections=clients)
     async with httpx.AsyncClient(timeout=300, limits=limits) as client:
@@ -75,7 +75,7 @@ async def round_of(url: str, clients: int, requests: int, body: dict[str, object
 
 
 async def stall(url: str, long_prompt: str, body: dict[str, object]) -> tuple[float, float, float]:
-    """Return (median gap alone, median and largest gap while long prompts arrive) of 4 running streams, in seconds."""
+    """Return the gaps of 4 streams in seconds: median alone; median and largest while long prompts arrive."""
     alone = await round_of(url, 4, 1, body)
     seen = Seen()
     async with httpx.AsyncClient(timeout=300) as client:
@@ -90,7 +90,7 @@ async def stall(url: str, long_prompt: str, body: dict[str, object]) -> tuple[fl
 
 
 async def abandon(url: str, count: int, body: dict[str, object]) -> str:
-    """Return the throughput of 4 clients before and after `count` streams were left after their first event."""
+    """Return the throughput of 4 clients before and after clients disconnect from `count` streams."""
     before = await round_of(url, 4, 4, body)
     async with httpx.AsyncClient(timeout=300) as client:
         for _ in range(count):
@@ -101,13 +101,13 @@ async def abandon(url: str, count: int, body: dict[str, object]) -> str:
 
 
 def percentile(values: Iterable[float], part: float) -> float:
-    """Return the value below which `part` of the values lie."""
+    """Return the value below which the fraction `part` of the values lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process."""
+    """Return the resident memory of a process in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -115,7 +115,7 @@ def resident_mib(pid: int) -> float:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model-dir", default="models/demo")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])

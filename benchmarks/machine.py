@@ -1,4 +1,4 @@
-"""What the benchmark ran on, and how fast it reads memory."""
+"""Describe the machine of a benchmark, and measure its memory bandwidth."""
 
 import os
 import platform
@@ -16,7 +16,10 @@ from generation.config import ROOT
 
 
 def describe() -> dict[str, str]:
-    """Return processor, cores, Python, date, and which code was measured; the commit is empty outside of a clone."""
+    """Return the processor, the number of cores, the versions of Python and of the code, and the date.
+
+    The commit is empty outside of a clone.
+    """
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     name = re.search(r"model name\s*:\s*(.*)", cpuinfo)
     flags = [flag for flag in ("avx2", "avx512_vnni", "amx_int8") if flag in cpuinfo]
@@ -34,7 +37,7 @@ def describe() -> dict[str, str]:
 
 
 def bandwidth_gb_s(megabytes: int = 512, rounds: int = 7) -> float:
-    """Return the GB a second that all cores together read from memory, the best of some rounds."""
+    """Return the bandwidth of all cores reading memory, in GB per second; the best of several rounds."""
     threads = len(os.sched_getaffinity(0))
     parts = [np.ones(megabytes * 1_000_000 // threads // 8, np.int64) for _ in range(threads)]
     seconds = []

@@ -1,4 +1,4 @@
-"""What the time of a step is spent on: the share of each kind of operator, by onnxruntime's own profiler.
+"""Measure the share of each kind of operator in the time of a decode step, with onnxruntime's profiler.
 
 python -m benchmarks.operators models/demo
 """
@@ -36,7 +36,7 @@ def _steps(model: Model, rows: int, length: int, count: int) -> list[float]:
 
 
 def profile(folder: Path, rows: int, length: int) -> tuple[float, Counter[str]]:
-    """Return (median seconds of a decode step without the profiler, microseconds by kind with it)."""
+    """Return the median seconds of a decode step without the profiler, and microseconds by operator with it."""
     config = read_config(folder)
     kinds: Counter[str] = Counter()
     with TemporaryDirectory() as scratch:
@@ -55,7 +55,7 @@ def profile(folder: Path, rows: int, length: int) -> tuple[float, Counter[str]]:
 
 
 def main() -> int:
-    """Print a Markdown table."""
+    """Run the command line: print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", type=Path, nargs="+", help="artifacts")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 16], help="sequences in a step")

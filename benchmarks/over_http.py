@@ -1,4 +1,4 @@
-"""Ours and other servers under the same clients, over HTTP."""
+"""Measure this project's server and others over HTTP with the same clients."""
 
 import asyncio
 import os
@@ -27,14 +27,14 @@ LOOK_S = 0.02
 
 
 class Round(NamedTuple):
-    """How many clients ask at once, for how many tokens, after which prompt."""
+    """One round: the number of concurrent clients, the tokens of each request, and the prompt."""
 
     clients: int
     tokens: int
     prompt: str = PROMPT
 
 
-# Asks a server for so many tokens after the prompt.
+# Requests a number of tokens after a prompt.
 Ask = Callable[[httpx.AsyncClient, str, int], Awaitable[httpx.Response]]
 
 
@@ -47,7 +47,7 @@ class App(NamedTuple):
 
 
 def by_path(url: str, **extra: str) -> Ask:
-    """Return how a server is asked that takes the prompt in the path, as the workshop's app does."""
+    """Return an `Ask` for servers that take the prompt in the path, as the workshop's app does."""
 
     async def ask(client: httpx.AsyncClient, prompt: str, tokens: int) -> httpx.Response:
         return await client.get(f"{url}/{prompt}", params={"max_new_tokens": str(tokens), **extra})
@@ -55,9 +55,9 @@ def by_path(url: str, **extra: str) -> Ask:
     return ask
 
 
-# As many clients as sequences run at once; memory is watched while they are served.
+# As many clients as concurrent sequences; memory is sampled during these rounds.
 CROWD = 16
-# How often a single client asks: one answer takes half a second, in which a neighbour may be busy.
+# Requests of a single client. One response takes half a second, so one alone is easily disturbed by other load.
 REPEATS = 3
 PLAIN = {"http_stream": Round(1, 128), "http_4": Round(4, 64), "http_16": Round(CROWD, 64)}
 GUESSING = {"http_repetitive": Round(1, 128, REPETITIVE)}
@@ -65,7 +65,7 @@ ROUNDS = PLAIN | GUESSING
 
 
 def ours(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start our server and return its figures; without speculation, which random weights would flatter."""
+    """Start this project's server without speculation, which random weights would favour; return its figures."""
     began = time.perf_counter()
     with serve(MODEL_DIR=str(artifact), SPECULATE="0") as served:
         app = App(by_path(f"{served.url}/generate", ignore_eos="true"), served.process.pid, began)
@@ -73,7 +73,7 @@ def ours(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
 
 
 def guessing(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start our server with speculation and return its figures on repetitive text."""
+    """Start this project's server with speculation, and return its figures on repetitive text."""
     began = time.perf_counter()
     with serve(MODEL_DIR=str(artifact)) as served:
         ask = by_path(f"{served.url}/generate", ignore_eos="true", do_sample="false")
@@ -81,7 +81,7 @@ def guessing(artifact: Path, most: int | None = None) -> dict[str, list[float]]:
 
 
 def workshop(checkpoint: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start the workshop's app and return its figures."""
+    """Start the workshop app, and return its figures."""
     began = time.perf_counter()
     command = (sys.executable, "-m", "uvicorn", "benchmarks.workshop:app", "--log-level", "critical")
     with serve_other(command, {"MODEL_DIR": str(checkpoint)}) as (url, pid):
@@ -161,7 +161,7 @@ async def _tokens_per_second(ask: Ask, asked: Round) -> float:
 
 @contextmanager
 def watch_memory(pid: int) -> Iterator[list[float]]:
-    """Look at the resident memory of a process, with those that it has started, now and then while the block runs."""
+    """Sample the resident memory of a process and its children while the block runs."""
     seen = [_all_mib(pid)]
     done = threading.Event()
 

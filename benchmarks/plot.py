@@ -1,4 +1,4 @@
-"""The comparison as a picture: ``python -m benchmarks.plot RESULTS PICTURE``, in the environment with matplotlib."""
+"""Plot the comparison: ``python -m benchmarks.plot RESULTS PICTURE``, in the environment with matplotlib."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ OURS, THEIRS, BOUND = "#1a6fb0", "#b8bcc2", "#c0392b"
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
-    """Draw one stream and sixteen, with the most that memory allows one stream."""
+    """Draw the speed of one stream and of sixteen, and the limit that memory bandwidth sets to one stream."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""One run of the comparison as Markdown."""
+"""Write the report of one run of the comparison in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.entries import BASELINE
 from benchmarks.figures import COSTS, Aim, TurnLike, by_round, outcome, ratio, value
 
-# Figure, heading, digits after the point.
+# Name of the figure, heading of its column, and number of decimals.
 SPEED = (
     ("stream", "one stream, 16 + 128 tokens", 0),
     ("four", "4 sequences, 16 + 64", 0),
@@ -75,12 +75,12 @@ BASELINES = (
 
 
 def labels(turns: Sequence[TurnLike]) -> list[str]:
-    """Return the engines in the order in which they were first measured."""
+    """Return the labels of the engines in the order of their first measurement."""
     return list(dict.fromkeys(turn["label"] for turn in turns if turn["kind"] != "machine"))
 
 
 def table(turns: Sequence[TurnLike], columns: Sequence[tuple[str, str, int]]) -> str:
-    """Return medians and, in brackets, how many times better than the workshop's way they are."""
+    """Return a table of medians and, in brackets, how many times better than the workshop app they are."""
     lines = ["| engine | " + " | ".join(title for _, title, _ in columns) + " |", "|---" + "|---:" * len(columns) + "|"]
     for label in labels(turns):
         cells = []
@@ -101,12 +101,12 @@ def shown(figure: str, number: float) -> str:
 
 
 def peer(figure: str, label: str) -> str:
-    """Return what a row calls a peer: over HTTP, what `transformers` runs in is the workshop's app."""
+    """Return the name of a peer in a row: over HTTP, `transformers` runs in the workshop's app."""
     return "the workshop's app" if label == BASELINE and figure.startswith(("http", "memory")) else label
 
 
 def aims(turns: Sequence[TurnLike], wanted: Sequence[Aim]) -> str:
-    """Return what was aimed at and what was reached."""
+    """Return the table of aims and results."""
     lines = ["| work | ours | against | ratio | aim |", "|---|---|---|---:|---:|"]
     for aim in wanted:
         found = outcome(turns, aim)
@@ -125,7 +125,7 @@ def aims(turns: Sequence[TurnLike], wanted: Sequence[Aim]) -> str:
 
 
 def with_sizes(results: Mapping[str, Any]) -> list[TurnLike]:
-    """Return the turns, and the sizes on disk as if they were turns of a round of their own."""
+    """Return the turns, with the sizes on disk as turns of an additional round."""
     sizes = [
         {"round": 0, "label": label, "kind": "disk", "figures": {"disk_mb": [size]}}
         for label, size in results["sizes_mb"].items()
@@ -199,12 +199,12 @@ Temperature 1, `top_k` 50, from the beginning of a story.
 
 
 def bandwidth(results: Mapping[str, Any]) -> float:
-    """Return the most GB a second that the machine was seen to read."""
+    """Return the highest measured memory bandwidth in GB per second."""
     found = [one for turn in results["turns"] for one in turn["figures"].get("bandwidth_gb_s", [])]
     return max(found, default=float("nan"))
 
 
 def bounds(results: Mapping[str, Any]) -> str:
-    """Return how many tokens a second the machine can read the weights of."""
+    """Return the tokens per second that memory bandwidth allows, by engine: bandwidth over weights per token."""
     found = {name: 1000 * bandwidth(results) / size for name, size in results["weights_mb"].items()}
     return ", ".join(f"{bound:.0f} tokens/s in {name}" for name, bound in found.items())

@@ -1,4 +1,4 @@
-"""A server of our own, for benchmarks and tests: the embedded host in a subprocess, on a free port, always stopped."""
+"""Run the embedded host in a subprocess on a free port, for benchmarks and tests; it is always stopped."""
 
 import os
 import queue
@@ -20,7 +20,15 @@ START_S = 60.0
 
 @dataclass(slots=True)
 class Served:
-    """A running server: its address, ending in ``/api``, what it has printed, and the lines of its log."""
+    """A running server.
+
+    Attributes:
+        process: its process.
+        url: its address, ending in ``/api``.
+        said: lines of its standard output.
+        lines: lines of its log, which is standard error.
+        news: notified on every new line.
+    """
 
     process: subprocess.Popen[str]
     url: str = ""
@@ -29,19 +37,23 @@ class Served:
     news: threading.Condition = field(default_factory=threading.Condition)
 
     def log(self, at_least: int = 0) -> list[str]:
-        """Return the lines that the server has logged so far; wait until there are `at_least` so many."""
+        """Wait until the server has logged `at_least` lines; return all lines so far."""
         with self.news:
             self.news.wait_for(lambda: len(self.lines) >= at_least, START_S)
             return list(self.lines)
 
     def announcement(self, lines: int) -> str:
-        """Return what the server has printed once it was ready; wait until there are so many lines."""
+        """Wait until the server has printed `lines` lines; return its output so far."""
         with self.news:
             self.news.wait_for(lambda: len(self.said) >= lines, START_S)
             return "".join(self.said)
 
     def wait_for_log(self, text: str) -> None:
-        """Wait until a line holds `text`."""
+        """Wait until a line of the log contains `text`.
+
+        Raises:
+            TimeoutError: none does within `START_S` seconds.
+        """
         with self.news:
             if not self.news.wait_for(lambda: any(text in line for line in self.lines), START_S):
                 raise TimeoutError(f"the server never logged {text}")

@@ -1,12 +1,12 @@
-"""A long life in short: mixed load with clients that leave; do memory, latency and the queue stay as they were?
+"""Put mixed load on a server for a long time, and check that memory, latency and the queue do not grow.
 
     python -m benchmarks.soak --minutes 30
 
-Starts the embedded host itself. Clients send one request after the other from a seeded mix: streams, whole answers,
-OpenAI's contract, long prompts, refused requests, requests that end at their deadline, and clients that leave in the
-middle. Between them a probe sends the same small request again and again: its text must never change, and its time is
-the latency. After a fifth of the time, the warm-up, what was measured in the first third of the rest is compared with
-the last third. Prints a Markdown table and exits with 1 where a bound is broken.
+Starts the embedded host. Clients send one request after the other from a seeded mix: streams, whole responses, OpenAI's
+contract, long prompts, refused requests, requests that end at their deadline, and client disconnects. A probe repeats
+one small request; its text must never change, and its time is the latency. The first fifth of the time is the warm-up.
+The first third of the rest is then compared with the last third. Prints a Markdown table, and exits with 1 if a bound
+is exceeded.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import httpx
 from benchmarks.server import Served, serve
 
 WARM_UP = 0.2
-# Bounds on the last third over the first. Memory is the promise; wall-clock time is at the mercy of the machine.
+# Bounds on the ratio of the last third to the first. Wall-clock time depends on other load, so its bound is wide.
 MEMORY, LATENCY, CPU = 1.05, 1.5, 1.25
 SPARE_HANDLES = 8
 ROWS = 16
@@ -38,7 +38,7 @@ Client = httpx.AsyncClient
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at the server: seconds since the start, MiB resident, CPU seconds, handles, threads, requests so far."""
+    """One sample of the server: seconds since the start, MiB resident, CPU seconds, handles, threads, requests."""
 
     at: float
     memory: float
@@ -51,7 +51,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Seen:
-    """What the clients met."""
+    """Observations of the clients."""
 
     answers: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _prompt(dice: random.Random, words: int) -> str:
 
 
 async def _post(client: Client, path: str, body: dict[str, Any], *allowed: int) -> str:
-    """Send a request; return its name for the count, or raise what is wrong with the answer."""
+    """Send a request; return its name for the count, or raise an error if the response is wrong."""
     response = await client.post(path, json=body)
     if response.status_code not in {*allowed, 429}:
         raise RuntimeError(f"{path} answered {response.status_code}: {response.text[:200]}")
@@ -71,7 +71,7 @@ async def _post(client: Client, path: str, body: dict[str, Any], *allowed: int) 
 
 
 async def whole(client: Client, dice: random.Random) -> str:
-    """Ask for whole answers."""
+    """Request whole responses."""
     body = {
         "prompt": _prompt(dice, 5),
         "max_new_tokens": dice.randint(1, 60),
@@ -81,7 +81,7 @@ async def whole(client: Client, dice: random.Random) -> str:
 
 
 async def openai(client: Client, dice: random.Random) -> str:
-    """Ask for ranked choices with log-probabilities."""
+    """Request ranked choices with log-probabilities."""
     body = {
         "prompt": [_prompt(dice, 4), _prompt(dice, 9)],
         "max_tokens": dice.randint(1, 24),
@@ -95,18 +95,18 @@ async def openai(client: Client, dice: random.Random) -> str:
 
 
 async def long_prompt(client: Client, dice: random.Random) -> str:
-    """Send a prompt of several chunks that no one has sent before, so that the prefix cache turns over."""
+    """Send a new prompt of several chunks, so that the prefix cache evicts others."""
     return await _post(client, "/generate", {"prompt": _prompt(dice, 280), "max_new_tokens": 4}, 200)
 
 
 async def guided(client: Client, dice: random.Random) -> str:
-    """Let a regular expression guide the text; each is compiled anew."""
+    """Request a text that matches a regular expression, a different one each time, so that it must be compiled."""
     body = {"prompt": _prompt(dice, 3), "max_tokens": 8, "guided_regex": f"[0-9]{{{dice.randint(1, 9)}}}"}
     return await _post(client, "/v1/completions", body, 200)
 
 
 async def refused(client: Client, dice: random.Random) -> str:
-    """Send what must be refused."""
+    """Send a request that must be refused."""
     body: dict[str, Any] = dice.choice(
         [
             {"prompt": "x", "max_new_tokens": 100000},
@@ -119,7 +119,7 @@ async def refused(client: Client, dice: random.Random) -> str:
 
 
 async def deadline(client: Client, dice: random.Random) -> str:
-    """Ask for more than there is time for."""
+    """Send a request that ends at its deadline."""
     body = {"prompt": _prompt(dice, 3), "max_new_tokens": 400, "ignore_eos": True, "timeout_s": 0.3}
     return await _post(client, "/generate", body, 200, 503)
 
@@ -135,7 +135,7 @@ async def stream(client: Client, dice: random.Random) -> str:
 
 
 async def leave_stream(client: Client, dice: random.Random) -> str:
-    """Leave after a few events of a long stream."""
+    """Disconnect after a few events of a long stream."""
     body = {"prompt": _prompt(dice, 5), "max_new_tokens": 400, "ignore_eos": True, "stream": True}
     left = dice.randint(0, 5)
     async with client.stream("POST", "/generate", json=body | {"num_return_sequences": dice.randint(1, 4)}) as response:
@@ -147,7 +147,7 @@ async def leave_stream(client: Client, dice: random.Random) -> str:
 
 
 async def leave_whole(client: Client, dice: random.Random) -> str:
-    """Leave before a whole answer has come."""
+    """Disconnect before a whole response arrives."""
     body = {"prompt": _prompt(dice, 5), "max_new_tokens": 400, "ignore_eos": True}
     try:
         return await asyncio.wait_for(_post(client, "/generate", body, 200), dice.uniform(0.01, 0.3))
@@ -163,7 +163,7 @@ MIX: list[tuple[Kind, int]] = [
 
 
 async def visit(url: str, seed: int, until: float, seen: Seen) -> None:
-    """Be one client."""
+    """Run one client."""
     dice = random.Random(seed)  # noqa: S311 - a mix that can be repeated, no secret
     kinds, weights = zip(*MIX, strict=True)
     async with Client(base_url=url, timeout=120) as client:
@@ -187,7 +187,7 @@ def look(process: int) -> tuple[float, float, int, int]:
 
 
 async def probe(served: Served, began: float, until: float, pause_s: float, seen: Seen) -> None:
-    """Send the same request again and again, and look at the process in between."""
+    """Repeat the same request, and sample the process after each."""
     texts = set()
     async with Client(base_url=served.url, timeout=120) as client:
         while time.monotonic() < until:
@@ -204,7 +204,7 @@ async def probe(served: Served, began: float, until: float, pause_s: float, seen
             await asyncio.sleep(pause_s)
         if len(texts) > 1:
             seen.wrong.append(f"probe: the same request had {len(texts)} answers")
-        # Where a sequence is stuck there are not enough rows for this, and it ends with 503.
+        # If a sequence is stuck, there are not enough rows for this request, and it ends with 503.
         body = {"prompt": "The end", "max_new_tokens": 2, "num_return_sequences": ROWS, "timeout_s": 60}
         response = await client.post("/generate", json=body)
         if response.status_code != httpx.codes.OK:
@@ -216,7 +216,7 @@ async def run(served: Served, minutes: float, clients: int) -> Seen:
     seen, began = Seen(), time.monotonic()
     until = began + minutes * 60
     visits = [visit(served.url, seed, until, seen) for seed in range(clients)]
-    # The probe ends last: its final request finds an idle server.
+    # The probe ends last, so that its final request runs on an idle server.
     await asyncio.gather(*visits, probe(served, began, until + 2, minutes * 60 / 400, seen))
     return seen
 
@@ -230,7 +230,7 @@ def _cost(part: list[Sample]) -> float:
 
 
 def judge(samples: list[Sample], minutes: float) -> tuple[list[str], list[str]]:
-    """Return (lines of a table, bounds that are broken)."""
+    """Return the lines of a table, and the bounds that were exceeded."""
     warm = [one for one in samples if one.at >= minutes * 60 * WARM_UP]
     third = len(warm) // 3
     if third < 2:  # noqa: PLR2004
@@ -258,7 +258,7 @@ def judge(samples: list[Sample], minutes: float) -> tuple[list[str], list[str]]:
 
 
 def soak(minutes: float, clients: int, **environment: str) -> tuple[list[str], list[str]]:
-    """Run the whole; return (the report, what is wrong)."""
+    """Run the server and the load; return the report, and what is wrong."""
     with serve(**environment) as served:
         seen = asyncio.run(run(served, minutes, clients))
         tracebacks = [line for line in served.log() if "Traceback" in line]
@@ -269,7 +269,7 @@ def soak(minutes: float, clients: int, **environment: str) -> tuple[list[str], l
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=6)

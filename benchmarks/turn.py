@@ -1,4 +1,4 @@
-"""One turn of one engine: a fresh process, asked for workloads one after the other."""
+"""Run one turn of one engine: a new process that runs workloads one after the other."""
 
 import json
 import os
@@ -22,20 +22,19 @@ Figures = dict[str, list[float]]
 
 
 class EngineError(RuntimeError):
-    """The engine's process ended, hung, or said something else than an answer."""
+    """The engine's process ended, hung, or sent an invalid result."""
 
 
 @dataclass(slots=True)
 class Turn:
-    """What one turn found.
+    """The results of one turn.
 
     Attributes:
-        round: which round it was in, from 1.
-        label: the engine.
+        round: number of the round, from 1.
+        label: label of the engine.
         kind: ``engine``, ``sampled``, ``http`` or ``machine``.
-        figures: the values of each figure.
-        others: part of the processors' time that went to other processes than ours; above a few percent the figures
-            are not to be trusted.
+        figures: measured values by figure.
+        others: fraction of processor time that other processes used. Above a few percent the figures are unreliable.
     """
 
     round: int
@@ -47,7 +46,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How often a workload is repeated: `repeats` times, or until `seconds` are spent; `most` new tokens in a trial."""
+    """How long to repeat a workload: `repeats` times or for `seconds`; `most` limits the new tokens of a trial run."""
 
     repeats: int = 3
     seconds: float = 3.0
@@ -56,16 +55,16 @@ class Plan:
 
 @dataclass(slots=True)
 class Share:
-    """Filled in by `watch_others`."""
+    """The result of `watch_others`."""
 
     others: float = 0.0
 
 
 @contextmanager
 def watch_others(*running: int) -> Iterator[Share]:
-    """Measure which part of the processors' time other processes take while the block runs.
+    """Measure the fraction of processor time that other processes use while the block runs.
 
-    Ours are this one, its children that end within the block, and those of the ids `running`, which go on after it.
+    Not counted are this process, its children that end within the block, and the processes with the ids `running`.
     """
     share = Share()
     began, busy, own = time.monotonic(), _busy_s(), _own_s(*running)
@@ -76,7 +75,7 @@ def watch_others(*running: int) -> Iterator[Share]:
 
 
 def _busy_s() -> float:
-    """Return the seconds that the allowed processors have worked so far, or were kept from it by other machines."""
+    """Return the seconds that the allowed processors have been busy, including time stolen by other machines."""
     names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     total = 0
     for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
@@ -96,16 +95,16 @@ def _own_s(*running: int) -> float:
 
 @dataclass(slots=True)
 class Worker:
-    """A running worker: it answers a line with a line."""
+    """A running worker process, which answers each line with a line."""
 
     process: subprocess.Popen[str]
     errors: Path
 
     def read(self) -> dict[str, Any]:
-        """Return its next answer; what libraries print in between is passed over.
+        """Return the worker's next result; skip other output, such as that of libraries.
 
         Raises:
-            EngineError: it ended, or was ended after `LIMIT_S`.
+            EngineError: the worker ended, or was ended after `LIMIT_S` seconds.
         """
         for line in self.process.stdout or ():
             if line.startswith("{"):
@@ -116,7 +115,7 @@ class Worker:
         raise EngineError((said[-1] if said and status > 0 else f"ended with status {status}")[:200])
 
     def ask(self, workload: str, seed: int, most: int | None) -> dict[str, Any]:
-        """Run a workload; raises as `read` does."""
+        """Run a workload; return its result. Raises like `read`."""
         if self.process.stdin is None:
             raise EngineError("no way to ask")
         try:
@@ -129,7 +128,7 @@ class Worker:
 
 @contextmanager
 def start(command: Sequence[str], settings: Mapping[str, str], limit_s: float = LIMIT_S) -> Iterator[Worker]:
-    """Start a worker, and end it with the block or after `limit_s` seconds."""
+    """Start a worker; end it at the end of the block, or after `limit_s` seconds."""
     with tempfile.TemporaryDirectory() as scratch:
         errors = Path(scratch) / "stderr"
         with errors.open("w", encoding="utf-8") as stderr:
@@ -150,10 +149,10 @@ def start(command: Sequence[str], settings: Mapping[str, str], limit_s: float = 
 def measure(
     command: Sequence[str], settings: Mapping[str, str], workloads: Sequence[str], plan: Plan, seed: int
 ) -> tuple[Figures, dict[str, str]]:
-    """Return the figures of one fresh process, and the versions that it tells.
+    """Return the figures of one new process, and the versions of its packages.
 
     Raises:
-        EngineError: it does not answer.
+        EngineError: the process gives no result.
     """
     began = time.perf_counter()
     with start(command, settings) as worker:
@@ -166,7 +165,7 @@ def measure(
                 answer = worker.ask(workload, 1000 * seed + repeat + 1, plan.most)
                 values.append(answer["value"])
                 figures["peak_mib"] = [answer["peak_mib"]]
-                # Counted from the first answer on: before that, the engine settles.
+                # Time counts from the first result on, because the engine warms up before it.
                 until = until or time.monotonic() + plan.seconds
                 if time.monotonic() >= until:
                     break

@@ -1,8 +1,8 @@
-"""One engine in a process of its own: ``python -m benchmarks.worker ENGINE MODEL``, in that engine's environment.
+"""Run one engine in a separate process, in its environment: ``python -m benchmarks.worker ENGINE MODEL``.
 
-Speaks JSON, a line at a time. The first line comes when the engine has made its first token: the seconds that
-importing, loading and that token took, and the versions of the engine's packages. Then every line of standard input
-asks for a workload (``{"workload": "stream", "seed": 1, "most": null}``) and is answered by its ``value``.
+Input and output are lines of JSON. The first line of output follows the engine's first token. It has the seconds of
+importing, loading and that token, and the versions of the engine's packages. Then every line of standard input requests
+a workload (``{"workload": "stream", "seed": 1, "most": null}``), and the line of output has its ``value``.
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks.engines import llama, ours, peers
 from benchmarks.engines.base import SETTLE_S, STORY, WORKLOADS, Engine, Maker, Workload, peak_mib
 
-# What is imported before an engine is made, so that it can be timed by itself; and whose version is told.
+# Packages of each engine: imported before the engine is created, to time the import separately; then those to name
+# with their version.
 _OURS = (
     "generation.service", "generation.engine.engine", "generation.model.model", "generation.text.tokenizer",
 )  # fmt: skip
@@ -53,7 +54,7 @@ WARM_UP = 2
 
 
 def main() -> None:
-    """Load, then run what comes in."""
+    """Load the engine, then run the requested workloads."""
     name, model = sys.argv[1], Path(sys.argv[2])
     family = name.split("-")[0]
     began = time.perf_counter()
@@ -73,14 +74,14 @@ def main() -> None:
         if not warm and asked["most"] is None:
             settle(engine, workload)
         if asked["workload"] not in warm:
-            # Buffers of this shape are made once, and that is not what is measured.
+            # Creating buffers of this shape, which happens once, is excluded from the measurement.
             warm.add(asked["workload"])
             workload.measure(engine, 0, WARM_UP)
         tell(value=workload.measure(engine, asked["seed"], asked["most"]), peak_mib=peak_mib())
 
 
 def settle(engine: Engine, workload: Workload) -> None:
-    """Run until the engine's threads have found their places."""
+    """Run until the operating system has placed the engine's threads on separate processors."""
     until = time.perf_counter() + SETTLE_S
     workload.measure(engine, 0)
     while time.perf_counter() < until:
@@ -88,7 +89,7 @@ def settle(engine: Engine, workload: Workload) -> None:
 
 
 def tell(**found: Any) -> None:
-    """Answer the process that asked."""
+    """Write one line of JSON."""
     print(json.dumps(found), flush=True)
 
 

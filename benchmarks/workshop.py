@@ -1,4 +1,4 @@
-"""What this project grew out of, to measure against: FastAPI around a `transformers` pipeline, a request at a time."""
+"""The workshop app, from which this project originated, as a baseline: FastAPI with a `transformers` pipeline."""
 
 import os
 from typing import Any
@@ -21,6 +21,6 @@ generator = _pipeline()
 
 @app.get("/{prompt}")
 async def generate(prompt: str, max_new_tokens: int = 50) -> dict[str, list[str]]:
-    """Generate on the event loop: the next request waits."""
+    """Generate on the event loop, so that requests run one at a time."""
     made = generator(prompt, max_new_tokens=max_new_tokens, min_new_tokens=max_new_tokens, do_sample=True)
     return {"generated_sequences": [one["generated_text"] for one in made]}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Say whether GitHub attests images of this repository, or verify the attestation of one before it is deployed.
+# Report whether GitHub attests images of this repository, or verify the attestation of an image before its deployment.
 # Usage: scripts/attestation.sh available                       prints available=true or available=false
-#        scripts/attestation.sh verify IMAGE@sha256:...         exit 1 when it has one that is not right
+#        scripts/attestation.sh verify IMAGE@sha256:...         exit 1 if it has an invalid attestation
 #   GITHUB_REPOSITORY, GH_TOKEN   as in a workflow
-#   ATTEST     true or false decides without asking; default: true in a public repository. In a private one GitHub attests on
-#              Enterprise Cloud alone, and elsewhere actions/attest fails.
-#   ATTESTED   true: an image without an attestation is an error too
+#   ATTEST     true or false, to skip the query; default: true in a public repository. In a private repository, GitHub
+#              attests only on Enterprise Cloud, and actions/attest fails elsewhere.
+#   ATTESTED   true: an image without an attestation is an error, too
 set -euo pipefail
 
 usage="usage: scripts/attestation.sh available | verify IMAGE@sha256:..."
@@ -26,7 +26,7 @@ available() {
         *) stop "ATTEST=$ATTEST is neither true nor false" ;;
     esac
 }
-# How many attestations there are of a digest. GitHub answers 404 where there are none.
+# Print the number of attestations of a digest. GitHub answers 404 if there is none.
 count() {
     local said
     if ! said=$(gh api "repos/$GITHUB_REPOSITORY/attestations/$1" --jq '.attestations | length' 2>&1); then

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Wait until a running app says that it is built from a commit, and can serve. Exit 1, with the likely cause, if it does not.
-# Usage: scripts/await-revision.sh API_URL SHA     (API_URL up to and with /api)
-#   WAIT_S   most seconds to wait (default 600)     POLL_S   seconds between two looks (default 5)
-#   HOLD_S   seconds that it has to go on serving afterwards (default 0): three wrong looks in a row are an error
-#   SINCE    only a process that has started since then counts, in seconds since 1970 (default: any): an image can be new
-#            and of the same commit
+# Wait until a running app is ready and reports the given commit. On a timeout, print the likely cause and exit with 1.
+# Usage: scripts/await-revision.sh API_URL SHA     (API_URL ends in /api)
+#   WAIT_S   maximum seconds to wait (default 600)  POLL_S   seconds between two checks (default 5)
+#   HOLD_S   seconds that it must stay ready afterwards (default 0): three failed checks in a row are an error
+#   SINCE    only accept a process started since this Unix time (default: any), because a new image can have the same
+#            commit
 set -euo pipefail
 
 url=${1:?usage: scripts/await-revision.sh API_URL SHA}
@@ -15,14 +15,14 @@ poll_s=${POLL_S:-5}
 
 body=$(mktemp)
 trap 'rm -f "$body"' EXIT
-# What the last look showed: a status, or 000 where nothing answered.
+# The result of the last check: an HTTP status, or 000 without a response.
 look() {
     : > "$body"
     status=$(curl -sS --max-time 20 -o "$body" -w '%{http_code}' "$1" 2> /dev/null) || status=000
 }
 
-# The revision in the last answer; "an older process of SHA" where it has not started since SINCE. Fails if the answer is
-# not the app's. The app answers 503 too, where its model has failed.
+# Print the revision in the last response; "an older process of SHA" if it started before SINCE. Fails if the response is
+# not the app's. The app itself answers 503, too, if its model has failed.
 running() {
     python3 -c '
 import json, sys, time
@@ -34,7 +34,7 @@ print(("an older process of " if older else "") + (health.get("revision") or "no
 
 health=
 revision=
-# Whether one look finds the commit, and a model that is served. `revision` keeps what the last answer of the app named.
+# Check once for the commit and a loaded model. `revision` keeps the commit in the last response of the app.
 serves() {
     local found
     look "$url/health"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Ask the app, through its registry webhook, to pull its image again. That it did is for await-revision.sh to find out.
+# Make the app pull its image again, through its registry webhook. await-revision.sh checks the result.
 # Usage: AZURE_FUNCTIONAPP_WEBHOOK_URL=... scripts/call-webhook.sh
-# The address holds a password: it is read from the environment and never printed.
+# The address contains a password: it is read from the environment and never printed.
 set -euo pipefail
 
 : "${AZURE_FUNCTIONAPP_WEBHOOK_URL:?is not set. docs/deploy.md has the line that prints and sets it}"
 
-# From standard input, because arguments are visible to every process of the machine.
+# Through standard input, because every process of the machine can see arguments.
 status=$(printf 'url = "%s"\n' "$AZURE_FUNCTIONAPP_WEBHOOK_URL" | curl --config - -sS -o /dev/null -w '%{http_code}' \
     --retry "${RETRIES:-3}" --retry-connrefused --max-time 60 -X POST --data '' 2> /dev/null) || status=${status:-000}
 case "$status" in

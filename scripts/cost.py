@@ -1,11 +1,10 @@
-"""Estimate what a deployment costs in a month, with list prices that Azure publishes or that you give.
+"""Estimate the monthly cost of a deployment from Azure's list prices, or from prices that you give.
 
 Usage: python3 cost.py premium [--sku EP1] [--instances 1]
        python3 cost.py container-apps [--cores 2] [--busy-hours 730] [--idle-hours 0] [--requests 0]
-Both take --region, --currency, and --prices NAME=PRICE... instead of asking. Nothing is signed in to.
+Both accept --region, --currency, and --prices NAME=PRICE... to use instead of Azure's. No login is needed.
 
-Storage, logs and traffic come on top. So does the discount of your contract, and Container Apps' free amounts are not
-taken off.
+The estimate excludes storage, logs and traffic, the discounts of your contract, and the free amounts of Container Apps.
 """
 
 import argparse
@@ -23,13 +22,13 @@ TIMEOUT_S = 30.0
 MONTH_HOURS = 730
 HOUR_S = 3600
 MILLION = 1_000_000
-# Cores and GiB of an instance.
+# Cores and GiB of memory of an instance, by size.
 SIZES = {"EP1": (1, 3.5), "EP2": (2, 7.0), "EP3": (4, 14.0)}
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """What Azure calls a price."""
+    """The fields that identify a price in Azure's price list."""
 
     service: str
     product: str
@@ -53,11 +52,11 @@ METERS = {
 
 
 def ask(meter: Meter, region: str, currency: str, url: str) -> float:
-    """Return the list price of a meter; of several tiers the dearest, which the first free amount is not.
+    """Return the list price of a meter; of several tiers, the highest price, which excludes a free first tier.
 
     Raises:
-        OSError: the prices could not be read.
-        LookupError: there is no price of that meter in the region.
+        OSError: the price list cannot be read.
+        LookupError: the list has no price for this meter in this region.
     """
     conditions = {
         "serviceName": meter.service,
@@ -80,7 +79,7 @@ def ask(meter: Meter, region: str, currency: str, url: str) -> float:
 
 
 def amounts(options: argparse.Namespace) -> dict[str, float]:
-    """Return how much of each meter a month takes."""
+    """Return the monthly quantity of each meter."""
     if options.host == "premium":
         cores, memory = SIZES[options.sku]
         hours = options.instances * MONTH_HOURS
@@ -114,7 +113,7 @@ def _amount(text: str) -> float:
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
-    """Return the options of a command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     hosts = parser.add_subparsers(dest="host", required=True)
     premium = hosts.add_parser("premium")
@@ -133,7 +132,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 
 def main(words: list[str]) -> int:
-    """Print the estimate; return 1 when a price is missing, else 0."""
+    """Print the estimate; return the exit status, 1 if a price is missing."""
     options = arguments(words)
     given = dict(options.prices)
     url = os.environ.get("PRICES_URL", PRICES)

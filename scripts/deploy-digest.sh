@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Set the app's image by digest, wait until it runs, and put the old image back if it does not. Exit 1 even if that runs.
+# Set the app's image by digest and wait until it is ready. If it fails, restore the old image, and exit with 1.
 # Usage: scripts/deploy-digest.sh IMAGE@sha256:... SHA
-#   RG, APP   resource group and name of the app     API_URL   its address up to and with /api
-#   PREVIOUS, PREVIOUS_REVISION   an image by digest, and the commit that it was built from: what an app that follows a tag
-#             ran before, for a tag names something else by now. Taken only if the app says that it runs that commit.
-# From a shell that is logged in (az login); WAIT_S, POLL_S and HOLD_S as in await-revision.sh.
+#   RG, APP   resource group and name of the app     API_URL   its address, ending in /api
+#   PREVIOUS, PREVIOUS_REVISION   digest and commit of the image to restore for an app that follows a tag, because the tag
+#             has moved since. Used only if the app reports that commit.
+# Needs az login; WAIT_S, POLL_S and HOLD_S as in await-revision.sh.
 set -euo pipefail
 here=$(dirname "$0")
 
@@ -35,7 +35,7 @@ case "$old" in
         fi
         ;;
 esac
-# The same image again starts nothing; another one may be of the same commit.
+# Setting the same image starts nothing. A different image may have the same commit.
 if [ "$old" != "$image" ]; then
     SINCE=$(date +%s)
     export SINCE

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Start an image in the staging slot, swap it in once it serves, and swap it back if it does not hold. Exit 1 then.
-# Production is not touched before the new image serves; its old instances stay in the slot, ready to be swapped back.
+# Start an image in the staging slot, swap the slots once it is ready, and swap back if it does not stay ready (exit 1).
+# Production is unchanged until the new image is ready. The old instances stay in the slot, ready to be swapped back.
 # Usage: scripts/deploy-slot.sh IMAGE@sha256:... SHA
-#   RG, APP   resource group and name of the app     API_URL   its address up to and with /api
-#   SLOT      name of the slot (staging)             STAGING_URL   its address up to and with /api (default: Azure is asked)
-#   HOLD_S    seconds that it has to go on serving after the swap (60)
-# From a shell that is logged in (az login); WAIT_S and POLL_S as in await-revision.sh.
+#   RG, APP   resource group and name of the app     API_URL   its address, ending in /api
+#   SLOT      name of the slot (staging)             STAGING_URL   its address, ending in /api (default: from Azure)
+#   HOLD_S    seconds that it must stay ready after the swap (60)
+# Needs az login; WAIT_S and POLL_S as in await-revision.sh.
 set -euo pipefail
 here=$(dirname "$0")
 
@@ -34,7 +34,7 @@ fi
 old_sha=$(curl -sS --max-time 20 "${API_URL%/}/health" 2> /dev/null \
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["revision"] or "")' 2> /dev/null) || old_sha=
 
-# The same image again starts nothing; another one may be of the same commit.
+# Setting the same image starts nothing. A different image may have the same commit.
 if [ "${staged#DOCKER|}" != "$image" ]; then
     SINCE=$(date +%s)
     export SINCE

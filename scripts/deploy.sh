@@ -1,34 +1,34 @@
 #!/usr/bin/env bash
-# The whole first deployment, from a shell that is logged in (az login). Safe to run again: what exists is brought to what
-# infra/ says. What you leave out stays as the last deployment had it, and settings made by hand are kept.
+# Deploy the app. Needs az login. Running it again is safe: it updates existing resources to the templates in infra/.
+# Omitted variables keep their values of the last deployment, and settings made by hand are kept.
 # Usage: APP=name RG=group IMAGE=ghcr.io/OWNER/REPO:latest scripts/deploy.sh
-#   IMAGE              when the app is there already: the image that it has
+#   IMAGE              default for an existing app: its current image
 #   PLAN               premium (default), or container-apps, which scales to zero
 #   LOCATION           region of a new resource group (westeurope)
 #   MIN_INSTANCES      premium: 1                                 container-apps: 0
 #   MAX_INSTANCES      premium: 3                                 container-apps: 10
 #   SKU                premium: EP1, EP2 or EP3 (EP1)
-#   CORES, CONCURRENCY container-apps: cores of an instance (2.0); requests at a time for each, 0 = the platform's own rule (0)
-#   ALLOW_WEBHOOK      premium: let the registry webhook in (true)
-#   STAGING_SLOT       premium: a slot that new images start in (false)
-#   REGISTRY_USERNAME, REGISTRY_TOKEN, REGISTRY_SERVER            a private package; a terminal is asked for the token, which
-#                      may be left out once it is there
-#   CLOSED_NETWORK, INSIGHTS_BY_IDENTITY, ZONE_REDUNDANT          true switches them on (false)
+#   CORES, CONCURRENCY container-apps: cores of an instance (2.0); its concurrent requests, 0 = the platform's own rule (0)
+#   ALLOW_WEBHOOK      premium: allow the registry webhook (true)
+#   STAGING_SLOT       premium: a slot in which new images start (false)
+#   REGISTRY_USERNAME, REGISTRY_TOKEN, REGISTRY_SERVER            for a private package; the script asks for the token on a
+#                      terminal; later deployments may omit it
+#   CLOSED_NETWORK, INSIGHTS_BY_IDENTITY, ZONE_REDUNDANT          true enables them (false)
 #   ALERT_EMAIL, MONTHLY_BUDGET                                   alerts by mail; a budget for the resource group
-#   STOP_SECONDS       seconds that a container gets to stop, in which running requests go on (35)
+#   STOP_SECONDS       seconds that a container gets to stop, in which running requests continue (35)
 #   SETTINGS, TAGS     JSON objects, such as SETTINGS='{"THREADS": "2"}'
-#   WHAT_IF            1 shows what would change and changes nothing
+#   WHAT_IF            1 shows the changes without making them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${APP:?is not set}" "${RG:?is not set}"
 plan=${PLAN:-premium}
 
-# az has said why on standard error when this is called.
+# Called after az has printed the reason on standard error.
 stop() {
     echo "error: $1" >&2
     exit 1
 }
-# Values go to the template through the environment: arguments are visible to every process of the machine.
+# Values go to the template through the environment, because every process of the machine can see arguments.
 export APP IMAGE
 
 if [ -n "${REGISTRY_USERNAME:-}" ] && [ -z "${REGISTRY_TOKEN:-}" ] && [ -t 0 ]; then
@@ -43,10 +43,10 @@ case "$plan" in
 esac
 command -v az > /dev/null || stop "the Azure CLI (az) is not installed"
 az account show --output none || stop "not logged in: az login"
-# A group cannot be made again in another region, so it is made only where there is none.
+# A resource group cannot be created again in another region, so it is created only if it does not exist.
 exists=$(az group exists -n "$RG") || stop "could not look for the resource group $RG"
 
-# What the last deployment was given, for the variables that are not set now. Azure does not tell secret ones.
+# Parameters of the last deployment, for variables that are not set now. Azure does not return secret ones.
 remember() {
     local last lines
     last=$(az deployment group list -g "$RG" --query "[?name=='$APP'].properties.parameters | [0]" -o json) \
@@ -65,7 +65,7 @@ for line in open(sys.argv[1]):
 ' "$template" <<< "$last") || stop "could not understand what az says of the earlier deployment"
     eval "$lines"
 }
-# What an existing app has, which a deployment would otherwise replace.
+# Properties of an existing app that a deployment would otherwise replace.
 keep_premium() {
     local found
     found=$(az functionapp list -g "$RG" --query "[?name=='$APP'].name" -o tsv) || stop "could not look for the app $APP"

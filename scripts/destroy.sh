@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Delete the resource group with all that is in it, after asking. Safe to run again.
-# Usage: RG=group scripts/destroy.sh     (YES=1 does not ask)
+# Delete the resource group and everything in it, after a confirmation. Running it again is safe.
+# Usage: RG=group scripts/destroy.sh     (YES=1 skips the confirmation)
 set -euo pipefail
 : "${RG:?is not set}"
 

@@ -1,13 +1,13 @@
-"""Starts the Functions host and stops it gracefully: the entry point of the image. Only the standard library.
+"""Start the Functions host and stop it gracefully: the entry point of the image. Uses only the standard library.
 
 Usage: python3 entrypoint.py COMMAND [ARGUMENT...]
   STOP_GRACE_S   seconds between SIGTERM and the platform's SIGKILL (default: 10, as `docker stop` gives)
 
-The host ignores SIGTERM, and on SIGINT it takes no new requests and lets running ones go on for `HOST_GRACE_S`. So on
-SIGTERM or SIGINT the host gets a SIGINT. Shortly before the time is over, the app is told through a socket (the
-environment variable `STOP_SOCKET` has its name, in Linux's abstract namespace) and ends what still runs with an answer.
-Then the status is 0. A second signal ends everything at once. A host that ends by itself ends the container with its
-status.
+The host ignores SIGTERM. On SIGINT it refuses new requests and lets running ones continue for `HOST_GRACE_S`. On
+SIGTERM or SIGINT, this program therefore sends the host a SIGINT. Shortly before the grace period ends, it notifies the
+app through a socket, so that the app ends the running requests with a response; the exit status is then 0. The
+environment variable `STOP_SOCKET` has the socket's name in Linux's abstract namespace. A second signal ends everything
+at once. If the host ends by itself, the container ends with its exit status.
 """
 
 import os
@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 DEFAULT_GRACE_S, LEAST_GRACE_S, MOST_GRACE_S = 10.0, 1.0, 3600.0
-HOST_GRACE_S = 30.0  # then the host resets what still runs
-ANSWER_S = 3.0  # for the app's last answers to reach their clients, and for the host to end
-KILL_S = 0.5  # before the platform's own SIGKILL, for a status of 0
-LOOK_S = 0.1  # between two looks for a host that the start script has not started yet
+HOST_GRACE_S = 30.0  # after this time, the host resets running requests
+ANSWER_S = 3.0  # time for the app's last responses to reach their clients, and for the host to end
+KILL_S = 0.5  # time before the platform's SIGKILL at which this program ends, for an exit status of 0
+LOOK_S = 0.1  # interval of looking for a host that the start script has not started yet
 STOP = (signal.SIGTERM, signal.SIGINT)
 WATCHED = (*STOP, signal.SIGCHLD)
 SHELLS = {"bash", "dash", "sh", "busybox"}
@@ -31,10 +31,10 @@ USAGE_ERROR, CANNOT_START, SIGNALLED = 2, 127, 128
 
 
 def grace(given: str) -> float:
-    """Return the seconds in the value of `STOP_GRACE_S`; empty is the default.
+    """Return the grace period in seconds from the value of `STOP_GRACE_S`; the default if it is empty.
 
     Raises:
-        ValueError: it is no number, or out of bounds.
+        ValueError: the value is not a number, or out of bounds.
     """
     if not given:
         return DEFAULT_GRACE_S
@@ -51,13 +51,13 @@ def say(message: str) -> None:
 
 
 def hosts(root: int) -> Iterator[int]:
-    """Yield the first processes from `root` downwards that are no shells: the start script may be one, or several."""
-    from pathlib import Path  # not at the start, which would take longer for it
+    """Yield the topmost processes below `root` that are not shells; the start script may be several nested shells."""
+    from pathlib import Path  # imported here, because it would delay the start
 
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            with suppress(OSError):  # it has just ended
+            with suppress(OSError):  # the process has just ended
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(folder.name))
     found = [root]
@@ -74,7 +74,7 @@ def hosts(root: int) -> Iterator[int]:
 
 
 class Supervisor:
-    """Runs one command in a session of its own, and stops it."""
+    """Runs one command in a new session, and stops it."""
 
     def __init__(self, command: list[str], grace_s: float) -> None:
         self._grace_s = grace_s
@@ -85,7 +85,7 @@ class Supervisor:
         self._listener.listen(128)
         self._listener.setblocking(False)
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-        # A shell starts what runs in the background with SIGINT ignored, and the host would leave it so.
+        # A shell starts background processes with SIGINT ignored, and the host would keep ignoring it.
         self._child = os.posix_spawnp(
             command[0],
             command,
@@ -96,12 +96,12 @@ class Supervisor:
         )
 
     def run(self) -> int:
-        """Wait until the command ends or has to; return the status for the container."""
+        """Wait until the command ends or must be killed; return the exit status of the container."""
         while True:
             came = signal.sigwaitinfo(WATCHED).si_signo
             status = self._reap()
             if status is not None:
-                self._kill()  # what it left behind
+                self._kill()  # processes that the command has left behind
                 return status
             if came in STOP:
                 return self._stop(signal.Signals(came))
@@ -120,7 +120,7 @@ class Supervisor:
                 if not told:
                     say("running requests are ended now")
                     told = True
-                self._tell()  # each time: a process of the app may have started only now
+                self._tell()  # every time, because a process of the app may have started only now
             came = signal.sigtimedwait(WATCHED, LOOK_S)
             if self._reap() is not None:
                 self._kill()
@@ -134,7 +134,7 @@ class Supervisor:
         return 0
 
     def _tell(self) -> None:
-        """Tell every process of the app that listens and has not been told."""
+        """Notify every listening process of the app that has not been notified."""
         with suppress(BlockingIOError):
             while True:
                 listener, _ = self._listener.accept()
@@ -142,7 +142,7 @@ class Supervisor:
                     listener.sendall(MESSAGE)
 
     def _reap(self) -> int | None:
-        """Collect what has ended, orphans too; return the status of the command if it is among it."""
+        """Reap ended processes, including orphans; return the exit status of the command if it is among them."""
         status = None
         with suppress(ChildProcessError):
             while True:
@@ -155,13 +155,13 @@ class Supervisor:
         return status
 
     def _kill(self) -> None:
-        """Kill what is left of the command's session."""
+        """Kill the remaining processes of the command's session."""
         with suppress(ProcessLookupError):
             os.killpg(self._child, signal.SIGKILL)
 
 
 def main(command: list[str]) -> int:
-    """Run the command; return the status for the container."""
+    """Run the command; return the exit status of the container."""
     if not command:
         say("usage: entrypoint.py COMMAND [ARGUMENT...]")
         return USAGE_ERROR

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Compile, lint and format-check the Bicep files, and compare the snapshots of infra/cases with what the files say now.
+# Compile, lint and format-check the Bicep files, and compare their output with the snapshots in infra/cases.
 # Usage: scripts/lint-bicep.sh [--write | --api-versions]
-#   --write          format the files and write the snapshots again
-#   --api-versions   only check that each API version is a recent one; that fails as time passes
-# Takes `bicep` from PATH, else the one that `az bicep install` has installed.
-# Exit status: 0 all is well; 1 a file is at fault; 2 there is no Bicep compiler.
+#   --write          format the files and rewrite the snapshots
+#   --api-versions   only check that each API version is recent, which fails as time passes
+# Uses `bicep` from PATH, or else the one that `az bicep install` has installed.
+# Exit status: 0 passed; 1 a file has a fault; 2 there is no Bicep compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,7 @@ stop() {
     echo "error: $1" >&2
     exit 1
 }
-# The compiler ends with 0 after a warning, so what it says counts.
+# The compiler exits with 0 after a warning, so any output counts as a failure.
 quiet() {
     local said
     said=$("$bicep" "$@" 2>&1) && [ -z "$said" ] || stop "${said:-$1 failed}"
@@ -39,7 +39,7 @@ fi
 
 [ "${1:-}" != --write ] || quiet format --pattern 'infra/**/*.bicep*'
 quiet lint --pattern 'infra/**/*.bicep'
-# What the parameter files read from the environment and have no default for.
+# Variables that the parameter files read without a default.
 export APP=my-app IMAGE=ghcr.io/owner/repo:latest AZURE_ENV_NAME=my-app AZURE_LOCATION=westeurope
 quiet lint --pattern 'infra/**/*.bicepparam'
 echo "ok -- the Bicep files compile without a warning"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Lint what deploys and watches the app: Dockerfile, scripts, workflows, Bicep, Prometheus rules. `make lint-deploy` makes the
-# environment that it needs. The Bicep compiler and promtool are no Python packages: where one is missing, the end says what
-# was not checked.
+# Lint the files that deploy and monitor the app: Dockerfile, scripts, workflows, Bicep and Prometheus rules.
+# `make lint-deploy` creates the environment. The Bicep compiler and promtool are not Python packages: if one is missing,
+# the last lines name what was not checked.
 #   REQUIRE_BICEP, REQUIRE_PROMTOOL   1 makes it an error that the tool is missing
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# The resources of each case as Azure would get them. Settings that only Azure can merge have no properties to look at.
+# The resources of each case, as sent to Azure. Settings that only Azure can merge have no properties to check.
 "$bin/python" - "$work" << 'END'
 import json, pathlib, sys
 schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"

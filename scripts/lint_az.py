@@ -1,10 +1,10 @@
-"""Have the Azure CLI parse each `az` line that the documentation shows and the scripts run, without doing any of them.
+"""Make the Azure CLI parse each `az` command in the documentation and the scripts, without running any of them.
 
 Usage: python3 lint_az.py [--list] FILE...     (--list prints the lines found; nothing is run)
 
-Logged out, the CLI parses a line before it asks for `az login` and exits with 1; what it cannot parse ends with 2. So
-each line runs with a new, empty configuration. In a shell script every command counts, printed ones too; in Markdown
-what stands in a fenced block.
+Without a login, the CLI parses a command, then asks for `az login` and exits with 1. It exits with 2 if it cannot parse
+the command. Each command therefore runs with a new, empty configuration. In a shell script every command is checked,
+including printed ones; in Markdown, those in fenced blocks.
 """
 
 import os
@@ -16,11 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Where a command starts: a line, a substitution, a list, or what `echo "  az ..."` prints.
+# Where a command starts: at the start of a line, in a substitution, in a list, or in `echo "  az ..."`.
 COMMAND = re.compile(r'(?:^|\$\(|&& |\|\| |; )\s*(?:echo "\s*)?az (?=[a-z])')
 ENDS = re.compile(r"[()<>|&;]+")
 VARIABLE = re.compile(r"\$(?:\w+|\{(\w+)[^}]*\})")
-# What a variable stands for; the rest are a word.
+# Values of variables; every other variable is replaced by a word.
 VALUES = {"$template": "infra/main.bicepparam"}
 NOT_PARSED = {
     "login": "it is what the CLI asks for",
@@ -31,9 +31,9 @@ NOT_PARSED = {
 }
 if not shutil.which("bicep"):
     NOT_PARSED["deployment"] = "without a Bicep compiler on the PATH, it would download one"
-# What the CLI says when it has parsed a line and is logged out.
+# Messages of the CLI for a command that it has parsed without a login.
 LOGGED_OUT = ("az login", "doesn't exist in cloud")
-# The compiler on the PATH does for the templates, and these do for what their parameter files read.
+# The Bicep compiler on the PATH compiles the templates; the parameter files read these variables.
 ENVIRONMENT = {
     "AZURE_CORE_COLLECT_TELEMETRY": "0",
     "AZURE_BICEP_USE_BINARY_FROM_PATH": "true",
@@ -44,7 +44,7 @@ ENVIRONMENT = {
 
 
 def lines(file: Path) -> list[str]:
-    """Return the lines of `file` that a shell would read, continued ones joined."""
+    """Return the shell lines of `file`, with continued lines joined."""
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".md":
         text = "\n".join(re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
@@ -52,10 +52,10 @@ def lines(file: Path) -> list[str]:
 
 
 def commands(file: Path) -> list[list[str]]:
-    """Return the arguments of each `az` in `file`, variables replaced by a word.
+    """Return the arguments of each `az` command in `file`, with variables replaced.
 
     Raises:
-        ValueError: a quotation does not end.
+        ValueError: a quotation has no end.
     """
     found = []
     for line in lines(file):
@@ -75,7 +75,7 @@ def commands(file: Path) -> list[list[str]]:
 
 
 def parse(arguments: list[str]) -> str | None:
-    """Return what the CLI has against a command, or None."""
+    """Return the CLI's error for a command, or None if it can be parsed."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, **ENVIRONMENT, "AZURE_CONFIG_DIR": folder}
         done = subprocess.run(  # noqa: S603
@@ -93,7 +93,7 @@ def parse(arguments: list[str]) -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Check the files named; return 1 when a line does not parse or none is found, else 0."""
+    """Check the given files; return the exit status, 1 if a command cannot be parsed or none is found."""
     only_list = arguments[:1] == ["--list"]
     wrong = seen = 0
     for file in map(Path, arguments[only_list:]):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says what `make model` is going to install and download, and how long its own work takes: MODEL OUT INSTALLED DRAFT_TOKENS.
+# Print what `make model` will install and download, and how long its own work takes. Arguments: MODEL OUT INSTALLED DRAFT_TOKENS.
 # Sizes and times were measured; docs/models.md says on what. A download and an installation take as long as the network.
 set -eu
 model=$1 out=$2 installed=$3 tokens=${4:-}

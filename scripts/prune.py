@@ -1,9 +1,9 @@
-"""Take out of a folder of installed packages what the server never imports; print what that saved.
+"""Remove files that the server never imports from a folder of installed packages; print the saved size.
 
 Usage: python3 prune.py FOLDER
 
-A package that is named here and not installed is passed over. That nothing needed is missing is for smoke.py to show,
-which imports every module and makes requests: the image's build runs it.
+Packages that are listed here but not installed are skipped. The build of the image then runs smoke.py, which imports
+every module and makes requests, to check that nothing is missing.
 """
 
 import shutil
@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-# What others ask for by name and nothing imports at run time.
+# Dependencies of other packages that nothing imports at run time.
 UNUSED = {
     "certifi": "requests, hub",
     "charset-normalizer": "requests",
@@ -75,7 +75,7 @@ MODULES = (
     "uvicorn/protocols/websockets/wsproto_impl.py",
     "werkzeug/testapp.py",
 )
-# libonnxruntime.so is a second copy, for programs in C: the Python module has everything in it.
+# libonnxruntime.so is a second copy for programs in C; the Python module contains the library.
 FILES = (
     "libonnxruntime.so*",
     "_simd.*.so",
@@ -112,7 +112,7 @@ def prune(root: Path) -> None:
 
 
 def trim(root: Path) -> None:
-    """Of what is left under `root`, shorten METADATA to its fields, and shared libraries to what is loaded."""
+    """Shorten the remaining METADATA files to their fields, and shared libraries to their loaded segments."""
     for path in root.glob("*.dist-info/METADATA"):
         fields, _, _readme = path.read_text(encoding="utf-8").partition("\n\n")
         path.write_text(fields + "\n", encoding="utf-8")
@@ -122,10 +122,10 @@ def trim(root: Path) -> None:
 
 
 def _trim_library(library: Path) -> None:
-    """Cut off a shared library what is behind its last segment: symbols for debuggers and the table of sections.
+    """Truncate a shared library after its last segment, which removes debug symbols and the section table.
 
-    A loader reads the header, the table of segments and the segments: elf(5). The symbols that are linked to lie in a
-    segment. Other files than 64-bit, little-endian ELF are left alone.
+    A loader reads only the header, the segment table and the segments, which include the symbols for linking: elf(5).
+    Files other than 64-bit little-endian ELF are left unchanged.
     """
     content = library.read_bytes()
     if content[:6] != b"\x7fELF\x02\x01":
@@ -142,7 +142,7 @@ def _trim_library(library: Path) -> None:
 
 
 def size(root: Path) -> float:
-    """Return the MiB of all files under `root`."""
+    """Return the total size of all files under `root` in MiB."""
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 2**20
 
 

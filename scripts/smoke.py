@@ -1,9 +1,9 @@
-"""Import every module of the app and make real requests; exit 1 at the first that fails. Only the standard library.
+"""Import every module of the app and make real requests; exit with 1 on the first failure. Standard library only.
 
 Usage: python3 smoke.py              in the app's folder: starts the embedded host, then asks it
-       python3 smoke.py URL [SHA]    asks a running app at URL (up to and with /api), whose revision must be SHA
+       python3 smoke.py URL [SHA]    asks a running app at URL, which ends in /api; its revision must be SHA
 
-A function key is taken from the environment variable FUNCTION_KEY, an API key from API_KEY.
+The environment variable FUNCTION_KEY may have a function key, and API_KEY an API key.
 """
 
 import importlib
@@ -24,7 +24,7 @@ REQUEST_S = 60.0
 
 
 def import_everything() -> int:
-    """Import all modules of the run time and return their number."""
+    """Import all modules of the run time; return their number."""
     sys.path.insert(0, str(Path.cwd()))
     package = importlib.import_module("generation")
     skipped = ("generation.export", "generation.__main__")
@@ -36,10 +36,10 @@ def import_everything() -> int:
 
 
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> str:
-    """Send a GET, or a POST of `body` as JSON, and return the text of the answer.
+    """Send a GET, or a POST with `body` as JSON; return the text of the response.
 
     Raises:
-        OSError: no answer, or one of status 400 or above.
+        OSError: there is no response, or its status is 400 or above.
     """
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data, {"content-type": "application/json"})  # noqa: S310
@@ -52,10 +52,10 @@ def ask(url: str, path: str, body: dict[str, Any] | None = None) -> str:
 
 
 def wait_ready(url: str) -> None:
-    """Wait until the app can serve.
+    """Wait until the app is ready.
 
     Raises:
-        TimeoutError: it cannot after `START_S` seconds.
+        TimeoutError: the app is not ready after `START_S` seconds.
     """
     end = time.monotonic() + START_S
     while True:
@@ -70,10 +70,10 @@ def wait_ready(url: str) -> None:
 
 
 def check(url: str, sha: str | None) -> None:
-    """Make the requests.
+    """Make the requests, and check the responses.
 
     Raises:
-        RuntimeError: an answer is not what it should be.
+        RuntimeError: a response is wrong.
         OSError: a request failed.
     """
     wait_ready(url)

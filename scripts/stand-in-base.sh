@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make a base image with buildah that stands in for Azure's own where no registry can be reached: Debian with Python 3.11
-# and the environment that the Functions image sets. Instead of the Functions host it has scripts/stand_in_host.py.
+# Build a base image that stands in for Azure's where no registry can be reached: Debian with Python 3.11 and the
+# environment of the Functions image. Instead of the Functions host it has scripts/stand_in_host.py.
 # Usage: scripts/stand-in-base.sh NAME   (as root; needs buildah and debootstrap)
 set -euo pipefail
 
@@ -17,12 +17,12 @@ trap clean EXIT
 
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv bookworm "$root" > /dev/null
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
-# A machine behind a proxy of its own trusts more than Debian does.
+# A machine behind a proxy may trust further certificates.
 if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 fi
 
-# The start script of Azure's image, in short.
+# A short version of the start script of Azure's image.
 mkdir -p "$root/opt/startup" "$root/azure-functions-host"
 install -m 755 "$here/stand_in_host.py" "$root/azure-functions-host/Microsoft.Azure.WebJobs.Script.WebHost"
 cat > "$root/opt/startup/install_ca_certificates.sh" << 'EOF'

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Stands in for the Functions host where that cannot be had: it stops, or does not, as the genuine one was seen to.
+"""Stand in for the Functions host in tests of stopping; it reacts to signals as the genuine host was observed to.
 
-SIGTERM does nothing. On SIGINT it stops listening, lets open connections go on for `GRACE_S`, resets those that are
-left, kills its worker and ends. Requests are relayed to the worker, a process of its own that serves the
-``function_app.py`` of the current folder. It knows no keys: set ``AUTH_LEVEL=anonymous``.
+It ignores SIGTERM. On SIGINT it stops listening, lets open connections continue for `GRACE_S`, resets those that
+remain, kills its worker and ends. It relays requests to the worker, a separate process that serves ``function_app.py``
+of the current folder. It does not check keys: set ``AUTH_LEVEL=anonymous``.
 
 Usage: stand_in_host.py               serve at the address in ASPNETCORE_URLS, such as http://+:80
-       stand_in_host.py worker PORT   what it starts as its worker
-  STAND_IN_STEP_S   seconds that each run of the model takes longer, so that a stream of N tokens takes a known time
+       stand_in_host.py worker PORT   the command of its worker
+  STAND_IN_STEP_S   seconds to add to each run of the model, so that a stream of N tokens takes a known time
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 GRACE_S = 30.0
-ENDING_S = 3.0  # idle, the genuine host was gone after 1 to 5 s
+ENDING_S = 3.0  # an idle genuine host was observed to end after 1 to 5 s
 PIECE = 65536
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy bytes as they come until the other end closes."""
+    """Copy bytes as they arrive, until the other end closes."""
     while piece := await reader.read(PIECE):
         writer.write(piece)
         await writer.drain()
@@ -62,7 +62,7 @@ class Host:
             del self._open[task]
 
     async def drain(self) -> None:
-        """Let open connections go on for `GRACE_S`, then reset those that are left."""
+        """Let open connections continue for `GRACE_S`, then reset the remaining ones."""
         if self._open:
             await asyncio.wait(set(self._open), timeout=GRACE_S)
         for task, writer in list(self._open.items()):
@@ -108,7 +108,7 @@ async def host() -> None:
 
 
 def slow_down(seconds: float) -> None:
-    """Make every run of a model take that much longer."""
+    """Make every run of a model take so many seconds longer."""
     import onnxruntime
 
     genuine = onnxruntime.InferenceSession.run_with_iobinding
@@ -121,7 +121,7 @@ def slow_down(seconds: float) -> None:
 
 
 def work(port: int) -> None:
-    """Serve the app, as the worker's HTTP server does."""
+    """Serve the app like the HTTP server of Azure's worker."""
     sys.path.insert(0, str(Path.cwd()))
     import uvicorn
 

@@ -1,8 +1,8 @@
-"""Check how a container of the image stops under the stand-in host; exit 1 if a case fails. Only the standard library.
+"""Check how a container of the image stops under the stand-in host; exit with 1 if a case fails.
 
 Usage: python3 stop_check.py [--without-entry-point] IMAGE PODMAN... run OPTION...
-  What follows IMAGE is the command that runs a container, such as: podman run --rm --network host
-  --without-entry-point   start the image as if it had none; then the check has to fail
+  The words after IMAGE are the command that runs a container, such as: podman run --rm --network host
+  --without-entry-point   start the image without its entry point, to show that the check then fails
 """
 
 import http.client
@@ -22,21 +22,21 @@ STEP_S = 0.1
 GRACE_S, SHORT_GRACE_S = 60, 12
 IDLE_S = 6.0
 START_SCRIPT = "/opt/startup/start_nonappservice.sh"
-# A start script that does not give its place to the host: shells stay above it.
+# A start script that does not `exec` the host, so that shells remain above it.
 UNDER_SHELLS = ("bash", "-c", f"sh -c '{START_SCRIPT}; exit $?'; exit $?")
 AS_ANOTHER_USER = ("--user", "1000:1000", "--read-only-tmpfs=false")
 BODY = {"prompt": [0], "temperature": 0, "ignore_eos": True}
 
 
 class StopError(Exception):
-    """A container does not stop as it should."""
+    """A container does not stop as required."""
 
 
 def expect(what: str, ok: bool, shown: object) -> None:  # noqa: FBT001
-    """Raise unless `ok`.
+    """Check a condition.
 
     Raises:
-        StopError: with what was seen.
+        StopError: `ok` is false; the message says what was observed.
     """
     if not ok:
         raise StopError(f"{what}: {shown}")
@@ -44,7 +44,7 @@ def expect(what: str, ok: bool, shown: object) -> None:  # noqa: FBT001
 
 @dataclass
 class Container:
-    """A running container, on the port it was told to listen on."""
+    """A running container that listens on a given port."""
 
     name: str
     podman: list[str]
@@ -53,10 +53,10 @@ class Container:
     stopping: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def ask(self, path: str, body: dict[str, object] | None = None) -> http.client.HTTPResponse:
-        """Send a request on a connection of its own; the response is still to be read.
+        """Send a request on a new connection; return the response, whose body has not been read.
 
         Raises:
-            OSError: nothing answers.
+            OSError: there is no response.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_S)
         method, content = ("GET", None) if body is None else ("POST", json.dumps(body))
@@ -64,10 +64,10 @@ class Container:
         return connection.getresponse()
 
     def wait_ready(self) -> None:
-        """Wait until the app can serve.
+        """Wait until the app is ready.
 
         Raises:
-            StopError: it cannot.
+            StopError: the app does not become ready in time.
         """
         end = time.monotonic() + START_S
         while time.monotonic() < end and self.process.poll() is None:
@@ -79,15 +79,15 @@ class Container:
         raise StopError(f"it is not ready after {START_S:g} s, or has ended with status {self.process.poll()}")
 
     def stop(self, within_s: int) -> None:
-        """Begin to stop it, as an orchestrator does: SIGTERM, and SIGKILL after `within_s`."""
+        """Start to stop the container as an orchestrator does: SIGTERM, then SIGKILL after `within_s` seconds."""
         self.stopping.append(subprocess.Popen([*self.podman, "stop", "-t", str(within_s), self.name]))  # noqa: S603
 
     def wait_ended(self) -> int:
-        """Return the exit status."""
+        """Wait until the container has ended; return its exit status."""
         return self.process.wait(REQUEST_S)
 
     def remove(self) -> None:
-        """Leave nothing of it behind, however the check went."""
+        """Remove the container, whether the check passed or failed."""
         if self.process.poll() is None:
             subprocess.run([*self.podman, "kill", self.name], check=False, capture_output=True)  # noqa: S603
             self.process.wait(REQUEST_S)
@@ -96,13 +96,13 @@ class Container:
 
 
 def events(response: http.client.HTTPResponse) -> list[str]:
-    """Return the data of the events that are still to come."""
+    """Return the data of the remaining events."""
     lines = [line.decode().strip() for line in response]
     return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
 
 
 def a_stream_of_15_s(container: Container, within_s: int) -> str:
-    """Check that a stream which ends within the grace period ends as if nothing had happened."""
+    """Check that a stream that ends within the grace period is complete."""
     began = time.monotonic()
     response = container.ask("/v1/completions", BODY | {"max_tokens": 150, "stream": True})
     response.readline()
@@ -114,7 +114,7 @@ def a_stream_of_15_s(container: Container, within_s: int) -> str:
 
 
 def what_takes_longer(container: Container, within_s: int) -> str:
-    """Check that what outlives the grace period ends in an answer that says so."""
+    """Check that requests that exceed the grace period end with a response that says so."""
     long = BODY | {"max_tokens": 480}
     with ThreadPoolExecutor() as pool:
         whole = pool.submit(container.ask, "/v1/completions", long)
@@ -148,7 +148,7 @@ def an_idle_one(container: Container, within_s: int) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A container and what is done to it."""
+    """A case: how a container is started, and what is done to it."""
 
     check: Callable[[Container, int], str]
     options: tuple[str, ...] = ()
@@ -159,10 +159,10 @@ CASES = (Case(a_stream_of_15_s), Case(what_takes_longer, AS_ANOTHER_USER, UNDER_
 
 
 def run(case: Case, image: str, command: list[str], grace_s: int, *, entry_point: bool) -> str:
-    """Run a case and return what was seen.
+    """Run a case; return what was observed.
 
     Raises:
-        StopError: it was not what it should be.
+        StopError: the container does not stop as required.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -171,7 +171,7 @@ def run(case: Case, image: str, command: list[str], grace_s: int, *, entry_point
     settings = {
         "ASPNETCORE_URLS": f"http://127.0.0.1:{port}",
         "AUTH_LEVEL": "anonymous",
-        "SPECULATE": "0",  # several tokens a step would make a stream shorter
+        "SPECULATE": "0",  # several tokens per step would shorten the stream
         "STAND_IN_STEP_S": str(STEP_S),
         "STOP_GRACE_S": str(grace_s),
     }
@@ -194,10 +194,10 @@ def run(case: Case, image: str, command: list[str], grace_s: int, *, entry_point
 
 
 def main(arguments: list[str]) -> int:
-    """Run all cases at once and print what was seen; return the exit status."""
+    """Run all cases concurrently, and print what was observed; return the exit status."""
     entry_point = arguments[0] != "--without-entry-point"
     image, *command = arguments if entry_point else arguments[1:]
-    # Without an entry point a container lasts until it is killed, so it is given less time.
+    # Without an entry point, a container runs until it is killed, so a short grace period saves time.
     grace_s, cases = (GRACE_S, CASES) if entry_point else (SHORT_GRACE_S, CASES[1:])
     failed = 0
     with ThreadPoolExecutor() as pool:

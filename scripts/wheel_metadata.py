@@ -1,7 +1,7 @@
-"""Complete the metadata of the wheel, as a hook of hatchling: each list of packages stays in one place.
+"""Complete the metadata of the wheel with a hook of hatchling, so that each list of packages is in one place.
 
-The dependencies are the lines of requirements.in. The extras are the dependency groups of the same names, which pip
-cannot install along with a wheel.
+The dependencies are the lines of requirements.in. The extras are the dependency groups of the same names, because pip
+cannot install the groups of a wheel.
 """
 
 import re
@@ -15,7 +15,7 @@ EXTRAS = ("completion", "export", "tracing")
 
 
 class WheelMetadata(MetadataHookInterface):
-    """The hook that hatchling looks for in this file."""
+    """The metadata hook that hatchling finds in this file."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the dependencies and the extras to `metadata`."""

@@ -1,10 +1,10 @@
-"""Load on a deployment with Locust, which Azure Load Testing runs too: azure-load-test.yaml.
+"""Put load on a deployment with Locust, locally or in Azure Load Testing (azure-load-test.yaml).
 
     cd benchmarks/deployment
     locust --headless --users 8 --run-time 2m --host https://my-app.azurewebsites.net/api
 
-Each user asks again as soon as it has its answer. FUNCTION_KEY is the function key, API_KEY one of the app's API_KEYS,
-TOKENS (50) the length of an answer.
+Each user sends the next request as soon as it has a response. FUNCTION_KEY is the function key, API_KEY one of the
+app's API_KEYS, and TOKENS the number of tokens to generate (default: 50).
 """
 
 import os
@@ -27,7 +27,7 @@ class Caller(HttpUser):  # type: ignore[misc]
 
     @task  # type: ignore[untyped-decorator]
     def generate(self) -> None:
-        """Generate, with a prompt that differs each time, so that the prefix cache has nothing of it."""
+        """Generate after a new prompt each time, so that the prefix cache does not apply."""
         answer = self.client.post(
             "/generate",
             json={"prompt": f"Once upon a time, number {next(_numbers)}", "max_new_tokens": TOKENS, "ignore_eos": True},
@@ -46,5 +46,5 @@ def begin(**_: Any) -> None:
 
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 def end(**_: Any) -> None:
-    """Print what the sizing rule takes; with several engines each prints its own share."""
+    """Print the figures that the sizing rule needs; with several engines, each prints its own share."""
     print(f"tokens/s: {_generated['tokens'] / (monotonic() - _generated['began']):.1f}")

@@ -1,4 +1,4 @@
-"""What every engine can do, and the workloads made of it."""
+"""The interface of an engine, and the workloads that measure it."""
 
 import random
 import time
@@ -9,8 +9,8 @@ from typing import Protocol
 
 Prompt = list[int]
 VOCABULARY = 50257
-# Threads that spin find a processor each only after a second: until then CTranslate2 has a third of its speed. So every
-# engine, and every server, works for so long before it is measured.
+# Seconds of warm-up before every measurement. Spinning threads are placed on separate processors only after a second;
+# until then CTranslate2 reaches a third of its speed.
 SETTLE_S = 2.0
 
 
@@ -24,7 +24,7 @@ class Engine(Protocol):
     """A loaded model that continues prompts. Every prompt gets exactly `new` tokens."""
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """Continue all prompts together, as well as the engine can: greedily, or sampled with a seed."""
+        """Continue all prompts by `new` tokens, in the engine's fastest way: greedily, or sampled if there is a seed."""
 
 
 Maker = Callable[[Path], Engine]
@@ -35,12 +35,12 @@ class Workload:
     """`count` prompts of `length` tokens, each continued by `new`.
 
     Attributes:
-        count: prompts that the engine is given together.
-        length: tokens of each.
-        new: tokens that continue each.
-        repetitive: a prompt repeats 8 tokens.
-        is_delay: what counts is the time; otherwise tokens a second.
-        sampled: the prompt is `STORY`, and the continuation is drawn; otherwise it is greedy.
+        count: number of prompts that the engine gets together.
+        length: number of tokens in each prompt.
+        new: number of tokens to generate after each prompt.
+        repetitive: whether a prompt repeats 8 tokens.
+        is_delay: whether the figure is a time; otherwise it is tokens per second.
+        sampled: whether the prompt is `STORY` and the continuation is sampled; otherwise it is greedy.
     """
 
     count: int
@@ -51,7 +51,7 @@ class Workload:
     sampled: bool = False
 
     def prompts(self, seed: int) -> list[Prompt]:
-        """Return random prompts, the same for the same seed; other seeds share no beginning, which could be cached."""
+        """Return random prompts that depend on the seed; different seeds share no prefix that could be cached."""
         if self.sampled:
             return [STORY] * self.count
         choose = random.Random(seed)  # noqa: S311 - not for secrets
@@ -60,7 +60,7 @@ class Workload:
         return [prompt * (self.length // span) for prompt in drawn]
 
     def measure(self, engine: Engine, seed: int, most: int | None = None) -> float:
-        """Return new tokens a second or, of a delay, milliseconds; `most` new tokens where this is only a trial."""
+        """Return new tokens per second, or milliseconds for a delay; `most` limits the new tokens of a trial run."""
         asked, new = self.prompts(seed), min(self.new, most or self.new)
         began = time.perf_counter()
         engine.generate(asked, new, seed if self.sampled else None)
@@ -82,6 +82,6 @@ WORKLOADS = {
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has had resident; `getrusage` would count its parent's too."""
+    """Return the peak resident memory of this process in MiB; `getrusage` would include its parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -1,4 +1,4 @@
-"""llama.cpp through the C interface that its Python package wraps: the package's own class knows no batches."""
+"""Run llama.cpp through the C interface in its Python package, because the package's class does not support batches."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Choose = Callable[[Any, int], int]
 
 
 class LlamaCpp:
-    """A GGUF file; one context for each number of sequences, made when it is first needed."""
+    """A GGUF model, with one context per number of sequences, created on first use."""
 
     def __init__(self, file: Path) -> None:
         import llama_cpp
@@ -41,13 +41,13 @@ class LlamaCpp:
         self._context(1)
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """As many prompts as fit as one batch."""
+        """Continue the prompts in batches of as many as fit."""
         choose = self._likeliest if seed is None else self._drawn(seed)
         for first in range(0, len(prompts), SEQUENCES):
             self._generate(prompts[first : first + SEQUENCES], new, choose)
 
     def _drawn(self, seed: int) -> Choose:
-        """Return a function that draws a token."""
+        """Return a function that samples a token."""
         chain = self._c.llama_sampler_chain_init(self._c.llama_sampler_chain_default_params())
         for step in (
             self._c.llama_sampler_init_top_k(TOP_K),
@@ -81,7 +81,7 @@ class LlamaCpp:
         return self._contexts[sequences]
 
     def _decode(self, context: Any, entries: list[tuple[int, int, int, bool]]) -> None:
-        """Compute tokens, each given with its position, its sequence and whether its logits are wanted."""
+        """Compute tokens, each given with its position, its sequence, and whether to compute its logits."""
         batch = self._batch
         batch.n_tokens = len(entries)
         for i, (token, position, sequence, wanted) in enumerate(entries):

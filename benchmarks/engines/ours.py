@@ -1,4 +1,4 @@
-"""Ours: the engine, without HTTP."""
+"""Run this project's engine, without HTTP."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,7 @@ from benchmarks.engines.base import TEMPERATURE, TOP_K, Prompt
 
 
 class Ours:
-    """The run time's engine on an artifact; `options` are settings, such as ``speculate=0``."""
+    """This project's engine on an artifact; `options` are settings, such as ``speculate=0``."""
 
     def __init__(self, folder: Path, **options: int) -> None:
         from generation.config import Settings
@@ -16,7 +16,7 @@ class Ours:
         self._loaded = load(Settings(model_dir=folder, prefix_cache_mb=0, **options))  # type: ignore[arg-type]
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """One request a prompt, all at once."""
+        """Submit one request per prompt, all at once."""
         from generation.engine.request import GenerationRequest
         from generation.sampling.params import SamplingParams
 

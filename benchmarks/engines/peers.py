@@ -1,4 +1,4 @@
-"""The peers, each as its users run it, at its best setting for two cores. Imports wait until an engine is asked for."""
+"""Run the peers as their users do, with their best settings for two cores. Each is imported only when it is created."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def _choice(torch: Any, seed: int | None) -> dict[str, Any]:
 
 
 class Transformers:
-    """The workshop's way: `transformers` in float32, by the method that its pipeline calls."""
+    """The baseline of the workshop app: `transformers` in float32, through the method that its pipeline calls."""
 
     def __init__(self, folder: Path) -> None:
         import torch
@@ -30,7 +30,7 @@ class Transformers:
         self._model: Any = GPT2LMHeadModel.from_pretrained(folder).eval()
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """One after the other: a pipeline does not batch unless it is told to."""
+        """Continue one prompt after the other, because a pipeline does not batch by default."""
         choice = _choice(self._torch, seed)
         for prompt in prompts:
             ids = self._torch.tensor([prompt])
@@ -55,7 +55,7 @@ class Optimum:
         self._model: Any = ORTModelForCausalLM.from_pretrained(folder, session_options=options)
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """All prompts as one batch; they are equally long."""
+        """Continue all prompts, which are equally long, as one batch."""
         ids = self._torch.tensor(prompts)
         self._model.generate(
             ids, attention_mask=self._torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, pad_token_id=0,
@@ -64,7 +64,7 @@ class Optimum:
 
 
 class CTranslate2:
-    """CTranslate2 in int8. Its threads had better spin while they wait: see `SPINNING` in entries.py."""
+    """CTranslate2 in int8. It is fastest if its threads spin while they wait: see `SPINNING` in entries.py."""
 
     def __init__(self, folder: Path) -> None:
         import ctranslate2
@@ -72,11 +72,11 @@ class CTranslate2:
         self._model: Any = ctranslate2.Generator(
             str(folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=THREADS
         )
-        # It takes tokens as text.
+        # CTranslate2 takes tokens as strings.
         self._tokens: list[str] = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """All prompts as one batch."""
+        """Continue all prompts as one batch."""
         choice = {} if seed is None else {"sampling_topk": TOP_K, "sampling_temperature": TEMPERATURE}
         self._model.generate_batch(
             [[self._tokens[token] for token in prompt] for prompt in prompts],
@@ -96,7 +96,7 @@ class OpenVino:
         )
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """All prompts as one batch."""
+        """Continue all prompts as one batch."""
         import numpy as np
         import openvino
 

@@ -1,1 +1,1 @@
-"""The command line: one module a command, each with a `register` that adds it to the parser."""
+"""The command line: one module per command, each with a function `register` that adds it to the parser."""

@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generation.cli.deployment import check_address, key_refused, read_health, read_key
+from generation.cli.deployment import BENCH_KEY, KEY_REFUSED, check_address, key_refused, read_health, read_key
 from generation.cli.option_types import given, key, positive, whole
 from generation.cli.program import FAILURE, INTERRUPTED, OK, HelpFormatter, end_line
 from generation.errors import InvalidRequestError
@@ -14,8 +13,6 @@ from generation.errors import InvalidRequestError
 if TYPE_CHECKING:
     from generation.cli.bench_load import Load
 
-KEY_VARIABLE = "BENCH_KEY"
-KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 PROMPT = "Once upon a time"
 MOST_CLIENTS, MOST = 512, 10**9
 EPILOG = f"""\
@@ -39,7 +36,7 @@ def register(commands: Any) -> None:
     )
     add = parser.add_argument
     add("--url", default="http://127.0.0.1:7071/api", help="address with the route prefix (default: %(default)s)")
-    add("--key", type=key, help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
+    add("--key", type=key, help=f"function key or API key; better in the environment, as {BENCH_KEY}")
     clients = "closed loop: concurrent streams (default: %(default)s)"
     add("--clients", type=whole(1, MOST_CLIENTS), default=8, metavar="N", help=clients)
     add("--rate", type=positive(MOST), metavar="X", help="open loop: requests per second, instead of --clients")
@@ -93,7 +90,7 @@ def _look(load: "Load") -> dict[str, Any] | None:
         print(f"error: {load.url} cannot be reached: {explain(error)}", file=sys.stderr)
         return None
     if status in KEY_REFUSED:
-        raise key_refused(load.url, status, load.key, KEY_VARIABLE)
+        raise InvalidRequestError(key_refused(load.url, status, load.key, BENCH_KEY))
     if not health["model"]:
         print(f"error: {load.url} serves no model: its state is {health.get('state')}", file=sys.stderr)
         return None
@@ -115,7 +112,7 @@ def _bench(options: argparse.Namespace) -> int:
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     load = Load(
-        options.url.rstrip("/"), read_key(options.key, KEY_VARIABLE), body, options.clients, options.rate,
+        options.url.rstrip("/"), read_key(options.key, BENCH_KEY), body, options.clients, options.rate,
         options.requests, options.duration, options.timeout,
     )  # fmt: skip
     health = _look(load)

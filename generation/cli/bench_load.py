@@ -28,12 +28,12 @@ class Load:
     Attributes:
         url: address of the deployment, ending in the route prefix.
         key: function key, or one of the app's API keys.
-        body: of every request, without its seed.
-        clients: clients of a closed loop.
-        rate: requests a second of an open loop; None for a closed one.
+        body: body of every request, without its seed.
+        clients: number of clients of a closed loop.
+        rate: requests per second of an open loop; None for a closed loop.
         requests: maximum number of requests.
-        duration_s: seconds after which no more requests begin.
-        timeout_s: seconds that one request may take.
+        duration_s: seconds after which no request is sent.
+        timeout_s: maximum seconds that one request may take.
     """
 
     url: str
@@ -54,7 +54,7 @@ def connect(load: Load) -> http.client.HTTPConnection:
 
 
 def ask(load: Load, method: str, path: str, body: dict[str, Any] | None = None) -> http.client.HTTPResponse:
-    """Send one request on a connection of its own; return the response, whose body has not been read."""
+    """Send one request on a new connection; return the response, whose body has not been read."""
     connection = connect(load)
     headers = {"Content-Type": "application/json", "Connection": "close", **key_headers(load.key)}
     content = None if body is None else json.dumps(body)
@@ -104,7 +104,7 @@ def _read(response: http.client.HTTPResponse, outcome: Outcome, timeout_s: float
 
 @dataclass(slots=True)
 class Run:
-    """A load under way; `outcomes` may be read at any time, and `on_progress` is called several times a second."""
+    """A running load. `outcomes` may be read at any time, and `on_progress` is called several times per second."""
 
     load: Load
     on_progress: Callable[["Run"], None]
@@ -132,7 +132,7 @@ class Run:
         self.on_progress(self)
 
     def _next(self) -> int | None:
-        """Return the number of the next request, or None when there is none to send."""
+        """Return the number of the next request, or None if there is none to send."""
         with self._lock:
             late = time.perf_counter() - self.begun >= self.load.duration_s
             if late or self.stopped or self._sent >= self.load.requests:
@@ -145,7 +145,7 @@ class Run:
             self.outcomes.append(stream(self.load, number, time.perf_counter()))
 
     def _arrivals(self, threads: list[threading.Thread], rate: float) -> None:
-        """Begin requests at random moments, as many a second as `rate` on average (a Poisson process)."""
+        """Start requests at random times, `rate` per second on average (a Poisson process)."""
         moments = random.Random(1)  # noqa: S311 - the same load each time
         due = self.begun
         while (number := self._next()) is not None:

@@ -1,4 +1,4 @@
-"""The results of a load: a progress line while it runs, then a summary as JSON and as a table."""
+"""Report a load: a progress line while it runs, then a summary as JSON and as a table."""
 
 import math
 from collections import Counter
@@ -13,7 +13,15 @@ QUANTILES = (50, 90, 99)
 
 @dataclass(slots=True)
 class Outcome:
-    """One request; times of `time.perf_counter`. `events` are the arrivals of events with text."""
+    """The outcome of one request. Times are seconds of `time.perf_counter`.
+
+    Attributes:
+        due: when it was due to be sent.
+        events: arrivals of the events with text.
+        tokens: number of generated tokens.
+        ended: when its response ended.
+        error: why it failed, or None.
+    """
 
     due: float
     events: list[float] = field(default_factory=list)
@@ -23,13 +31,13 @@ class Outcome:
 
 
 def quantile(values: Sequence[float], percent: float) -> float | None:
-    """Return the smallest value that at least `percent` of the values do not exceed; None of no values."""
+    """Return the smallest value that at least `percent` percent of the values do not exceed; None without values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
 def summarize(outcomes: Sequence[Outcome], begun: float) -> dict[str, Any]:
-    """Return the summary of a load that began at `begun`; times in milliseconds."""
+    """Return the summary of a load that started at `begun`; its times are in milliseconds."""
     good = [one for one in outcomes if one.error is None]
     seconds = max((one.ended for one in outcomes), default=begun) - begun
     tokens = sum(one.tokens for one in good)
@@ -92,14 +100,14 @@ def table(summary: dict[str, Any]) -> str:
 
 
 class Progress:
-    """A progress line that overwrites itself; silent where the output is no terminal."""
+    """A progress line that overwrites itself; prints nothing if the output is not a terminal."""
 
     def __init__(self, out: TextIO, requests: int, duration_s: float) -> None:
         self._line = StatusLine(out)
         self._requests, self._duration_s = requests, duration_s
 
     def show(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """Show how far the load is: by its count or by its time, whichever ends it."""
+        """Show the progress by requests or by time, whichever is further."""
         if not self._line.watched:
             return
         errors = sum(one.error is not None for one in list(outcomes))

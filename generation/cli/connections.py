@@ -1,7 +1,7 @@
-"""Limits on the connections of the embedded host, so that none of them can take the place of the others.
+"""Limit the connections of the embedded host, so that slow or idle ones cannot block others.
 
-A connection that brings no whole request head in time is closed. There are never more connections than descriptors
-allow, so `accept` never fails: past the limit a connection is answered 503 and closed.
+A connection without a complete request head in time is closed. The number of connections stays below the limit of file
+descriptors, so `accept` never fails. A connection past the limit gets status 503 and is closed.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from generation.cli.host_limits import LimitedProtocol
 
 log = logging.getLogger(__name__)
 
-# For a request's head, from the opening of its connection or from its first byte.
+# Maximum time for a request head, from the start of its connection or from its first byte.
 HEAD_S = 20.0
 MOST = 1024
-# Descriptors that the process itself uses, such as files of the model.
+# File descriptors reserved for the process itself, such as those of the model's files.
 OWN_DESCRIPTORS = 32
 MOST_BACKLOG = 128
 WARN_S = 60.0
@@ -25,7 +25,7 @@ FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1
 
 
 def limits(descriptors: int | None = None) -> tuple[int, int]:
-    """Return (connections, connections accepted at once) that fit into the process's limit of descriptors."""
+    """Return the maximum numbers of connections and of connections waiting to be accepted, by the descriptor limit."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if descriptors is None else descriptors
     spare = max(8, soft - OWN_DESCRIPTORS) if soft != resource.RLIM_INFINITY else 2 * MOST
     backlog = max(1, min(MOST_BACKLOG, spare // 4))
@@ -33,14 +33,14 @@ def limits(descriptors: int | None = None) -> tuple[int, int]:
 
 
 class LimitedConnection(LimitedProtocol):
-    """The protocol of the embedded host, with a limit on connections and on the time for a head."""
+    """The protocol of the embedded host, with limits on the number of connections and on the time for a head."""
 
     most = MOST
     warned = -WARN_S
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take up a connection, or refuse it."""
+        """Accept a connection, or refuse it past the limit."""
         super().connection_made(transport)
         if len(self.connections) > self.most:
             self._warn()
@@ -50,7 +50,7 @@ class LimitedConnection(LimitedProtocol):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take data in; the time for a head runs while there is no request."""
+        """Process data; the time for a head counts while there is no request."""
         super().data_received(data)
         cycle = cast("Any", self.cycle)
         if cycle is not None and not cycle.response_complete:
@@ -59,7 +59,7 @@ class LimitedConnection(LimitedProtocol):
             self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Stop the timer of the closed connection."""
         self._stop_timer()
         super().connection_lost(exc)
 

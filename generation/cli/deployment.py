@@ -1,14 +1,18 @@
-"""Helpers of the commands that call a deployment: check its address, its key and what it answers."""
+"""Check the address, the key and the responses of a deployment, for the commands that call one."""
 
 import json
 import os
 import re
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from generation.cli.option_types import KEY, KEY_ALLOWED
 from generation.errors import InvalidRequestError
 
+# Environment variables of the key.
+BATCH_KEY, BENCH_KEY = "BATCH_KEY", "BENCH_KEY"
+KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _SPACE = re.compile(r"[^!-~]")
 
 
@@ -16,15 +20,17 @@ def check_address(url: str) -> None:
     """Check the value of ``--url``.
 
     Raises:
-        InvalidRequestError: it is not the address of an HTTP server, or holds more than an address and a route prefix.
+        InvalidRequestError: it is not the address of an HTTP server, or has a password, a query or a fragment.
     """
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is not a number, or the host is no IPv6 address
+    except ValueError:  # the port is not a number, or the host is not a valid IPv6 address
         valid = False
     if not valid or _SPACE.search(url):
-        raise InvalidRequestError(f"--url={url!r} is no http:// or https:// address")
+        raise InvalidRequestError(f"--url={url!r} is not an http:// or https:// address")
+    if parts.username is not None:
+        raise InvalidRequestError("--url: must not contain a name or a password; pass a key with --key")
     if parts.query or parts.fragment:
         raise InvalidRequestError("--url: must end after the route prefix, such as /api; pass a key with --key")
 
@@ -42,12 +48,12 @@ def read_key(option: str | None, variable: str) -> str | None:
 
 
 def key_headers(key: str | None) -> dict[str, str]:
-    """Return the headers for a key: the platform looks for its function key, the app for one of `API_KEYS`."""
+    """Return the headers for a key: one that the platform checks, and one that the app compares with `API_KEYS`."""
     return {"x-functions-key": key, "Authorization": f"Bearer {key}"} if key else {}
 
 
 def error_code(content: bytes) -> str | None:
-    """Return the code of an error in the app's shape; None for any other body, such as the platform's error pages."""
+    """Return the code of an error of the app; None for any other body, such as an error page of the platform."""
     try:
         code = json.loads(content)["error"]["code"]
     except (ValueError, KeyError, TypeError):
@@ -79,8 +85,8 @@ def read_health(url: str, status: int, content: bytes) -> dict[str, Any]:
     raise InvalidRequestError(message)
 
 
-def key_refused(url: str, status: int, key: str | None, variable: str) -> InvalidRequestError:
-    """Return the error for a deployment that refuses the key, or requires one, with status 401 or 403."""
+def key_refused(url: str, status: int, key: str | None, variable: str) -> str:
+    """Return the message for a deployment that refuses the key, or requires one, with a status of `KEY_REFUSED`."""
     if key is None:
-        return InvalidRequestError(f"{url} requires a key (HTTP status {status}): set {variable}, or pass --key")
-    return InvalidRequestError(f"{url} refuses the key of {variable} or --key (HTTP status {status})")
+        return f"{url} requires a key (HTTP status {status}): set {variable}, or pass --key"
+    return f"{url} refuses the key of {variable} or --key (HTTP status {status})"

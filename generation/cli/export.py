@@ -9,7 +9,7 @@ PACKAGE = "generation.export"
 
 
 def register(commands: Any) -> None:
-    """Add the command to the list in the help. The caller passes its arguments to `run` and does not parse them."""
+    """Add the command to the list in the help; the caller passes the arguments to `run` without parsing them."""
     commands.add_parser("export", add_help=False, help="make a model: checkpoint to artifact, verified")
 
 

@@ -32,10 +32,10 @@ HELP = {
     "num_return_sequences": "sequences to generate (default: 1); several are printed at the end, separated by ---",
     "temperature": "lower is more predictable; 0 is greedy (default: 1)",
     "top_k": "keep this many of the likeliest tokens; 0 = all (default: 50)",
-    "top_p": "keep the likeliest tokens that hold this much probability (default: 1)",
+    "top_p": "keep the fewest likeliest tokens that sum to this probability (default: 1)",
     "min_p": "keep tokens whose probability is at least this fraction of the top token's (default: 0)",
-    "typical_p": "keep the most typical tokens with this much probability (default: 1)",
-    "repetition_penalty": "penalise every token seen so far; 1 = off (default: 1)",
+    "typical_p": "keep the fewest most typical tokens that sum to this probability (default: 1)",
+    "repetition_penalty": "above 1, makes tokens of the prompt and the text less likely; 1 = off (default: 1)",
     "seed": "same seed, same text",
     "timeout_s": "maximum time in seconds; partial output is returned",
 }

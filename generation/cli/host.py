@@ -1,8 +1,8 @@
-"""The embedded local host: serves the functions of ``function_app.py`` without the Functions host.
+"""The embedded host: serve the functions of ``function_app.py`` on this machine, without the Functions host.
 
-It is not ``func start`` and not Azure. It reads functions, routes, methods and key levels from the app's own metadata,
-the prefix from ``host.json``, and passes requests to the same handlers. It matches routes as the real host does: in
-the alphabetical order of the function names, and the first match wins.
+It is neither ``func start`` nor Azure. It reads functions, routes, methods and key levels from the app's metadata and
+the route prefix from ``host.json``, and calls the same handlers. Like the real host, it matches routes in alphabetical
+order of the function names, and the first match wins.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from generation.cli.host_limits import HEAD_BYTES, refusal
 from generation.cli.host_path import PathError, compile_route, decode_path
 from generation.observe.record import request_id
 
-FLUSH_S = 5  # for written responses to reach their clients
-# Clients and proxies that reuse idle connections drop them after 60 s at most. If the server closed first, a request
-# that is sent at that moment would be lost.
+FLUSH_S = 5  # time for written responses to reach their clients
+# Clients and proxies that reuse connections close them after at most 60 s without a request. The server must wait
+# longer, because a request sent just when the server closes the connection would be lost.
 KEEP_ALIVE_S = 75
 
 Handler = Callable[..., Awaitable[Response]]
@@ -40,7 +40,16 @@ Handler = Callable[..., Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One HTTP-triggered function."""
+    """One HTTP-triggered function.
+
+    Attributes:
+        name: name of the function.
+        pattern: matches the paths of its route, with the prefix.
+        methods: its HTTP methods.
+        keyed: whether the Functions host requires a key.
+        argument: name of the handler's parameter for the request.
+        handler: the function.
+    """
 
     name: str
     pattern: re.Pattern[str]
@@ -51,7 +60,7 @@ class Endpoint:
 
 
 def route_prefix(host_json: Path) -> str:
-    """Return the prefix of every route, without slashes around it."""
+    """Return the prefix of all routes, without slashes at its ends."""
     configuration = json.loads(host_json.read_text(encoding="utf-8"))
     return str(configuration.get("extensions", {}).get("http", {}).get("routePrefix", "api")).strip("/")
 
@@ -79,7 +88,7 @@ def endpoints(app: Any, host_json: Path) -> list[Endpoint]:
 
 
 class LocalHost:
-    """An ASGI app that does what the Functions host does before a handler: routing, methods, keys."""
+    """An ASGI app that does the work of the Functions host before a handler: routes, methods and keys."""
 
     def __init__(self, app: Any, host_json: Path, key: str | None = None) -> None:
         self.endpoints = endpoints(app, host_json)
@@ -92,7 +101,7 @@ class LocalHost:
         scope = {**scope, **{name: _origin_form(scope[name]) for name in ("path", "raw_path") if name in scope}}
         request = Request(scope, receive)
         response = await self._respond(request)
-        if "x-request-id" not in response.headers:  # no handler has made it
+        if "x-request-id" not in response.headers:  # the response is not a handler's
             response.headers["x-request-id"] = request_id(request.headers)
         if {"content-length", "transfer-encoding"} <= set(request.headers):
             # RFC 9112, 6.1: a request with both may be an attempt at request smuggling.
@@ -117,7 +126,7 @@ class LocalHost:
         return not_found(request.method, path)
 
     def _has_key(self, request: Request) -> bool:
-        """Whether the request carries the key, as the platform looks for it: header first, then query."""
+        """Return whether the request has the key, in the header or else in the query, as on the platform."""
         if self._key is None:
             return True
         given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
@@ -135,14 +144,14 @@ _AUTHORITY = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 def _origin_form(path: str | bytes) -> str | bytes:
-    """Return a path without the scheme and host that a target in absolute form has (RFC 9112, 3.2.2)."""
+    """Return the path of a request target, without the scheme and host of the absolute form (RFC 9112, 3.2.2)."""
     if isinstance(path, bytes):
         return _AUTHORITY.sub("", path.decode("latin-1"), count=1).encode("latin-1") if path[:1] != b"/" else path
     return path if path.startswith("/") else _AUTHORITY.sub("", path, count=1)
 
 
 def with_cors(host: LocalHost, origins: str) -> ASGIApp:
-    """Let pages of these origins, separated by commas, call the host; in Azure the platform has a setting for it."""
+    """Add CORS for these origins, separated by commas; in Azure, the platform has a setting for it."""
     allowed = [one.strip() for one in origins.split(",") if one.strip()]
     if not allowed:
         return host
@@ -170,7 +179,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, host: ASGIApp, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
         LimitedConnection.most, backlog = limits()
-        # uvicorn logs each stream that a second signal cuts off as an error, with a traceback.
+        # uvicorn logs each stream that a second signal ends as an error with a traceback.
         logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
         super().__init__(
             uvicorn.Config(
@@ -222,7 +231,7 @@ def bind(address: str, port: int) -> socket.socket:
         UnicodeError: the address cannot be a host name.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # Naming TCP makes asyncio switch Nagle's algorithm off; otherwise small writes, such as tokens, wait 40 ms.
+    # With TCP given explicitly, asyncio disables Nagle's algorithm, which would delay small writes by 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

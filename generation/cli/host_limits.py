@@ -1,4 +1,4 @@
-"""The limits of the Functions host on a request's URL and headers, which are those of its server, Kestrel.
+"""Apply the limits of the Functions host to a request's URL and headers, which are those of its server, Kestrel.
 
 Source: https://learn.microsoft.com/aspnet/core/fundamentals/servers/kestrel/options
 """
@@ -7,17 +7,17 @@ import h11
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-LINE_BYTES = 8 * 1024  # of method, URL and version, with the line's end
+LINE_BYTES = 8 * 1024  # request line: method, URL, version and line break
 HEADER_BYTES = 32 * 1024
 HEADERS = 100
-# Of a head that comes in pieces. Larger than the two limits together, so that it is known which of them is exceeded.
+# Limit on an incomplete head. It exceeds the sum of the two limits, so that the server can tell which is exceeded.
 HEAD_BYTES = 64 * 1024
 
 URI_TOO_LONG, HEADERS_TOO_LARGE = 414, 431
 
 
 def refusal(scope: Scope) -> int | None:
-    """Return the status with which the host refuses a request for its size; None if it takes it."""
+    """Return the status with which the host refuses a request because of its size, or None."""
     target = len(scope["raw_path"]) + (1 + len(scope["query_string"]) if scope["query_string"] else 0)
     if len(scope["method"]) + len(" ") + target + len(" HTTP/1.1\r\n") > LINE_BYTES:
         return URI_TOO_LONG
@@ -27,10 +27,10 @@ def refusal(scope: Scope) -> int | None:
 
 
 class LimitedProtocol(H11Protocol):
-    """Names the limit that a head exceeds which is too long to be read."""
+    """Refuses a head that is too long to be parsed with the status of the limit that it exceeds."""
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request: with 414 or 431 if it is too long, else with 400."""
+        """Refuse an invalid request: with 414 or 431 if it is too long, or else with 400."""
         head, _ = self.conn.trailing_data
         if len(head) <= HEAD_BYTES:
             super().send_400_response(msg)

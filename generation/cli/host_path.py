@@ -1,31 +1,31 @@
-"""Decodes paths and matches routes as the Functions host does, whose server is Kestrel and whose routing is ASP.NET's.
+"""Decode paths and match routes like the Functions host, which uses the server Kestrel and the routing of ASP.NET.
 
 Sources: ``UrlDecoder``, ``PathNormalizer`` and ``RoutePatternMatcher`` in https://github.com/dotnet/aspnetcore.
 """
 
 import re
 
-# Escapes that follow one another are decoded together: a character may be several bytes. "%2F" is never decoded.
+# Adjacent escapes are decoded together, because a character may take several bytes. "%2F" is never decoded.
 _ESCAPES = re.compile(rb"(?:%(?!2[Ff])[0-9A-Fa-f]{2})+")
 _MOST_BYTES = 4  # of a character in UTF-8
 
 
 class PathError(ValueError):
-    """A path that the host refuses with 400."""
+    """The host refuses the path with status 400."""
 
 
 def decode_path(raw_path: bytes) -> str:
-    """Decode the escapes of a path as it was sent, then resolve its dot segments.
+    """Decode the escapes of a raw path, then resolve its dot segments.
 
     Raises:
-        PathError: the path holds an escaped NUL.
+        PathError: the path contains an escaped NUL.
     """
     decoded = _ESCAPES.sub(lambda escapes: _decode(escapes[0]), raw_path)
     return _without_dot_segments(decoded.decode(errors="replace"))
 
 
 def _decode(escapes: bytes) -> bytes:
-    """Decode escapes; those that are not UTF-8 stay as they are."""
+    """Decode escapes; leave those that are not UTF-8 unchanged."""
     data = bytes.fromhex(escapes.replace(b"%", b"").decode())
     if 0 in data:
         raise PathError("the path holds a NUL")
@@ -62,10 +62,10 @@ def _without_dot_segments(path: str) -> str:
 
 
 def compile_route(prefix: str, template: str) -> re.Pattern[str]:
-    """Compile a route template of the host: ``a/{b}``, and a catch-all ``a/{*rest}``, which may be empty.
+    """Compile a route template of the host, such as ``a/{b}``, or ``a/{*rest}`` with a catch-all, which may be empty.
 
-    A path may end in one slash, which belongs to what a catch-all takes. An empty segment matches nothing but a part of
-    a catch-all that has begun. The case of letters does not matter.
+    A path may end in one slash, which a catch-all includes. An empty segment matches only inside a catch-all. Matching
+    ignores case.
     """
     pattern = ""
     for part in f"{prefix}/{template}".strip("/").split("/"):

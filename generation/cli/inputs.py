@@ -29,7 +29,7 @@ def read_text(text: str) -> str:
     if text != "-":
         try:
             text.encode()
-        except UnicodeEncodeError:  # Python has kept bytes of the call that it could not decode
+        except UnicodeEncodeError:  # bytes that Python could not decode are surrogates in the text
             raise InvalidRequestError("TEXT is not UTF-8") from None
         return text
     try:

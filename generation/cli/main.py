@@ -38,7 +38,7 @@ examples:
   python -m generation batch requests.jsonl answers.jsonl
         answer a file of requests in this process; with --url by a deployment
   python -m generation bench --requests 40
-        put load on the server of the example before last and measure it
+        put load on the server at port 7071 and measure it
   python -m generation export --help
         make a model of a checkpoint; needs further packages
 

@@ -5,12 +5,12 @@ import math
 import re
 from collections.abc import Callable
 
-# Python would also take 1_6, ١٦ and nan.
+# Python's own conversions also accept 1_6, ١٦ and nan.
 _WHOLE = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _ESCAPE = re.compile(r"\\([nt\\])")
 _ESCAPED = {"n": "\n", "t": "\t", "\\": "\\"}
-# What a header carries unchanged.
+# Characters that an HTTP header transports unchanged.
 KEY = re.compile(r"[!-~]+", re.ASCII)
 KEY_ALLOWED = "a key consists of printable ASCII characters without spaces"
 

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import textwrap
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         parts: list[str] = []
-        for line in text.splitlines():
-            margin = line[: len(line) - len(line.lstrip())]
-            if margin == "  " or not line:
-                parts.append(line)
-            else:
-                room = max(width - len(margin), 11)
-                parts += (indent + margin + one for one in textwrap.wrap(line.strip(), room, break_on_hyphens=False))
+        for margin, lines in groupby(text.splitlines(), lambda line: line[: len(line) - len(line.lstrip())]):
+            for is_blank, block in groupby(lines, lambda line: not line):
+                if is_blank or margin == "  ":
+                    parts += block
+                else:
+                    paragraph, room = " ".join(line.strip() for line in block), max(width - len(margin), 11)
+                    wrapped = textwrap.wrap(paragraph, room, break_on_hyphens=False)
+                    parts += (indent + margin + line for line in wrapped)
         return "\n".join(parts)
 
 

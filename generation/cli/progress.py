@@ -1,4 +1,4 @@
-"""A line on a terminal that is written over itself."""
+"""Show a line on a terminal that is overwritten by the next one."""
 
 import shutil
 from typing import TextIO
@@ -12,14 +12,14 @@ def bar(part: float) -> str:
 
 
 class StatusLine:
-    """The line. If the output is not a terminal, `watched` is False and nothing is written."""
+    """A status line. If the output is not a terminal, `watched` is False and nothing is written."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self.watched = out.isatty()
 
     def show(self, text: str) -> None:
-        """Show a text in place of the one before, cut to the width of the terminal."""
+        """Replace the line by `text`, truncated to the width of the terminal."""
         if self.watched:
             self._out.write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
             self._out.flush()

@@ -1,6 +1,7 @@
 """``serve``: serve the app on this machine with the embedded host, which needs no Functions host."""
 
 import argparse
+import contextlib
 import sys
 from typing import Any
 
@@ -18,7 +19,7 @@ def register(commands: Any) -> None:
         help="serve function_app.py on this machine, without the Functions host",
         usage="%(prog)s [options]",
         description="Serve function_app.py on this machine, without the Functions host. Ctrl-C stops the server.",
-        epilog="The setting MODEL_DIR chooses the model. A page to try it is at /api/playground. "
+        epilog="The setting MODEL_DIR chooses the model. A page to try it is at /api/playground.\n\n"
         "exit status: 0 stopped by Ctrl-C or SIGTERM, 1 failed, 2 a wrong call, setting or model.",
         formatter_class=HelpFormatter,
     )
@@ -52,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"cannot listen on {shown}:{options.port}: {error.strerror or error}") from None
     except UnicodeError:
-        raise UsageError(f"cannot listen on {shown}:{options.port}: this is no host name") from None
+        raise UsageError(f"cannot listen on {shown}:{options.port}: this is not a host name") from None
     sys.path.insert(0, str(ROOT))
     from function_app import app, service
 
@@ -73,13 +74,14 @@ def _run(options: argparse.Namespace) -> int:
             return
         server.listening.wait()
         address = f"http://{shown}:{port}"
-        print(
-            f"{config.name} ({config.precision}, context {config.context}) ready after {service.load_s:.2f} s "
-            f"on {address}/api\n"
-            "This is the project's own local host, not func start. Try:\n"
-            f"  curl '{address}/api/generate/Once%20upon%20a%20time?max_new_tokens=60'",
-            flush=True,
-        )
+        with contextlib.suppress(OSError):  # nothing reads standard output: the server runs all the same
+            print(
+                f"{config.name} ({config.precision}, context {config.context}) ready after {service.load_s:.2f} s "
+                f"on {address}/api\n"
+                "This is the project's own local host, not func start. Try:\n"
+                f"  curl '{address}/api/generate/Once%20upon%20a%20time?max_new_tokens=60'",
+                flush=True,
+            )
 
     threading.Thread(target=announce, daemon=True).start()
     try:

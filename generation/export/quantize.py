@@ -109,7 +109,7 @@ def _inverse_factor(moments: NDArray[np.float32] | None, width: int) -> torch.Te
         return torch.eye(width)
     damped = torch.from_numpy(moments).double()
     diagonal = damped.diagonal()
-    # A channel that calibration never used gets the moment 1, so that the matrix is invertible.
+    # A channel that calibration never used gets the mean moment, so that the matrix is invertible.
     diagonal[diagonal == 0] = diagonal.mean() or 1.0
     diagonal += _DAMPING * diagonal.mean()
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))

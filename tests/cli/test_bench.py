@@ -86,9 +86,10 @@ def test_errors_are_counted_by_kind_and_nothing_but_errors_is_a_failure(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--url", "ftp://x"], 2, "is no http:// or https:// address"),
-        (["--url", "http://127.0.0.1/a b"], 2, "is no http:// or https:// address"),
-        (["--url", "http://x/api?code=k"], 2, "pass a key with --key"),
+        (["--url", "ftp://x"], 2, "is not an http:// or https:// address"),
+        (["--url", "http://127.0.0.1/a b"], 2, "is not an http:// or https:// address"),
+        (["--url", "http://x/api?code=k"], 2, "must end after the route prefix, such as /api; pass a key with --key"),
+        (["--url", "http://me:secret@x/api"], 2, "error: --url: must not contain a name or a password; pass a key"),
         (["--url", "http://127.0.0.1:1/api"], 1, "/api cannot be reached: connection refused"),
         (["--url", "http://nowhere.invalid/api"], 1, "the host name cannot be resolved"),
         (["--output", "/nowhere/x"], 2, "--output: /nowhere/x cannot be written: No such file"),

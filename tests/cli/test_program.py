@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
+from generation import __main__
 from generation.cli.main import main
 from generation.config import ROOT
 from tests.support.command import failed, run, shell
@@ -43,6 +45,17 @@ def test_a_terminal_that_is_not_utf_8_shows_escapes() -> None:
     said = run("generate", "Gr\u00fc\u00dfe \u4f60", "--max-new-tokens", "1", PYTHONIOENCODING="latin-1")
     assert said.returncode == 0, said.stderr
     assert said.stdout.decode("latin-1").startswith("Gr\u00fc\u00dfe \\u4f60")
+
+
+def test_ctrl_c_while_python_imports_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module stands for one whose import a signal interrupts."""
+
+    class Interrupted(ModuleType):
+        def __getattr__(self, _: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "generation.cli.main", Interrupted("interrupted"))
+    assert __main__.main() == 130
 
 
 def test_ctrl_c_ends_the_line_of_a_terminal() -> None:

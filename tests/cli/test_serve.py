@@ -1,5 +1,6 @@
 """The command ``serve``: its options, its errors, and what it prints."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from generation.cli.main import main
 from generation.config import ROOT
+from scripts.smoke import wait_ready
 from tests.support.command import failed, run
 
 
@@ -52,6 +54,21 @@ def test_a_host_that_is_not_of_this_machine_is_a_clear_error(host: str, capsys: 
     assert main(["serve", "--host", host, "--port", "0"]) == 2
     shown = f"[{host}]" if ":" in host else host
     assert f"error: cannot listen on {shown}:0: " in capsys.readouterr().err
+
+
+def test_a_server_runs_although_nothing_reads_its_output() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "generation", "serve", "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        wait_ready(f"http://127.0.0.1:{port}/api")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert b"Traceback" not in said
 
 
 def test_the_address_is_printed_when_it_can_be_called() -> None:

@@ -78,7 +78,7 @@ def test_the_command_says_its_version_and_its_name(installed: Path, tmp_path: Pa
 def test_the_command_that_continues_a_batch_has_its_name(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("{}\n", encoding="utf-8")
     said = _run(installed / PROGRAM, "batch", "in", "out", "--url", "http://127.0.0.1:1/api", folder=tmp_path)
-    assert f"To go on: {PROGRAM} batch in out --url" in said.stderr
+    assert f"To continue: {PROGRAM} batch in out --url" in said.stderr
 
 
 def test_the_command_generates_what_a_clone_does(

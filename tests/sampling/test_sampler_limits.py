@@ -1,4 +1,4 @@
-"""What a sampler may not choose: early ends, bad words, ids without a token, and what a guide or request excludes."""
+"""Tokens that a sampler may not choose: early ends, bad words, holes, and those that a guide or a request excludes."""
 
 import math
 from typing import Any

@@ -1,7 +1,7 @@
-"""What ``docs/api.md`` is made of: prose by hand, tables of the schemas, and answers of a real server.
+"""Generate the tables of fields and the responses in ``docs/api.md``; the prose is written by hand.
 
-``python -m tests.support.api_doc`` writes the tables and the answers anew, from the bundled model. Tests hold them
-against the code and against a running server.
+``python -m tests.support.api_doc`` rewrites the tables from the schemas, and the responses with the bundled model.
+Tests compare them with the code and with a running server.
 """
 
 import json
@@ -93,7 +93,7 @@ PROOFS = {
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request as the document shows it, and the answer that it shows."""
+    """A request in the document, and its response there."""
 
     method: str
     path: str
@@ -108,7 +108,7 @@ class Exchange:
 
 
 def exchanges(text: str) -> Iterator[Exchange]:
-    """Yield every request of the document with its answer."""
+    """Yield every request in the document with its response."""
     for match in EXCHANGE.finditer(text):
         head, _, body = match["request"].partition("\n\n")
         method, path = head.split()[:2]
@@ -128,7 +128,7 @@ def shape(value: Any) -> Any:
 
 
 def field_table(name: str) -> str:
-    """Return the Markdown table of the fields of a body, for completions with the tests that prove them."""
+    """Return the Markdown table of the fields of a body; for completions, with the tests of each field."""
     fields = document(keys="function")["components"]["schemas"][name]["properties"]
     proven = name == "CompletionBody"
     rows = ["| field | values | default | what |" + (" proven by |" if proven else "")]
@@ -144,7 +144,7 @@ def field_table(name: str) -> str:
 
 
 def _values(schema: dict[str, Any]) -> str:
-    """Return in words what a JSON schema allows; that null is allowed is said elsewhere."""
+    """Describe in words the values that a JSON schema allows, except null."""
     kind = schema.get("type")
     if "anyOf" in schema:
         text = " or ".join(_values(one) for one in schema["anyOf"] if one.get("type") != "null")
@@ -177,7 +177,7 @@ def _range(schema: dict[str, Any]) -> str:
 
 
 def _shown(response: httpx.Response) -> str:
-    """Return an answer as the document shows it."""
+    """Return a response as the document shows it."""
     lines = [f"HTTP/1.1 {response.status_code} {response.reason_phrase}"]
     media = response.headers["content-type"].split(";")[0]
     lines.append(f"Content-Type: {media}")
@@ -188,7 +188,7 @@ def _shown(response: httpx.Response) -> str:
 
 
 def main() -> None:
-    """Write the tables and the answers anew."""
+    """Rewrite the tables and the responses in the document."""
     text = PATH.read_text(encoding="utf-8")
     text = TABLE.sub(lambda one: f"<!-- fields of {one[1]} -->\n{field_table(one[1])}\n<!-- end -->", text)
     with serve() as running, httpx.Client(base_url=running.url, timeout=60) as client:

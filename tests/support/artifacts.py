@@ -1,4 +1,4 @@
-"""Prompts for tests on small random artifacts, and graphs without an artifact's other files."""
+"""Prompts for tests on small random artifacts, and helpers that run the graph of an artifact alone."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ CHUNK = 128
 
 
 def model_of(graph: Path, shape: Shape, precision: Precision) -> Model:
-    """Return the run time's model on a graph alone, with a batch of 8 rows and one staging row after them."""
+    """Return the run time's model on a graph without an artifact: 8 batch rows, then one staging row."""
     config = ArtifactConfig(
         layers=shape.layers,
         heads=shape.heads,
@@ -40,13 +40,13 @@ def model_of(graph: Path, shape: Shape, precision: Precision) -> Model:
 
 
 def logits_of_prefill(model: Model, ids: list[int]) -> Logits:
-    """Put `ids` in the first staging row; return the logits of every token, [len(ids), V]."""
+    """Prefill `ids` in the first staging row; return the logits after every token, [len(ids), V]."""
     row = model.cache.batch
     starts = range(0, len(ids), CHUNK)
     return np.concatenate([model.prefill([Chunk(row, ids[at : at + CHUNK], at, 0)]).copy() for at in starts])
 
 
 def logits_of_batch(model: Model, ids: list[int]) -> Logits:
-    """Put `ids` in the first row of the batch, as many at once as it takes; return the logits of every token."""
+    """Decode `ids` in the first batch row, as many per step as possible; return the logits after every token."""
     rows = model.cache.batch
     return np.concatenate([model.decode([ids[at : at + rows]], [at]).copy() for at in range(0, len(ids), rows)])

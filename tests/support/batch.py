@@ -1,4 +1,4 @@
-"""Inputs and outputs of a batch, and a backend of a few lines."""
+"""Write inputs and read outputs of batches; a backend that echoes lines."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from generation.cli.batch.lines import Line
 
 
 def request(custom_id: str, url: str = "/v1/completions", **body: Any) -> bytes:
-    """Return a line of an input, without its end."""
+    """Return a line of an input, without the line break."""
     body = {"prompt": "Once", "max_tokens": 2, "temperature": 0} | body
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body}).encode()
 
@@ -23,7 +23,7 @@ def write(path: Path, lines: Iterable[bytes]) -> Path:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of an output; each must be whole."""
+    """Return the lines of an output; each must be complete."""
     text = path.read_bytes()
     assert text.endswith(b"\n") or not text
     return [json.loads(line) for line in text.splitlines()]
@@ -34,7 +34,7 @@ def ids(path: Path) -> list[str]:
 
 
 class Echo:
-    """Answers every line with its own body: at once, or when `gate` lets a line with this id through."""
+    """A backend that answers every line with its own body: at once, or when `gate` opens for the id of the line."""
 
     note = ""
 

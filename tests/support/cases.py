@@ -1,6 +1,6 @@
-"""Requests that must get the same answer from every host: the embedded one and Azure's own runtime.
+"""Requests that must get the same response from the embedded host and from Azure's own runtime.
 
-To cover a new route, add a `Case`; both hosts are asked, and their answers compared.
+To cover a new route, add a `Case`. The tests send it to both hosts and compare the responses.
 """
 
 import json
@@ -13,9 +13,9 @@ GREEDY = {"prompt": PROMPT, "max_new_tokens": 6, "do_sample": False}
 HF = {"inputs": PROMPT, "parameters": {"max_new_tokens": 6}}
 COMPLETION = {"prompt": PROMPT, "max_tokens": 6, "temperature": 0}
 
-# Fields that no two answers share: the clock's, and ids made of random bits.
+# Fields that differ in every response: times, and random ids.
 VOLATILE = re.compile(r'"(uptime_s|load_s|created)": ?[0-9.]+|"id": ?"cmpl-[0-9a-f]+"|request [0-9a-f]{32}')
-# Of the metrics, names and descriptions are the same everywhere; what was counted is not.
+# Names and descriptions of metrics must be equal; values differ.
 SAMPLES = re.compile(r"^generation_.*\n", re.MULTILINE)
 
 
@@ -101,7 +101,7 @@ CASES = [
     Case("detokenize, unknown token", "/detokenize", {"tokens": [1 << 40]}, status=400),
 ]
 
-# What the host itself refuses: no function is asked, and the body is the host's own.
+# Requests that the host itself refuses, without calling a function; the body of the response is the host's.
 REFUSED = [
     Case("no such path", "/nothing", status=404),
     Case("no such method", "/health", status=404, method="DELETE"),
@@ -114,5 +114,5 @@ REFUSED = [
 
 
 def stable(body: str) -> str:
-    """Return a body without what differs from answer to answer."""
+    """Return a body without the parts that differ in every response."""
     return SAMPLES.sub("", VOLATILE.sub("...", body))

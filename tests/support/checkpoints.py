@@ -1,4 +1,4 @@
-"""Small random checkpoints: as much of GPT-2 as the real ones have, in a few hundred kilobytes. Imports torch."""
+"""Write small random checkpoints with all parts of a real GPT-2, in a few hundred kilobytes. Imports torch."""
 
 from pathlib import Path
 
@@ -13,23 +13,23 @@ CONTEXT = 256
 
 
 def write_checkpoint(folder: Path, **changes: object) -> Path:
-    """Write a random checkpoint with its tokenizer; `changes` go into its configuration."""
+    """Write a random checkpoint with its tokenizer; `changes` override fields of its configuration."""
     settings: dict[str, object] = {
         "vocab_size": VOCABULARY,
         "n_positions": CONTEXT,
-        # As wide as a block of int4 weights at its largest.
+        # The width of the largest block of int4 weights.
         "n_embd": 128,
         "n_layer": 2,
         "n_head": 4,
         "bos_token_id": VOCABULARY - 1,
         "eos_token_id": VOCABULARY - 1,
-        # Ten times GPT-2's own, so that the choices are not all alike.
+        # Ten times GPT-2's value, so that different texts lead to different tokens.
         "initializer_range": 0.2,
     }
     torch.manual_seed(7)
     model = GPT2LMHeadModel(GPT2Config(**(settings | changes)))
     with torch.no_grad():
-        # Fresh models have biases of nought and norms of one, which hide mistakes.
+        # New models have biases of 0 and norms of 1, which would hide errors.
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)

@@ -1,4 +1,4 @@
-"""Asking for completions through the unmodified `openai` client, whole and streamed."""
+"""Request completions with the unmodified `openai` client, whole and streamed."""
 
 import inspect
 from collections.abc import Iterable
@@ -20,18 +20,18 @@ def model(api: OpenAI) -> str:
 
 
 def arguments(**body: Any) -> dict[str, Any]:
-    """Return a request as the client takes it: what OpenAI does not know goes through ``extra_body``."""
+    """Return the arguments of the client for a request; fields that OpenAI does not have go to ``extra_body``."""
     extra = {name: body.pop(name) for name in body.keys() - KNOWN}
     return body | ({"extra_body": extra} if extra else {})
 
 
 def whole(api: OpenAI, **body: Any) -> Completion:
-    """Return a whole answer."""
+    """Return a whole response."""
     return cast("Completion", api.completions.create(**arguments(**{"model": model(api)} | body)))
 
 
 def chunks(api: OpenAI, **body: Any) -> list[Completion]:
-    """Return all events of a streamed answer."""
+    """Return all events of a streamed response."""
     events: Iterable[Completion] = api.completions.create(**arguments(**{"model": model(api)} | body, stream=True))
     return list(events)
 
@@ -42,12 +42,12 @@ def texts(answer: Completion) -> list[str]:
 
 
 def choices(answer: Completion) -> list[dict[str, Any]]:
-    """Return the choices as they came."""
+    """Return the choices in order of arrival."""
     return [choice.model_dump() for choice in answer.choices]
 
 
 def joined(events: Iterable[Completion]) -> list[dict[str, Any]]:
-    """Add up the choices of a stream; nothing may follow a finish reason."""
+    """Join the pieces of each choice of a stream; check that nothing follows a finish reason."""
     found: dict[int, dict[str, Any]] = {}
     for event in events:
         for part in choices(event):

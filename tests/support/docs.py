@@ -1,12 +1,12 @@
-"""The documents as data: fenced blocks with what they show, names in backticks, and a place to run commands in.
+"""Read the documents: their fenced blocks and names in backticks; and run their commands in a copy of the project.
 
-A block is of one of these kinds, told by its language:
+The language of a fenced block determines its kind:
 
-- ``sh``: run as it stands, in a folder like a fresh clone, where `STAND_INS` take the place of a few programs
-- ``python``, ``js``: run
-- what follows one of those up to the next heading: its output, compared with what it prints
-- ``http``: a request and its answer, which ``test_api_doc.py`` sends and compares
-- the rest is named in `SHOWN`
+- ``sh``: commands, which tests run in a folder like a fresh clone, with `STAND_INS` for a few programs
+- ``python``, ``js``: programs, which tests run
+- ``http``: a request and its response, which ``test_api_doc.py`` sends and compares
+- no language, after one of these and under the same heading: its output, which tests compare
+- every other block is listed in `SHOWN`
 """
 
 import os
@@ -28,10 +28,10 @@ PAGES = [
 ]
 PIECE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$|^#+ (?P<heading>[^\n]*)$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-# Where documents say that the API is.
+# Addresses of the API in the documents.
 BASE = re.compile(r"https?://(?:127\.0\.0\.1:\d+|\$APP\.azurewebsites\.net)/api")
 
-# Blocks that are no command and no output of one, by page and heading.
+# Blocks that are neither a command nor the output of one, by page and heading.
 SHOWN = {
     ("README.md", "How it works"): "a drawing; the files in it are looked for",
     ("CONTRIBUTING.md", "Layout"): "files, which test_readme.py looks for",
@@ -44,30 +44,30 @@ SHOWN = {
 }
 
 PYTHON = shlex.quote(sys.executable)
-# Programs that no test may or can run as a reader would, and what is done instead.
+# Programs that tests cannot run as a reader would, and their replacements.
 STAND_INS = {
-    # Targets take minutes, or a network: make reads its file and says what it would do.
+    # Targets take minutes, or need a network: make only prints the commands that it would run.
     "make": f'exec {shutil.which("make")} -n "$@" PYTHON313=',
-    # Needs Azure. Here every call succeeds and prints a word; `make lint-az` has the Azure CLI parse the same lines.
+    # Needs Azure: every call succeeds and prints a word. `make lint-az` lets the Azure CLI parse the same commands.
     "az": "echo word",
-    # Need GitHub or Azure. They read what they are given and print a word.
+    # Need GitHub or Azure: they read their input and print a word.
     "gh": "cat > /dev/null; echo word",
     "azd": "cat > /dev/null; echo word",
-    # Needs k6 and a deployment; test_load.py runs its script in node.
+    # Needs k6 and a deployment: test_load.py runs the script in Node.js.
     "k6": "exit 0",
-    # Azure Functions Core Tools; they need these two files.
+    # Azure Functions Core Tools need these two files.
     "func": "test -f host.json && test -f local.settings.json",
-    # What a line names is what the tests' own environment has: pip reads it and finds nothing to do.
+    # The environment of the tests has the named packages, so pip finds nothing to do.
     "pip": f'exec {PYTHON} -m pip --no-input "$@" --no-index --dry-run',
-    # Export, training and measuring take minutes: test_docs.py has each parse its arguments, and the heavy set runs the
-    # page about models.
+    # Export, training and measuring take minutes: test_docs.py checks the arguments, and the heavy set runs the page
+    # about models.
     "python": f'case "$2" in generation.export*|benchmarks.*) exit 0;; esac; exec {PYTHON} "$@"',
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its page, the heading above it, and the blocks that show its output."""
+    """A fenced block, with its page, the heading above it, and the blocks of its output."""
 
     page: str
     heading: str
@@ -101,20 +101,20 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def inline(page: Path) -> set[str]:
-    """Return what stands in backticks outside the fenced blocks of a page."""
+    """Return the texts in backticks outside the fenced blocks of a page."""
     text = page.read_text(encoding="utf-8")
     return set(INLINE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)))
 
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """A folder like a fresh clone, to run the commands of documents in; nothing they do reaches the project's own."""
+    """A folder like a fresh clone, in which the commands of documents run without changing the project."""
 
     folder: Path
 
     @classmethod
     def make(cls, folder: Path, **stand_ins: str) -> "Clone":
-        """Make it, with `STAND_INS` but for those given otherwise."""
+        """Create the folder, with the programs of `STAND_INS`; the arguments override some of them."""
         for path in ROOT.iterdir():
             if not path.name.startswith(".") and path.name != "models":
                 (folder / path.name).symlink_to(path)
@@ -140,7 +140,7 @@ class Clone:
             cwd=self.folder,
             env=os.environ
             | {"PATH": f"{self.folder / '.stand-ins'}:{os.environ['PATH']}", "BASE_URL": url}
-            | {"APP": "app", "RG": "group", "IMAGE": "app:latest", "KEY": "key"},  # what earlier blocks have set
+            | {"APP": "app", "RG": "group", "IMAGE": "app:latest", "KEY": "key"},  # set by earlier blocks
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

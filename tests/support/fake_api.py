@@ -1,4 +1,4 @@
-"""The OpenAI contract on a model of a few lines: requests go through the handlers without a network or a host."""
+"""Call the handlers of the OpenAI contract on a fake model, without a network or a host."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,7 +43,7 @@ def tokenizer() -> Tokenizer:
 
 
 def loaded(model: FakeModel, chat_template: str | None = None) -> Loaded:
-    """Start an engine on `model`, whose cache has two staging rows."""
+    """Start an engine on `model`, whose cache must have two staging rows; return it as a loaded model."""
     limits = Limits(rows=len(model.cache.rows) - 2, staging=2, tokens=1 << 20, chunk=64, waiting=2)
     engine = Engine(model, tokenizer(), limits)
     engine.start()
@@ -51,7 +51,7 @@ def loaded(model: FakeModel, chat_template: str | None = None) -> Loaded:
 
 
 def service(model: FakeModel | None = None, chat_template: str | None = None) -> Service:
-    """Return a service on `model`; without one it is loading for ever."""
+    """Return a service with `model`; without a model, it stays in the state ``loading``."""
     result = Service(Settings())
     if model is not None:
         result._loaded = loaded(model, chat_template)
@@ -60,7 +60,7 @@ def service(model: FakeModel | None = None, chat_template: str | None = None) ->
 
 @asynccontextmanager
 async def client(served: Service, **options: Any) -> AsyncIterator[openai.AsyncOpenAI]:
-    """An unmodified client whose requests `served` answers. It does not retry unless it is told to."""
+    """Yield an unmodified client whose requests `served` answers; by default without retries."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         contract: Any = chat if scope["path"] == "/v1/chat/completions" else completions

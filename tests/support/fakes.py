@@ -1,4 +1,4 @@
-"""A model and a tokenizer of a few lines, with logits that depend on every token before: a wrong cache shows."""
+"""A fake model and tokenizer. Logits depend on all previous tokens, so that an error in the cache changes them."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ END = 256
 
 
 class ByteCodec:
-    """Token i is byte i; 256 ends the text."""
+    """A tokenizer whose token i is byte i; token 256 ends a text."""
 
     vocabulary = VOCABULARY
     holes: frozenset[int] = frozenset()
@@ -44,7 +44,7 @@ class ByteCodec:
 
 
 class ByteTokenizer(ByteCodec):
-    """What the HTTP layer needs of a tokenizer besides."""
+    """A `ByteCodec` with the further methods that the HTTP layer uses."""
 
     longest = 1
 
@@ -65,7 +65,7 @@ class ByteTokenizer(ByteCodec):
 
 
 def logits_after(history: Sequence[int]) -> NDArray[np.float32]:
-    """Known logits: random, but always the same for the same tokens; plain letters are likelier."""
+    """Return random logits that depend only on the tokens; lower-case letters are likelier."""
     seed = zlib.crc32(np.asarray(history, np.int64).tobytes())
     logits = np.random.default_rng(seed).normal(size=VOCABULARY).astype(np.float32) * 2
     logits[97:123] += 3
@@ -73,7 +73,7 @@ def logits_after(history: Sequence[int]) -> NDArray[np.float32]:
 
 
 class FakeCache:
-    """Rows of token lists. Reading a row that was released or is too short fails."""
+    """A cache whose rows are lists of tokens; reading a released or too short row fails."""
 
     def __init__(self, rows: int) -> None:
         self.rows: list[list[int] | None] = [None] * rows
@@ -98,7 +98,7 @@ class FakeCache:
 
 
 class FakeModel:
-    """Counts what it computes, and fails when told to."""
+    """A model that counts its computations, and fails on request."""
 
     def __init__(self, rows: int = 4, staging: int = 2) -> None:
         self.cache = FakeCache(rows + staging)
@@ -134,7 +134,7 @@ class FakeModel:
 
 
 def request(prompt: str = "once", max_tokens: int = 8, *, seed: int | None = 0, **options: Any) -> GenerationRequest:
-    """Make a request; sampled, with a seed."""
+    """Return a request; sampled, with a seed."""
     names = {field.name for field in fields(SamplingParams)}
     sampling = SamplingParams(seed=seed, **{key: value for key, value in options.items() if key in names})
     others = {key: value for key, value in options.items() if key not in names}
@@ -146,7 +146,7 @@ def mailbox() -> Mailbox:
 
 
 def texts(items: Sequence[Item], choices: int = 1) -> list[str]:
-    """Join the text of every choice."""
+    """Return the whole text of every choice."""
     result = [""] * choices
     for item in items:
         if isinstance(item, Update):
@@ -160,5 +160,5 @@ def reasons(items: Sequence[Item]) -> dict[int, str | None]:
 
 
 def scores(items: Sequence[Item]) -> list[PromptScores]:
-    """Return the reports on the prompt."""
+    """Return the log-probabilities of the prompts."""
     return [item for item in items if isinstance(item, PromptScores)]

@@ -1,4 +1,4 @@
-"""Requests made by hand, and a client that takes what a response sends."""
+"""Build ASGI requests by hand, and a client that receives the messages of a response."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -10,7 +10,7 @@ Message = MutableMapping[str, Any]
 
 
 def make_request(*messages: Message, headers: dict[str, str] | None = None) -> Request:
-    """A request whose client sends `messages` and then nothing."""
+    """Return a request whose client sends `messages`, and then stays silent."""
     waiting = list(messages)
 
     async def receive() -> Message:
@@ -29,7 +29,7 @@ def body_message(content: bytes, *, more: bool = False) -> Message:
 
 
 class Client:
-    """Takes what a response sends; may leave after some events."""
+    """Receives the messages of a response; can disconnect after a number of events."""
 
     def __init__(self, leave_after: int | None = None) -> None:
         self.text = ""

@@ -1,8 +1,8 @@
-"""A stand-in of the Hugging Face hub on this machine: what its client asks for when it downloads a model.
+"""A local stand-in for the Hugging Face hub, with the routes that its client uses to download a model.
 
-The name of a model chooses what it answers: those of `FAULTS`; ``x/page``, a page instead of JSON; ``x/silent``,
-nothing; ``x/corrupt``, other weights; ``x/cut`` and ``x/short``, half of them, with and without their whole length
-promised; ``x/anonymous``, no commit. Any other is served.
+The name of a model selects a fault: those of `FAULTS`; ``x/page`` returns a page instead of JSON; ``x/silent`` does not
+respond; ``x/corrupt`` has other weights; ``x/cut`` and ``x/short`` send half of them, with and without their full length
+in the header; ``x/anonymous`` has no commit. Every other model is served.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 MAIN = "1" * 40
-# Status, and what the hub's client knows the reason by.
+# Status, and the header by which the hub's client recognises the reason.
 FAULTS: dict[str, tuple[int, str]] = {
     "missing": (401, "RepoNotFound"),
     "gated": (403, "GatedRepo"),
@@ -29,7 +29,7 @@ FAULTS: dict[str, tuple[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A running stand-in, and the paths that it was asked for."""
+    """A running stand-in, and the paths of its requests."""
 
     url: str
     asked: list[str]
@@ -110,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def hub(files: Mapping[str, bytes], *revisions: str) -> Iterator[Hub]:
-    """Serve `files` as every model, at ``main`` and at other `revisions`."""
+    """Serve `files` for every model, at the revision ``main`` and at those of `revisions`."""
     kind = type("Handler", (_Handler,), {"files": files, "revisions": {"main", MAIN, *revisions}, "asked": list[str]()})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True

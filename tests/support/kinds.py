@@ -1,6 +1,7 @@
-"""Small checkpoints of the kinds that people have; each function writes one into a folder.
+"""Write small checkpoints of the kinds that users have; each function writes one to a folder.
 
-Those in `SERVED` are exported and must equal `transformers`; those in `REFUSED` come with what the refusal says.
+Artifacts of the kinds in `SERVED` must equal `transformers`. The exporter must refuse the kinds in `REFUSED`, with the
+given message.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 END = VOCABULARY - 1
-# Two layers of 64 are enough to show a difference, and little to compute.
+# Two layers of width 64 are enough to show a difference, and quick to compute.
 SMALL: dict[str, Any] = {"n_embd": 64, "n_head": 4, "n_positions": 128}
 
 Kind = Callable[[Path], None]
 
 
 def put(folder: Path, name: str, **values: Any) -> None:
-    """Change values in a JSON file; ... removes one."""
+    """Set values in a JSON file; the value ``...`` removes an entry."""
     path = folder / name
     found = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({key: value for key, value in (found | values).items() if value is not ...}))
 
 
 def configured(**changes: Any) -> Kind:
-    """Return a kind that differs in its configuration alone."""
+    """Return a kind that differs only in its configuration."""
     return lambda folder: _write(folder, **changes)
 
 
@@ -135,12 +136,12 @@ def _saved(folder: Path) -> Path:
 
 
 def _padded(folder: Path) -> None:
-    """As `resize_token_embeddings(pad_to_multiple_of=64)` leaves it."""
+    """Pad the embedding table, like `resize_token_embeddings(pad_to_multiple_of=64)`."""
     _with_tokens(folder, "[PAD]", rows=448)
 
 
 def _chat(folder: Path) -> None:
-    """Two ends of text, as fine-tuning for chats leaves them."""
+    """Set two end-of-text tokens, as after fine-tuning for chats."""
     _with_tokens(folder, "<|im_start|>", "<|im_end|>")
     put(folder, "generation_config.json", eos_token_id=[END, END + 2, *range(100, 140)])
 
@@ -156,7 +157,7 @@ def _no_end(folder: Path) -> None:
 
 
 def _not_resized(folder: Path) -> None:
-    """A padding token without a row in the embedding."""
+    """Add a padding token without a row in the embedding table."""
     _write(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
@@ -164,7 +165,7 @@ def _not_resized(folder: Path) -> None:
 
 
 def _in_parts(folder: Path) -> None:
-    """The tokenizer in the files of older checkpoints, with a token added and a space before the first word."""
+    """Write the tokenizer in the files of older checkpoints, with an added token and a space before the first word."""
     _with_tokens(folder)
     described = json.loads((folder / "tokenizer.json").read_text())["model"]
     (folder / "tokenizer.json").unlink()
@@ -182,7 +183,7 @@ def _write_rows(folder: Path, rows: int) -> None:
 
 
 def _begun(folder: Path) -> None:
-    """A tokenizer that puts a beginning-of-text token before every text."""
+    """Write a tokenizer that puts a begin-of-text token before every text."""
     _write(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -219,7 +220,7 @@ def _ia3(folder: Path) -> None:
 
 
 def _lora_with_tokens(folder: Path) -> None:
-    """An adapter that was trained with tokens of its own, as fine-tuning for chats adds them."""
+    """Write an adapter with tokens of its own, as fine-tuning for chats adds them."""
     from peft import LoraConfig
 
     settings = LoraConfig(
@@ -233,7 +234,7 @@ def _lora_with_tokens(folder: Path) -> None:
 
 
 def _adapt(folder: Path, settings: PeftConfig, *added: str) -> None:
-    """Write an adapter that names its base, which lies beside it."""
+    """Write an adapter and, next to it, its base model."""
     from peft import get_peft_model
 
     base = folder.with_name(f"{folder.name}-base")
@@ -263,7 +264,7 @@ def _spoiled(folder: Path) -> None:
     _tensors(folder, lambda tensors: tensors | {"transformer.wpe.weight": torch.full((128, 64), torch.nan)})
 
 
-# By the row of the table in docs/models.md that promises them.
+# The kinds by the row of the table in docs/models.md that lists them.
 ROWS: dict[str, dict[str, Kind]] = {
     "shapes": {
         "plain": configured(),
@@ -308,7 +309,7 @@ ROWS: dict[str, dict[str, Kind]] = {
     "beginning-of-text token": {"beginning-of-text token": _begun},
 }
 SERVED: dict[str, Kind] = {name: kind for row in ROWS.values() for name, kind in row.items()}
-# Those whose graph or arithmetic differs.
+# The kinds with a different graph or different arithmetic.
 STRUCTURES = (
     "plain",
     "activation gelu",

@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 whose responses a test decides."""
+"""Run an HTTP server on 127.0.0.1 whose responses a test chooses."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, read whole."""
+    """A complete request."""
 
     method: str
     path: str

@@ -1,7 +1,7 @@
-"""What stands for a prompt in a path, and the prompt that the Functions host hands over for it.
+"""Encoded forms of a prompt in a path, and the prompt that the Functions host passes on for each.
 
-The forms up to the emoji, ``a/b``, dot segments and an empty segment were seen under the genuine host (4.1037); the
-others follow from the source that `generation.cli.host_path` names.
+The forms up to the emoji, ``a/b``, dot segments and an empty segment were observed on the genuine host (4.1037). The
+others follow from the source code that `generation.cli.host_path` names.
 """
 
 LONG_PROMPT = " together" * 260  # few tokens, so that it fits into the context window of the bundled model
@@ -46,7 +46,7 @@ PROMPTS = {
     LONG_FORM: LONG_PROMPT,
 }
 
-# Paths that the host answers itself, below ``/api``, with the status of its answer.
+# Paths below ``/api`` that the host answers itself, with the status of its response.
 REFUSED_PATHS = {
     "/generate//a": 404,  # an empty segment before the prompt
     "//generate/a": 404,

@@ -1,4 +1,4 @@
-"""A server that speaks HTTP as it is told to, byte for byte, and keeps what it was sent."""
+"""Run an HTTP server that sends given bytes and records its requests."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ HEALTHY = b'{"model": {"name": "m"}}'
 
 
 def http(status: int, body: bytes = b"{}", *headers: str) -> bytes:
-    """Return a response as it is sent."""
+    """Return the bytes of a response."""
     lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -22,7 +22,7 @@ def error(status: int, code: str, *headers: str) -> bytes:
 
 @dataclass(slots=True)
 class Asked:
-    """A request that has come; `connection` counts from 1."""
+    """A received request. `connection` is the number of its connection, from 1."""
 
     connection: int
     path: str
@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Scripted:
-    """The server: `say` returns the bytes to send, or None to break the connection off."""
+    """The server. `say` returns the bytes to send, or None to close the connection."""
 
     say: Callable[[Asked], bytes | None]
     asked: list[Asked] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Scripted:
 
 @asynccontextmanager
 async def scripted(say: Callable[[Asked], bytes | None]) -> AsyncIterator[Scripted]:
-    """Run it on a free port."""
+    """Run the server on a free port of 127.0.0.1 until the block ends."""
     one = Scripted(say)
     server = await asyncio.start_server(one.talk, "127.0.0.1", 0)
     one.port = server.sockets[0].getsockname()[1]

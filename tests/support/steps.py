@@ -1,4 +1,4 @@
-"""Steps run by hand on a model of a few lines, and an oracle that computes every answer alone, from the same logits."""
+"""Run steps of the engine by hand on a fake model, and compute the expected text of each request separately."""
 
 import time
 from collections.abc import Sequence as SequenceOf
@@ -38,7 +38,7 @@ def add(core: EngineCore, asked: GenerationRequest, timeout_s: float = 1e6) -> M
 
 
 def make_group(asked: GenerationRequest, box: Mailbox, deadline: float, telemetry: Telemetry | None = None) -> Group:
-    """Make what the engine makes of a request."""
+    """Return the group that the engine would create for a request."""
     return Group(
         asked, ByteCodec(), box, deadline, Timeline(time.monotonic(), len(asked.prompt)), telemetry or Telemetry()
     )
@@ -58,7 +58,7 @@ def run(core: EngineCore, limit: int = 2000) -> None:
 
 
 def oracle(asked: GenerationRequest, index: int = 0) -> tuple[str, str]:
-    """Generate alone, token by token, with nothing but the sampler and the known logits."""
+    """Return the expected text, generated token by token with only the sampler and the fake logits."""
     sampler = Sampler(asked.sampling, index, asked.prompt, [END])
     history, data = list(asked.prompt), b""
     for _ in range(asked.max_tokens):
@@ -82,7 +82,7 @@ def assert_clean(core: EngineCore, model: FakeModel) -> None:
 
 
 class Eager(Speculation):
-    """Drafts whenever it can, whether or not it pays."""
+    """A speculation that always drafts, regardless of measured speed."""
 
     def plan(self, drafters: SequenceOf[Drafter], room: SequenceOf[int]) -> list[list[int]]:
         share = (self._capacity - len(drafters)) // len(drafters)

@@ -1,4 +1,4 @@
-"""Small tokenizers of the kinds that GPT-2 checkpoints have besides byte-level BPE."""
+"""Build small tokenizers of the kinds, besides byte-level BPE, that GPT-2 checkpoints have."""
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -10,7 +10,7 @@ _WORDS = ["the", "and", "was", "cat", "hat", "light", "ferry", "island", "keeper
 
 
 def word_piece() -> Tokenizer:
-    """Return a WordPiece tokenizer as BertTokenizer makes it: [CLS] before a text, [SEP] after it."""
+    """Return a WordPiece tokenizer like BertTokenizer's: [CLS] before a text, [SEP] after it."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [*special, *_LETTERS, *_MARKS, "##", *(f"##{letter}" for letter in _LETTERS), *_WORDS]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
@@ -26,7 +26,7 @@ def word_piece() -> Tokenizer:
 
 
 def unigram() -> Tokenizer:
-    """Return a Unigram tokenizer as SentencePiece makes it: bytes for what it does not know, </s> after a text."""
+    """Return a Unigram tokenizer like SentencePiece's: unknown characters as byte tokens, </s> after a text."""
     special = ["<unk>", "<s>", "</s>"]
     pieces = [(piece, 0.0) for piece in special]
     pieces += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
@@ -42,6 +42,6 @@ def unigram() -> Tokenizer:
 
 
 def holed() -> ContextTokenizer:
-    """Return a tokenizer with six ids, of which 3 and 4 are no tokens."""
+    """Return a tokenizer with six ids, of which 3 and 4 are not tokens."""
     inner = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "d": 5}))
     return ContextTokenizer(inner, vocabulary=6, holes=[3, 4])

@@ -1,4 +1,4 @@
-"""Finds in a function app what Azure would stumble over: problems that neither types nor a local run show."""
+"""Find problems of a function app that would appear only in Azure, and neither in type checks nor in a local run."""
 
 import inspect
 import json
@@ -14,16 +14,16 @@ from starlette.responses import Response
 
 from generation.cli.host import endpoints
 
-# Paths that the worker's HTTP server answers itself: no invocation comes for them, and a function there would hang.
+# Paths that the worker's HTTP server answers itself. A function with such a path is never called; its requests hang.
 WORKER_PATHS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
-# Paths that the host keeps for itself.
+# Paths that the host reserves.
 HOST_PATHS = ("/", "/admin/host/status", "/runtime/webhooks/any")
 
 
 def problems(functions: list[Any], host_json: Path) -> list[str]:
-    """Return what is wrong with an app's functions, one line for each problem.
+    """Return the problems of an app's functions, one line each.
 
-    It takes the functions because an app lists them only once: `get_functions` raises when it is called again.
+    The argument is the list of functions, because `get_functions` of an app raises on the second call.
     """
     return [*_signatures(functions), *_routes(functions, host_json)]
 

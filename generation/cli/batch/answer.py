@@ -1,4 +1,4 @@
-"""What became of a line, and how it is written: a line in the form of OpenAI's batch API."""
+"""The result of an input line, and its line of output in the format of OpenAI's batch API."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,21 +12,21 @@ from generation.errors import ApiError
 
 OK = 200
 ID = "batch_req_"
-# Characters at which some programs end a line, JSON does not escape, and UTF-8 has no other use for.
+# Characters that some programs take for line breaks, and that JSON need not escape.
 LINE_ENDS = {char.encode(): f"\\u{ord(char):04x}".encode() for char in "\u0085\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a line: a response with its `status` and `body`, or the `error` for which there is none.
+    """The result of a line: a response with `status` and `body`, or the `error` that prevented a response.
 
     Attributes:
         status: HTTP status of the response.
-        request_id: of the request, as the log of the server has it.
-        body: of the response, as it came.
-        error: why there is no response.
-        usage: tokens, as the response counts them.
-        code: what a failure is counted as; None for a success.
+        request_id: id of the request in the server's log.
+        body: body of the response.
+        error: why there is no response, or None.
+        usage: counts of tokens from the response.
+        code: code under which a failure is counted; None for a success.
     """
 
     status: int = 0
@@ -38,7 +38,7 @@ class Answer:
 
     @classmethod
     def response(cls, status: int, request_id: str | None, body: bytes) -> "Answer":
-        """Make an answer of an HTTP response. A body that is not JSON becomes a JSON string."""
+        """Create the result from an HTTP response. A body that is not JSON becomes a JSON string."""
         parsed: Any = None
         try:
             parsed = from_json(body)
@@ -54,11 +54,11 @@ class Answer:
 
     @classmethod
     def failure(cls, error: ApiError) -> "Answer":
-        """Make an answer of an error of a line that got no response."""
+        """Create the result of a line without a response."""
         return cls(error=error, code=error.code)
 
     def render(self, line: Line) -> bytes:
-        """Return the line of the output."""
+        """Return the line of output, with its line break."""
         response = b"null"
         error = "null"
         if self.error is None:
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A line of an output that was written earlier."""
+    """A line of output from an earlier run."""
 
     key: bytes
     fingerprint: str
@@ -81,7 +81,7 @@ class Written:
 
 
 def read_written(text: bytes) -> Written | None:
-    """Read a line of an output; None if this command has not written it."""
+    """Parse a line of output; return None if this command has not written it."""
     try:
         found = from_json(text)
         custom_id, error, response = found["custom_id"], found["error"], found["response"]

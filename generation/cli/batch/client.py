@@ -1,4 +1,4 @@
-"""An HTTP client for many requests at once to one server: asyncio's connections, and h11 for the protocol."""
+"""An HTTP client for many concurrent requests to one server, built on asyncio and h11."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,12 @@ PIECE = 1 << 16
 
 
 class ConnectionBrokenError(Exception):
-    """There is no connection, it ended before the response did, or it took too long."""
+    """There is no response: the connection failed or broke, or the request took too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response; names of headers are in lower case."""
+    """A response. Names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -37,10 +37,11 @@ class _Connection:
         self.used = False
 
     async def ask(self, head: h11.Request, content: bytes) -> Reply:
-        """Send a request and read its response.
+        """Send a request, and read its response.
 
         Raises:
-            OSError: or `h11.ProtocolError`; the connection is of no use any more.
+            OSError: the connection broke; it cannot be used again.
+            h11.ProtocolError: the response is not HTTP; the connection cannot be used again.
         """
         for part in (head, h11.Data(content), h11.EndOfMessage()):
             self._writer.write(self._protocol.send(part) or b"")
@@ -76,24 +77,24 @@ class _Connection:
             self._protocol.receive_data(data)
 
     def reuse(self) -> bool:
-        """Get ready for the next request; False where the server closes the connection."""
+        """Prepare for the next request; return False if the server closes the connection."""
         if self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE:
             self._protocol.start_next_cycle()
             return True
         return False
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._writer.close()
 
 
 class Client:
-    """Sends requests to one server; as many connections as there are requests at a time.
+    """Sends requests to one server, with one connection for each concurrent request.
 
     Args:
-        url: address that all paths are relative to.
-        key: function key or API key, sent with every request.
-        timeout_s: seconds that one request may take.
+        url: address to which all paths are relative.
+        key: function key or API key to send with every request.
+        timeout_s: maximum seconds that one request may take.
     """
 
     def __init__(self, url: str, key: str | None, timeout_s: float) -> None:
@@ -121,7 +122,7 @@ class Client:
         try:
             async with asyncio.timeout(self._timeout_s):
                 if self._idle:
-                    # The server may have closed a connection that was idle: a fresh one shows whether it is there.
+                    # The server may have closed an idle connection, so a failure leads to a second try on a new one.
                     with contextlib.suppress(OSError, h11.ProtocolError):
                         return await self._ask(self._idle.pop(), head, content)
                 return await self._ask(await self._connect(), head, content)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from generation.cli.deployment import check_address, read_key
+from generation.cli.deployment import BATCH_KEY, check_address, read_key
 from generation.cli.inputs import add_model, loaded, settings
 from generation.cli.option_types import key, whole
 from generation.cli.program import HelpFormatter, end_line, program
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from generation.cli.batch.runner import Backend, Runner
     from generation.cli.batch.tally import Tally
 
-KEY_VARIABLE = "BATCH_KEY"
 LINES_FAILED = 3
 MOST_REMOTE, PATIENCE_S = 256, 600
 MOST = 10**6
@@ -55,7 +54,7 @@ def register(commands: Any) -> None:
     add("output", metavar="OUTPUT", help="file to which answers are appended; - writes to standard output")
     add_model(parser)
     add("--url", help="address of a deployment, with its route prefix, such as https://APP.azurewebsites.net/api")
-    add("--key", type=key, help=f"function key or API key; better in the environment, as {KEY_VARIABLE}")
+    add("--key", type=key, help=f"function key or API key; better in the environment, as {BATCH_KEY}")
     many = f"maximum number of concurrent lines (default: twice MAX_RUNNING; with --url {MOST_REMOTE})"
     add("--concurrency", type=whole(1, MOST), metavar="N", help=many)
     patience = f"with --url: seconds without an answer after which the run ends (default: {PATIENCE_S})"
@@ -83,15 +82,16 @@ def _run(options: argparse.Namespace) -> int:
             print(tally.summary(), file=sys.stderr)
     if tally.done < tally.total:
         if options.output != "-":
-            print(f"To go on: {_again(options)}", file=sys.stderr)
+            print(f"To continue: {_again(options)}", file=sys.stderr)
         return status or 1
     return status or (LINES_FAILED if tally.failed else 0)
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other."""
+    """Check the address and the key; refuse options that contradict each other."""
     if options.url is not None:
         check_address(options.url)
+        options.key = read_key(options.key, BATCH_KEY)
         if options.model is not None:
             raise InvalidRequestError("--model is the model of this process: not together with --url")
     elif options.key is not None or options.patience is not None:
@@ -172,8 +172,9 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
     if options.url is not None:
         from generation.cli.batch.remote import RemoteBackend
 
-        given = read_key(options.key, KEY_VARIABLE)
-        yield RemoteBackend(options.url, given, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S)
+        yield RemoteBackend(
+            options.url, options.key, options.concurrency or MOST_REMOTE, options.patience or PATIENCE_S
+        )
         return
     os.environ["MODEL_DIR"] = str(settings(options.model).model_dir)
     if not sys.flags.dev_mode:

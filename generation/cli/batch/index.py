@@ -1,4 +1,4 @@
-"""Which lines an input has and which of them are answered, in a temporary database: memory does not grow with it."""
+"""An index of the lines of an input, and of those that are answered, in a temporary database of bounded memory."""
 
 import sqlite3
 from contextlib import closing
@@ -8,12 +8,19 @@ from generation.cli.batch.lines import Line, Source, parse
 from generation.errors import InvalidRequestError
 
 SHOWN = 3
-# SQLite keeps this much in memory and the rest in a file that has no name, so that it goes with the process.
+# Memory of SQLite's cache. The rest is in a file without a name, which is deleted when the process ends.
 CACHE_KIB = 8192
 
 
 class Entry(NamedTuple):
-    """What is known of a line: its number in the file, its place without blank lines, and whether it is answered."""
+    """The entry of a line.
+
+    Attributes:
+        number: number of the line in the file, from 1.
+        place: number of the line without counting blank lines, from 1.
+        fingerprint: hash of the line's text.
+        done: whether the line is answered.
+    """
 
     number: int
     place: int
@@ -22,12 +29,12 @@ class Entry(NamedTuple):
 
 
 class Index:
-    """The lines of one input, found by `Line.key`; a context manager.
+    """The lines of one input by `Line.key`; a context manager.
 
     Attributes:
-        lines: how many there are.
-        done: how many of them are marked.
-        failed: how many of those have failed.
+        lines: number of lines.
+        done: number of lines that are answered.
+        failed: number of these that failed.
     """
 
     def __init__(self) -> None:
@@ -54,7 +61,7 @@ class Index:
         """Read the whole input once.
 
         Raises:
-            InvalidRequestError: two lines have the same `custom_id`.
+            InvalidRequestError: two lines have the same `custom_id`, or the input cannot be read.
         """
         twice: list[str] = []
         more = 0
@@ -82,13 +89,13 @@ class Index:
             return cursor.rowcount == 1
 
     def find(self, key: bytes) -> Entry | None:
-        """Return what is known of a line; None if the input has no such line."""
+        """Return the entry of a line, or None if the input has no such line."""
         select = "SELECT number, place, fingerprint, done FROM line WHERE key = ?"
         row = self._database.execute(select, (key,)).fetchone()
         return None if row is None else Entry(row[0], row[1], row[2], bool(row[3]))
 
     def mark(self, key: bytes, *, failed: bool) -> None:
-        """Record that a line is answered, or has failed."""
+        """Record that a line is answered; `failed` if its answer is a failure."""
         self.done += 1
         self.failed += failed
         self._database.execute("UPDATE line SET done = 1 WHERE key = ?", (key,))

@@ -1,22 +1,22 @@
-"""Concurrency against a deployment: it grows while the deployment keeps up, and shrinks at signs of congestion.
+"""Control the concurrency of requests to a deployment: raise it while the deployment keeps up, lower it on congestion.
 
-This follows TCP's congestion control (RFC 5681). The level grows by one for every answer until the first sign of
-congestion, and afterwards by one for every round of answers. Each sign of congestion lowers the level by a fraction,
-once for all requests that were sent together.
+This follows TCP's congestion control (RFC 5681). Until the first congestion, every answer raises the level by one;
+afterwards, every round of answers does. Congestion lowers the level by a fraction, once for all requests that were sent
+in the same round.
 """
 
 import re
 
 FIRST = 4
 KEPT = 0.7
-# Seconds in an instance's queue above which more concurrent requests would only wait longer. Below it, waiting requests
-# make the platform start another instance.
+# Seconds in an instance's queue above which further concurrent requests would only wait longer. Below this, waiting
+# requests make the platform start another instance.
 QUEUE_S = 5.0
 _QUEUE = re.compile(r"(?:^|,)\s*queue;dur=([0-9.]+)")
 
 
 class Level:
-    """The number of requests at once, from 1 to `most`."""
+    """The number of concurrent requests, from 1 to `most`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -26,19 +26,19 @@ class Level:
 
     @property
     def limit(self) -> int:
-        """The number of requests that may run at this moment."""
+        """The number of requests that may run now."""
         return int(self._level)
 
     def answered(self, sent: int, queue_s: float) -> None:
-        """Record an answer that waited for `queue_s` seconds; `sent` is the `round` it was sent in."""
+        """Record an answer that waited for `queue_s` seconds in the queue; `sent` is the `round` of its request."""
         if queue_s > 2 * QUEUE_S:
             self.congested(sent)
         elif queue_s <= QUEUE_S:
             self._level = min(float(self._most), self._level + (1.0 if self._probing else 1.0 / self._level))
 
     def congested(self, sent: int) -> None:
-        """Record that a request was refused or lost; `sent` is the `round` it was sent in."""
-        if sent < self.round:  # the level has been lowered since
+        """Record that a request was refused or lost; `sent` is the `round` of the request."""
+        if sent < self.round:  # the level has been lowered since then
             return
         self.round += 1
         self._probing = False
@@ -46,7 +46,7 @@ class Level:
 
 
 def queue_s(server_timing: str) -> float:
-    """Return the seconds that a request waited in the queue, by its ``Server-Timing``; 0 where it does not say."""
+    """Return the seconds that a request waited in the queue, from its ``Server-Timing`` header; 0 if not given."""
     found = _QUEUE.search(server_timing)
     try:
         return float(found[1]) / 1000 if found else 0.0

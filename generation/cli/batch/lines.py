@@ -1,6 +1,6 @@
-"""The lines of a batch: read one at a time from a file of any length, each validated on its own.
+"""Read the input of a batch line by line, from a file of any length, and validate each line independently.
 
-The form is that of OpenAI's batch API: ``{"custom_id", "method", "url", "body"}``, one JSON object a line.
+The format is that of OpenAI's batch API: one JSON object per line, ``{"custom_id", "method", "url", "body"}``.
 """
 
 import gzip
@@ -24,13 +24,13 @@ from generation.api.bodies import Body, explain
 from generation.errors import InvalidBodyError, InvalidRequestError
 
 MEBIBYTE = 1 << 20
-LONGEST_LINE = 65 * MEBIBYTE  # more than any server takes: MAX_BODY_KB is 64 MiB at most
+LONGEST_LINE = 65 * MEBIBYTE  # more than any server accepts: MAX_BODY_KB is at most 64 MiB
 GZIP = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
 
 
 class Envelope(Body):
-    """What a line holds."""
+    """The fields of a line."""
 
     custom_id: str = Field(min_length=1, max_length=512)
     method: Literal["POST"]
@@ -43,12 +43,12 @@ class Line:
     """One line of the input.
 
     Attributes:
-        number: place in the file, from 1; blank lines count.
-        fingerprint: 16 hexadecimal digits that stand for the text of the line.
-        custom_id: None where the line has none that can be read.
-        url: path of the operation, as the line names it.
-        body: of the request.
-        error: why the line cannot be sent, if it cannot.
+        number: number in the file, from 1; blank lines count.
+        fingerprint: hash of the line's text, 16 hexadecimal digits.
+        custom_id: None if the line has none that can be read.
+        url: path of the operation, as given in the line.
+        body: body of the request.
+        error: why the line cannot be sent, or None.
     """
 
     number: int
@@ -60,18 +60,18 @@ class Line:
 
     @property
     def key(self) -> bytes:
-        """What the line is found again by: its `custom_id`, or its number where it has none."""
+        """The key that identifies the line: of its `custom_id`, or of its number if it has none."""
         return key(self.custom_id, self.number)
 
 
 def key(custom_id: str | None, number: int) -> bytes:
-    """Return 16 bytes that identify a line among all of a file."""
+    """Return 16 bytes that identify a line within a file."""
     text = f"number {number}" if custom_id is None else f"id {custom_id}"
     return blake2b(text.encode(), digest_size=16).digest()
 
 
 def parse(number: int, text: bytes) -> Line:
-    """Parse one line; what is wrong with it becomes its `error`."""
+    """Parse one line; an invalid line gets an `error`."""
     fingerprint = blake2b(text, digest_size=8).hexdigest()
     if len(text) > LONGEST_LINE:
         error = InvalidBodyError(f"the line is longer than {LONGEST_LINE >> 20} MiB")
@@ -96,7 +96,7 @@ def _explain(error: ValidationError) -> InvalidRequestError:
 
 
 def _custom_id(text: bytes) -> str | None:
-    """Return the id of a line that is otherwise wrong, if it can be read."""
+    """Return the id of an invalid line, if it can be read."""
     try:
         found = from_json(text)
     except ValueError:
@@ -106,7 +106,7 @@ def _custom_id(text: bytes) -> str | None:
 
 
 class Source:
-    """The input, which can be read from its start as often as needed."""
+    """The input, which can be read from the start several times."""
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         self.name = name
@@ -115,9 +115,9 @@ class Source:
         self._zipped = file.read(2) == GZIP
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and text of every line that is not blank; memory does not grow with the input.
+        """Yield the number and the text of every line that is not blank, in bounded memory.
 
-        Of a line that is too long only the first `LONGEST_LINE` + 1 bytes are kept.
+        Of a line that is too long, yield only the first `LONGEST_LINE` + 1 bytes.
 
         Raises:
             InvalidRequestError: the input cannot be read to its end.
@@ -143,14 +143,14 @@ class Source:
 def open_source(name: str) -> Iterator[Source]:
     """Open the input; ``-`` is standard input.
 
-    What can be read only once, such as a pipe, is first copied to a temporary file: the input is read twice.
+    An input that can be read only once, such as a pipe, is copied to a temporary file, because it is read twice.
 
     Raises:
-        InvalidRequestError: it cannot be opened.
+        InvalidRequestError: the input cannot be opened.
     """
     shown = "standard input" if name == "-" else name
     try:
-        # Standard input is not closed here.
+        # Standard input stays open.
         given = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise InvalidRequestError(f"{shown} cannot be read: {error.strerror}") from None

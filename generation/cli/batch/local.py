@@ -1,4 +1,4 @@
-"""Lines answered in this process, by the same operations as over HTTP, on the full batch."""
+"""Answer lines in this process with the operations of the HTTP API, keeping the engine's batch full."""
 
 import asyncio
 import json
@@ -22,13 +22,13 @@ POLL_S = 0.01
 
 
 class LocalBackend:
-    """Answers lines by the functions of ``function_app.py``, without a server and without its time limits.
+    """Answers lines with the functions of ``function_app.py``, without a server and without its time limits.
 
     Args:
         endpoints: the functions, in the order in which the host matches them.
         service: the service that they use, with its model loaded.
-        prefix: path of all routes, which a line may leave out.
-        limit: lines on their way at most; None keeps the batch full and a second one waiting.
+        prefix: prefix of all routes, which a line may omit.
+        limit: maximum number of concurrent lines; None for one full batch running and another waiting.
     """
 
     note = ""
@@ -44,7 +44,7 @@ class LocalBackend:
         """Check that the model is loaded.
 
         Raises:
-            NotReadyError: it could not be loaded.
+            NotReadyError: loading failed.
         """
         self._service.loaded()
 
@@ -59,13 +59,13 @@ class LocalBackend:
         """
         response = await self._respond(line)
         if response.status_code == OverloadedError.status:
-            # One at a time, so that refused lines do not all encode their prompts again and again.
+            # One at a time, so that the refused lines do not all encode their prompts at every try.
             async with self._refused:
                 waiting = self._rows
                 while response.status_code == OverloadedError.status:
                     await self._queue_of(waiting)
                     response = await self._respond(line)
-                    waiting //= 2  # an empty queue takes any request, however large
+                    waiting //= 2  # an empty queue accepts a request of any size
         if self._service.state is not State.READY:
             raise StoppedError(f"the model cannot answer any more: {self._service.reason or self._service.state}")
         return Answer.response(response.status_code, response.headers.get("x-request-id"), bytes(response.body))
@@ -89,13 +89,13 @@ class LocalBackend:
 
 
 def _request(path: str, parameters: dict[str, str | None], content: bytes) -> Request:
-    """Return a request as a host would pass it on, from a client that stays connected."""
+    """Return a request like a host's, from a client that stays connected."""
     parts = [content]
 
     async def receive() -> MutableMapping[str, Any]:
         if parts:
             return {"type": "http.request", "body": parts.pop(), "more_body": False}
-        return await asyncio.Future()  # a disconnect, which never comes
+        return await asyncio.Future()  # the client never disconnects
 
     scope = {
         "type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [],

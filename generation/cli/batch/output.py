@@ -1,7 +1,7 @@
-"""The output: a file to which whole lines are appended, and which is read again after a run that was cut short.
+"""The output of a batch: a file to which lines are appended, and from which an interrupted run resumes.
 
-A line that `write` has returned from survives the process, however it ends. At most the last line is then incomplete;
-it is removed, and its work is done again.
+A line survives any end of the process once `write` has returned. Only the last line can then be incomplete; the next
+run removes it and answers its request again.
 """
 
 import contextlib
@@ -29,32 +29,32 @@ class Output:
         self._file = file
 
     def write(self, text: bytes) -> None:
-        """Append one line, past every buffer of this process.
+        """Append one line, and pass it to the operating system.
 
         Raises:
-            OSError: the disk is full, or the like.
+            OSError: the line cannot be written, for instance because the disk is full.
         """
         self._file.write(text)
         self._file.flush()
 
     def sync(self) -> None:
-        """Have what was written survive the machine, too; nothing where the output is no file."""
+        """Flush the file to disk, so that its lines survive a crash of the machine; ignore what is not a file."""
         with contextlib.suppress(OSError):
             os.fsync(self._file.fileno())
 
 
 @contextmanager
 def open_output(name: str, index: Index, *, ordered: bool, retry_failed: bool) -> Iterator[Output]:
-    """Open the output, and mark in `index` what it answers already; ``-`` is standard output.
+    """Open the output, and mark in `index` the lines that it already answers; ``-`` is standard output.
 
     Args:
         name: path of the file.
         index: the lines of the input.
-        ordered: whether the lines are in the order of the input.
-        retry_failed: whether lines that failed are removed, to be tried again.
+        ordered: whether answers must be in the order of the input.
+        retry_failed: whether to remove failed lines, so that they are sent again.
 
     Raises:
-        InvalidRequestError: it cannot be written, another process writes it, or it belongs to another input.
+        InvalidRequestError: the file cannot be written, another process writes it, or it belongs to another input.
     """
     if name == "-":
         yield Output(sys.stdout.buffer, "standard output")
@@ -66,7 +66,7 @@ def open_output(name: str, index: Index, *, ordered: bool, retry_failed: bool) -
     try:
         yield Output(file, name)
     finally:
-        # What a full disk has not taken was an error of `write` already.
+        # `write` has already raised the error of a full disk.
         with contextlib.suppress(OSError):
             file.close()
 
@@ -74,7 +74,7 @@ def open_output(name: str, index: Index, *, ordered: bool, retry_failed: bool) -
 def _open(path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> BinaryIO:
     if path.suffix == ".gz":
         raise InvalidRequestError(f"{path}: the output is not compressed; choose a name without .gz")
-    if path.exists() and not path.is_file():  # a pipe or a device, which cannot be read again
+    if path.exists() and not path.is_file():  # a pipe or a device: there are no earlier answers to read
         return path.open("wb")
     with contextlib.ExitStack() as opened:
         file = opened.enter_context(_locked(path))
@@ -88,7 +88,7 @@ def _open(path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> Bin
 def _locked(path: Path) -> BinaryIO:
     file = path.open("a+b")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the lock goes with the process, however it ends
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # any end of the process releases the lock
     except BlockingIOError:
         file.close()
         raise InvalidRequestError(f"{path} is being written by another run") from None
@@ -99,7 +99,7 @@ def _trim(file: BinaryIO, path: Path) -> None:
     """Remove an incomplete line from the end.
 
     Raises:
-        InvalidRequestError: it is not the beginning of a line of ours.
+        InvalidRequestError: the incomplete line is not the start of a line of this command.
     """
     start = file.seek(0, os.SEEK_END)
     tail = b""
@@ -116,7 +116,7 @@ def _trim(file: BinaryIO, path: Path) -> None:
 
 
 def _resume(file: BinaryIO, path: Path, index: Index, *, ordered: bool, retry_failed: bool) -> int:
-    """Mark what the output answers; return how many of its lines failed, where those are to be tried again."""
+    """Mark the answered lines in `index`; with `retry_failed`, return the number of failed lines and skip them."""
     failed = 0
     file.seek(0)
     for number, text in enumerate(file, 1):
@@ -131,7 +131,11 @@ def _resume(file: BinaryIO, path: Path, index: Index, *, ordered: bool, retry_fa
 
 
 def _mark(written: Written, path: Path, index: Index) -> int:
-    """Mark a line as answered; return its place in the input."""
+    """Mark a line as answered; return its place in the input.
+
+    Raises:
+        InvalidRequestError: the line is not in the input, has changed there, or is already marked.
+    """
     entry = index.find(written.key)
     shown = "a line without a custom_id" if written.custom_id is None else f"custom_id {written.custom_id!r}"
     if entry is None:
@@ -145,7 +149,7 @@ def _mark(written: Written, path: Path, index: Index) -> int:
 
 
 def _without_failed(file: BinaryIO, path: Path) -> BinaryIO:
-    """Replace the output by one without the lines that failed; it is never incomplete under its own name."""
+    """Replace the output atomically by one without the failed lines; return the new file."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as kept:
         file.seek(0)

@@ -1,4 +1,4 @@
-"""Lines answered by a deployment: retried as it says, at a concurrency that it can take."""
+"""Answer lines with a deployment: retry as its responses ask, with the concurrency that it can handle."""
 
 import asyncio
 import json
@@ -12,49 +12,48 @@ from generation.cli.batch.client import Client, ConnectionBrokenError, Reply
 from generation.cli.batch.level import Level, queue_s
 from generation.cli.batch.lines import Line
 from generation.cli.batch.runner import StoppedError
-from generation.cli.deployment import error_code, read_health
+from generation.cli.deployment import BATCH_KEY, KEY_REFUSED, error_code, key_refused, read_health
 from generation.errors import ApiError, NotReadyError
 
-# Longer than the load balancer waits, so that it is the deployment that says how a request ended.
+# Longer than the load balancer's timeout, so that the deployment reports how a request ended.
 TIMEOUT_S = 240.0
-# A line fails for good after this many failed attempts during which other lines were answered.
+# A line fails permanently after this many failed attempts during which other lines were answered.
 ATTEMPTS = 8
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 SHORTEST_RETRY_AFTER_S, LONGEST_RETRY_AFTER_S = 0.1, 120.0
-KEY_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class NoAnswerError(ApiError):
-    """A line got no answer, however often it was sent."""
+    """A line got no answer after all attempts."""
 
     code = "no_answer"
 
 
 class RemoteBackend:
-    """Answers lines by a deployment.
+    """Answers lines with a deployment.
 
     Args:
-        url: its address, with the route prefix.
+        url: address of the deployment, with the route prefix.
         key: function key or API key.
-        limit: requests at once at most.
+        limit: maximum number of concurrent requests.
         patience_s: seconds without any answer after which the run ends.
     """
 
     def __init__(self, url: str, key: str | None, limit: int, patience_s: float) -> None:
         self._client = Client(url, key, TIMEOUT_S)
-        self._url, self._patience_s = url, patience_s
+        self._url, self._key, self._patience_s = url, key, patience_s
         self._level = Level(limit)
         self._answers = 0
         self._heard = time.monotonic()
 
     @property
     def limit(self) -> int:
-        """Requests that may be on their way at this moment."""
+        """The number of requests that may run now."""
         return self._level.limit
 
     @property
     def note(self) -> str:
-        """The concurrency, for the progress."""
+        """The concurrency, for the progress line."""
         return f", {self.limit} at once"
 
     async def open(self) -> None:
@@ -76,7 +75,7 @@ class RemoteBackend:
         self._client.close()
 
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:
-        """Send a line until it is answered; None if `stop` is set while it waits to be sent again.
+        """Send a line until it is answered; return None if `stop` is set while it waits to be sent again.
 
         Raises:
             StoppedError: the key is refused, or nothing has been answered for a long time.
@@ -99,7 +98,7 @@ class RemoteBackend:
                     self._heard = time.monotonic()
                     self._level.answered(sent, queue_s(reply.headers.get("server-timing", "")))
                     return Answer.response(reply.status, reply.headers.get("x-request-id"), reply.body)
-            # A failure says something of the line if others were answered meanwhile, and else of the deployment.
+            # If other lines were answered meanwhile, the failure concerns this line, or else the deployment.
             others = self._answers > answers
             if _is_busy(reply) or not others:
                 self._level.congested(sent)
@@ -114,8 +113,7 @@ class RemoteBackend:
 
     def _check_key(self, reply: Reply) -> None:
         if reply.status in KEY_REFUSED:
-            message = f"{self._url} refuses the call with status {reply.status}: is the key right?"
-            raise StoppedError(message)
+            raise StoppedError(key_refused(self._url, reply.status, self._key, BATCH_KEY))
 
     def _check_patience(self, reply: Reply | None, why: str) -> None:
         silent_s = time.monotonic() - self._heard
@@ -125,12 +123,12 @@ class RemoteBackend:
 
 
 def _is_ours(reply: Reply) -> bool:
-    """Whether it is the app that replied."""
+    """Return whether the response is the app's, and not the platform's."""
     return reply.status == HTTPStatus.OK or error_code(reply.body) is not None
 
 
 def _is_final(reply: Reply) -> bool:
-    """Whether sending the line again would change nothing."""
+    """Return whether sending the line again cannot lead to another response."""
     again = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or reply.status in {
         HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS
     }  # fmt: skip
@@ -138,7 +136,7 @@ def _is_final(reply: Reply) -> bool:
 
 
 def _is_busy(reply: Reply | None) -> bool:
-    """Whether the deployment says that it is busy or not ready."""
+    """Return whether the deployment says that it is busy or not ready."""
     return reply is not None and (
         reply.status == HTTPStatus.TOO_MANY_REQUESTS or error_code(reply.body) == NotReadyError.code
     )
@@ -151,7 +149,7 @@ def _give_up(reply: Reply | None, why: str) -> Answer:
 
 
 def _wait_s(reply: Reply | None, waits: int) -> float:
-    """Return the seconds to wait before the next attempt: what the server says, or twice as long each time."""
+    """Return the seconds to wait before the next attempt: those in the response, or else with exponential backoff."""
     said = None if reply is None else retry_after_s(reply.headers)
     if said is not None:
         return min(max(said, SHORTEST_RETRY_AFTER_S), LONGEST_RETRY_AFTER_S)
@@ -160,7 +158,7 @@ def _wait_s(reply: Reply | None, waits: int) -> float:
 
 
 def retry_after_s(headers: dict[str, str]) -> float | None:
-    """Return the seconds that ``retry-after-ms`` or ``Retry-After`` (RFC 9110: seconds or a date) asks for, if any."""
+    """Return the seconds from ``retry-after-ms`` or ``Retry-After`` (RFC 9110: seconds or a date), if given."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "")
         try:

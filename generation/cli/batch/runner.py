@@ -1,4 +1,4 @@
-"""Carries the lines of a batch through a backend to the output: many at once, in bounded memory, each written once."""
+"""Run a batch: pass its lines to a backend concurrently, and write each answer once, in bounded memory."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,46 +17,46 @@ YIELD_EVERY = 64  # lines between two points at which other tasks run: invalid l
 
 
 class StoppedError(ApiError):
-    """The run has to end early. The output is kept, and the same command continues it later."""
+    """The run must end early. The output is kept, and the same command continues it later."""
 
 
 class Backend(Protocol):
-    """Answers lines."""
+    """Answers lines: in this process or with a deployment."""
 
     @property
     def limit(self) -> int:
-        """The number of lines that may run at this moment."""
+        """The number of lines that may run now."""
 
     @property
     def note(self) -> str:
         """Text about the backend for the progress line, starting with a comma; may be empty."""
 
     async def open(self) -> None:
-        """Get ready.
+        """Prepare to answer lines.
 
         Raises:
             ApiError: no line can be answered.
         """
 
     def close(self) -> None:
-        """Release what `open` and `answer` have opened."""
+        """Release the resources of the backend."""
 
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:
-        """Answer a line; None where `stop` was set before it could be sent.
+        """Answer a line; return None if `stop` is set before the line can be sent.
 
         Raises:
-            StoppedError: no line can be answered any more.
+            StoppedError: no further line can be answered.
         """
 
 
 class Runner:
-    """One run.
+    """One run of a batch.
 
     Args:
-        backend: what answers lines.
-        output: where answers go.
-        tally: what counts them.
-        ordered: whether answers are written in the order of the lines.
+        backend: answers the lines.
+        output: gets the answers.
+        tally: counts the answers.
+        ordered: whether to write answers in the order of the lines.
     """
 
     def __init__(self, backend: Backend, output: Output, tally: Tally, *, ordered: bool) -> None:
@@ -69,7 +69,7 @@ class Runner:
         self._early: dict[int, tuple[Line, Answer]] = {}
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Begin no more lines; running ones are finished and written. `run` raises the first `error`."""
+        """Start no further lines; finish and write the running ones. `run` raises the first `error`."""
         self._error = self._error or error
         self.stopping.set()
         self._changed.set()
@@ -78,7 +78,7 @@ class Runner:
         """Answer every line that `index` does not mark as answered.
 
         Raises:
-            StoppedError: the run had to end early.
+            StoppedError: the run must end early.
             InvalidRequestError: the input has changed since `index` was filled.
         """
         self._tally.start()
@@ -134,7 +134,7 @@ class Runner:
             self.stop(error)
 
     def _finish(self, place: int, line: Line, answer: Answer) -> None:
-        """Write an answer, now or, where order counts, when those of all earlier lines are written."""
+        """Write an answer: at once, or with `ordered` as soon as those of all earlier lines are written."""
         if not self._ordered:
             self._next += 1
             self._write(line, answer)
@@ -167,10 +167,10 @@ class Runner:
 
 
 def remaining(source: Source, index: Index) -> Iterator[Line]:
-    """Yield the lines that are not answered yet; what was appended since `index` was filled waits for the next run.
+    """Yield the lines that are not answered, except those appended since `index` was filled.
 
     Raises:
-        InvalidRequestError: the input has changed otherwise.
+        InvalidRequestError: the input has changed in another way.
     """
     for place, (number, text) in enumerate(source.lines(), 1):
         if place > index.lines:

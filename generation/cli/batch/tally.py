@@ -15,13 +15,13 @@ SHOWN = 5
 
 
 class Tally:
-    """Counts answers.
+    """Counts answers, tokens and failures, and measures speed.
 
     Args:
-        total: lines of the input.
-        before: those that earlier runs have answered.
-        failed_before: those of them that failed.
-        clock: seconds that pass.
+        total: number of lines of the input.
+        before: number of lines that earlier runs have answered.
+        failed_before: number of these that failed.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Tally:
         self.start()
 
     def start(self) -> None:
-        """Begin to measure time."""
+        """Start to measure time."""
         self._began = self._clock()
         self._marks: deque[tuple[float, int, int, int]] = deque([(self._began, 0, 0, 0)])
 
@@ -48,12 +48,12 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Lines of the output."""
+        """Number of lines in the output."""
         return self.before + self.answered
 
     @property
     def failed(self) -> int:
-        """Lines of the output that failed."""
+        """Number of failed lines in the output."""
         return self._failed_before + self.failures.total()
 
     @property
@@ -62,7 +62,7 @@ class Tally:
         return self._clock() - self._began
 
     def speeds(self) -> tuple[float, float, float]:
-        """Return lines, prompt tokens and new tokens a second, of about the last minute."""
+        """Return lines, prompt tokens and new tokens per second, over about the last minute."""
         now = self._clock()
         then, *counts = self._marks[0]
         seconds = max(now - then, 1e-9)
@@ -77,7 +77,7 @@ class Tally:
         return lines, prompt, new
 
     def progress(self, note: str = "") -> str:
-        """Return the line of progress."""
+        """Return the progress line, with `note` at its end."""
         lines, prompt, new = self.speeds()
         part = self.done / self.total if self.total else 1.0
         left = duration((self.total - self.done) / lines) if lines else "?"
@@ -88,7 +88,7 @@ class Tally:
         )
 
     def summary(self) -> str:
-        """Return what the run has come to."""
+        """Return the summary of the run."""
         seconds = max(self.seconds, 1e-9)
         text = f"{self.done} of {self.total} lines are answered"
         if self.before:
@@ -107,7 +107,7 @@ class Tally:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format a duration for people: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004
         return f"{seconds:.1f} s" if whole < 10 else f"{whole} s"  # noqa: PLR2004
@@ -118,7 +118,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Shows the progress: a line that is written over itself or, on no terminal, a line every ten seconds."""
+    """Shows the progress: a line that is overwritten, or a new line every ten seconds if there is no terminal."""
 
     def __init__(self, out: TextIO, tally: Tally) -> None:
         self._out, self._tally = out, tally
@@ -126,12 +126,12 @@ class Progress:
         self.every_s = WATCHED_EVERY_S if self._line.watched else LOGGED_EVERY_S
 
     def show(self, note: str = "") -> None:
-        """Show how far it is; to be called every `every_s` seconds."""
+        """Show the progress; call this every `every_s` seconds."""
         if self._line.watched:
             self._line.show(self._tally.progress(note))
         else:
             print(self._tally.progress(note), file=self._out, flush=True)
 
     def clear(self) -> None:
-        """Make room for other output."""
+        """Remove the line, so that other output can follow."""
         self._line.clear()

@@ -97,8 +97,8 @@ def test_a_key_comes_from_the_environment(tmp_path: Path) -> None:
         assert _run(source, tmp_path / "out", "--url", keyed.url, BATCH_KEY="secret").returncode == 0
         said = _run(source, tmp_path / "none", "--url", keyed.url, BATCH_KEY="wrong")
     assert said.returncode == 1
-    assert b"status 401: is the key right?" in said.stderr
-    assert b"To go on: python -m generation batch" in said.stderr
+    assert b"refuses the key of BATCH_KEY or --key (HTTP status 401)\n" in said.stderr
+    assert b"To continue: python -m generation batch" in said.stderr
     assert read(tmp_path / "none") == []
 
 
@@ -111,7 +111,7 @@ def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None
         said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
     assert "Finishing the running lines" in said
-    assert f"To go on: python -m generation batch {source} {out} --concurrency 2\n" in said
+    assert f"To continue: python -m generation batch {source} {out} --concurrency 2\n" in said
     assert 1 < len(read(out)) < 41
     assert len(set(ids(out))) == len(ids(out))
     assert "Traceback" not in said
@@ -180,8 +180,8 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path, served: 
     ("arguments", "words"),
     [
         (["IN", "IN"], "INPUT and OUTPUT are the same file"),
-        (["IN", "OUT", "--url", "ftp://x"], "is no http:// or https:// address"),
-        (["IN", "OUT", "--url", "http://x:port/api"], "is no http:// or https:// address"),
+        (["IN", "OUT", "--url", "ftp://x"], "is not an http:// or https:// address"),
+        (["IN", "OUT", "--url", "http://x:port/api"], "is not an http:// or https:// address"),
         (["IN", "OUT", "--url", "http://x/api", "--model", "m"], "not together with --url"),
         (["IN", "OUT", "--ordered", "--retry-failed"], "not together with --ordered"),
         (["IN", "OUT", "--key", "k"], "only together with --url"),
@@ -216,6 +216,16 @@ def test_a_model_that_cannot_be_loaded_is_an_error_and_nothing_is_written(tmp_pa
     assert said.stderr.startswith(b"error: no model in /nowhere: ")
     assert len(said.stderr.splitlines()) == 1
     assert read(tmp_path / "out") == []
+
+
+def test_a_key_that_no_header_can_carry_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCH_KEY", "two words")
+    source = write(tmp_path / "in", [request("a")])
+    assert main(["batch", str(source), str(tmp_path / "out"), "--url", "http://127.0.0.1:1/api"]) == 2
+    assert "BATCH_KEY: a key consists of printable ASCII" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,7 @@ async def test_nothing_but_silence_ends_the_run() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_key_that_is_refused_ends_the_run(status: int) -> None:
-    with pytest.raises(StoppedError, match="is the key right"):
+    with pytest.raises(StoppedError, match="refuses the key of BATCH_KEY"):
         await _ask(lambda _: http(status, b""))
 
 
