@@ -24,7 +24,7 @@ class Engine(Protocol):
     """A loaded model that continues prompts. Every prompt gets exactly `new` tokens."""
 
     def generate(self, prompts: list[Prompt], new: int, seed: int | None = None) -> None:
-        """Continue all prompts by `new` tokens, in the engine's fastest way: greedily, or sampled if there is a seed."""
+        """Continue all prompts by `new` tokens, in the engine's fastest way: greedily, or sampled with a seed."""
 
 
 Maker = Callable[[Path], Engine]

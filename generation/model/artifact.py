@@ -158,9 +158,7 @@ def _is_valid(name: str, value: object, values: dict[str, Any]) -> bool:
         return isinstance(value, list) and all(map(is_token, value))
     if name == "begin_of_text":
         return value is None or is_token(value)
-    if name in _OF_CHAT:
-        return _OF_CHAT[name](value)
-    return isinstance(value, _OTHERS[name])
+    return _OF_CHAT[name](value) if name in _OF_CHAT else isinstance(value, _OTHERS[name])
 
 
 def load_tokenizer(folder: Path, config: ArtifactConfig) -> "Tokenizer":

@@ -1,8 +1,8 @@
 """A local stand-in for the Hugging Face hub, with the routes that its client uses to download a model.
 
-The name of a model selects a fault: those of `FAULTS`; ``x/page`` returns a page instead of JSON; ``x/silent`` does not
-respond; ``x/corrupt`` has other weights; ``x/cut`` and ``x/short`` send half of them, with and without their full length
-in the header; ``x/anonymous`` has no commit. Every other model is served.
+The name of a model selects a fault: those of `FAULTS`; ``x/page`` returns a page instead of JSON; ``x/silent`` does
+not respond; ``x/corrupt`` has other weights; ``x/cut`` and ``x/short`` send half, with and without their full
+length in the header; ``x/anonymous`` has no commit. Every other model is served.
 """
 
 import hashlib
