@@ -5,15 +5,21 @@ import asyncio
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from generation.cli import chat
 from generation.cli.inputs import add_model, add_text, read_text, settings
+from generation.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from generation.api.bodies import GenerateBody
     from generation.api.generate import Whole
     from generation.service import Service
 
+Answer = TypeVar("Answer")
 # Options that are fields of POST /api/generate, with the type of a value; their help is that of the API.
 FIELDS: dict[str, type] = {
     "max_new_tokens": int,
@@ -57,29 +63,51 @@ def register(commands: Any) -> None:
     parser.add_argument("--stop", action="append", metavar="S", help="end before this string; may be repeated")
     parser.add_argument("--ignore-eos", action="store_true", help="go on past the end-of-text token")
     parser.add_argument("--only-new", action="store_true", help="leave the prompt out of the answer")
-    parser.add_argument("--json", action="store_true", help="print what POST /api/generate answers, and no text before")
+    parser.add_argument("--chat", action="store_true", help="answer the text as a message; the model needs a template")
+    parser.add_argument("--system", metavar="TEXT", help="with --chat, the system message")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print what POST /api/generate answers, with --chat POST /api/v1/chat/completions, and no text before",
+    )
     parser.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from generation.api.bodies import GenerateBody, parse_json
-    from generation.service import Service
 
     values = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
-    values |= {"prompt": read_text(options.text), "stop": options.stop, "ignore_eos": options.ignore_eos}
-    body = parse_json(GenerateBody, json.dumps(values | {"return_full_text": not options.only_new}).encode())
-    logging.getLogger("generation").addHandler(logging.NullHandler())  # the caller reports errors
-    service = Service(settings(options.model)).start()
-    try:
-        service.wait()
-        whole = asyncio.run(_generate(service, body, show=not options.json))
-    finally:
-        service.stop()
+    values |= {"stop": options.stop, "ignore_eos": options.ignore_eos}
+    show = not options.json
+    if options.chat:
+        asked = chat.parse(options, values)
+        answer = _with_service(options.model, lambda service: chat.generate(service, asked, show=show))
+        if options.json:
+            print(json.dumps(answer, ensure_ascii=False))
+        return 0
+    if options.system is not None:
+        raise InvalidRequestError("--system: only with --chat", param="system")
+    values |= {"prompt": read_text(options.text), "return_full_text": not options.only_new}
+    body = parse_json(GenerateBody, json.dumps(values).encode())
+    whole = _with_service(options.model, lambda service: _generate(service, body, show=show))
     if options.json:
         print(bytes(whole.response().body).decode())
     elif "timeout" in whole.reasons:
         print("stopped at the deadline", file=sys.stderr)
     return 0
+
+
+def _with_service(model: Path | None, work: "Callable[[Service], Coroutine[Any, Any, Answer]]") -> Answer:
+    """Load the model, do the work, and stop."""
+    from generation.service import Service
+
+    logging.getLogger("generation").addHandler(logging.NullHandler())  # the caller reports errors
+    service = Service(settings(model)).start()
+    try:
+        service.wait()
+        return asyncio.run(work(service))
+    finally:
+        service.stop()
 
 
 async def _generate(service: "Service", body: "GenerateBody", *, show: bool) -> "Whole":

@@ -21,6 +21,8 @@ examples:
         text, token by token, on this terminal; no server needed
   python -m generation generate "The dog" --num-return-sequences 3 --seed 7 --json
         one JSON object on stdout, for scripts
+  python -m generation generate "How are you?" --chat
+        the answer of a model with a chat template
   echo "Tom had a red ball." | python -m generation tokenize -
         the tokens of a text
   python -m generation serve --port 8080
