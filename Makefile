@@ -27,7 +27,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-peers lock clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz clients soak hostile coverage mutants audit lint format model model-plan demo bench bench-peers lock clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -41,6 +41,10 @@ test-heavy: .venv-dev/installed $(RUNTIME)
 # Requests made of the OpenAPI document; FUZZ_EXAMPLES for each route.
 fuzz: .venv-dev/installed .venv-fuzz/installed
 	$(DEV) -m pytest -m heavy -rP tests/project/test_fuzz.py tests/api/test_openapi_generators.py
+
+# Clients of chats and of Hugging Face's contract, unmodified; those for Node.js where npm is installed.
+clients: .venv-dev/installed .venv-clients/installed .venv-clients/npm/installed
+	$(DEV) -m pytest -m heavy tests/project/test_clients.py
 
 soak: .venv-dev/installed
 	$(DEV) -m benchmarks.soak --minutes $(SOAK_MINUTES)
@@ -125,7 +129,7 @@ lock:
 		--quiet requirements.in -o requirements.txt
 
 clean:
-	rm -rf .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
+	rm -rf .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .venv-clients .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(call venv,$(PYTHON))
@@ -144,7 +148,13 @@ clean:
 	.venv-runtime/bin/pip install --quiet --group runtime
 	@touch $@
 
-# Tools that need an environment of their own: deploy, az, fuzz, mutants.
+# The AI SDK, in the last version for Node.js 18 and later.
+.venv-clients/npm/installed: .venv-clients/installed Makefile
+	mkdir -p $(@D)
+	! command -v npm >/dev/null || npm install --silent --no-package-lock --prefix $(@D) ai@6.0.325 @ai-sdk/openai-compatible@2.0.92
+	@touch $@
+
+# Tools that need an environment of their own: deploy, az, fuzz, mutants, clients.
 .venv-%/installed: pyproject.toml
 	$(call venv,$(PYTHON))
 	$(@D)/bin/pip install --quiet --group $*
