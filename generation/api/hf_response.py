@@ -42,7 +42,7 @@ class HfResponse:
         before = len(sequence.tokens)
         self._add(item)
         if item.finish_reason is not None and len(sequence.tokens) == before:
-            # The deadline came between two tokens, and every event has a token: this one has what a stop string held back.
+            # The deadline came between two tokens. Every event has a token: this one has the text held back until then.
             last = {"text": item.text, "special": not item.text}
             sequence.tokens.append(self._token(self._tokenizer.begin_of_text or 0, 0.0) | last)
             sequence.top_tokens.append([])
