@@ -213,4 +213,5 @@ OPERATIONS = (
     Operation("metrics", "get", "metrics", "Metrics in Prometheus's text format", {TEXT: None}),
     Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),
     Operation("playground", "get", "playground", "A page to try the server with", {HTML: None}, keyed=False),
+    Operation("playground_chat", "get", "playground/chat", "A page to chat with the model", {HTML: None}, keyed=False),
 )

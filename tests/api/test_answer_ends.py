@@ -223,6 +223,7 @@ OPERATIONS = {
     "models_one": ("model_list", "one"),
     "openapi": ("contract", "get"),
     "playground": ("page", "get"),
+    "playground_chat": ("page", "chat"),
     "ready": ("status", "ready"),
     "reference": ("contract", "page"),
     "tokenize": ("tokens", "tokenize"),
