@@ -31,7 +31,7 @@ DEV := .venv-dev/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON_ENABLE_INIT_INDEXING := 1
 
-.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz soak hostile coverage mutants audit lint format model model-plan demo bench bench-all bench-peers bench-scale bench-vllm lock site site-serve clean
+.PHONY: image-check lint-az lint-deploy run test test-heavy fuzz clients soak hostile coverage mutants audit lint format model model-plan demo bench bench-all bench-peers bench-scale bench-vllm lock site site-serve clean
 
 run: .venv/installed
 	@exec $(RUN) -m generation serve --port $(PORT)
@@ -45,6 +45,10 @@ test-heavy: .venv-dev/installed $(RUNTIME)
 # Requests made of the OpenAPI document; FUZZ_EXAMPLES for each route.
 fuzz: .venv-dev/installed .venv-fuzz/installed
 	$(DEV) -m pytest -m heavy -rP tests/project/test_fuzz.py tests/api/test_openapi_generators.py
+
+# Clients of chats and of Hugging Face's contract, unmodified; those for Node.js where npm is installed.
+clients: .venv-dev/installed .venv-clients/installed .venv-clients/npm/installed
+	$(DEV) -m pytest -m heavy tests/project/test_clients.py
 
 soak: .venv-dev/installed
 	$(DEV) -m benchmarks.soak --minutes $(SOAK_MINUTES)
@@ -161,7 +165,7 @@ site-serve: site
 	$(RUN) -m http.server --directory site --bind 127.0.0.1 8000
 
 clean:
-	rm -rf .site .cache site .venv .venv-az .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .venv-site .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
+	rm -rf .site .cache site .venv .venv-az .venv-clients .venv-deploy .venv-dev .venv-runtime .venv-fuzz .venv-mutants .venv-site .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .schemathesis tests/fuzz/.schemathesis
 
 .venv/installed: requirements.txt
 	$(call venv,$(PYTHON))
@@ -180,7 +184,13 @@ clean:
 	.venv-runtime/bin/pip install --quiet --group runtime
 	@touch $@
 
-# Tools that need an environment of their own: deploy, az, fuzz, mutants, site.
+# The AI SDK, in the last version for Node.js 18 and later.
+.venv-clients/npm/installed: .venv-clients/installed Makefile
+	mkdir -p $(@D)
+	! command -v npm >/dev/null || npm install --silent --no-package-lock --prefix $(@D) ai@6.0.325 @ai-sdk/openai-compatible@2.0.92
+	@touch $@
+
+# Tools that need an environment of their own: deploy, az, fuzz, mutants, clients, site.
 .venv-%/installed: pyproject.toml
 	$(call venv,$(PYTHON))
 	$(@D)/bin/pip install --quiet --group $*

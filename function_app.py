@@ -156,6 +156,12 @@ async def playground(_: Exchange) -> Response:
     return await page.get()
 
 
+@route("GET", "playground/chat", keyed=False)
+async def playground_chat(_: Exchange) -> Response:
+    """Return a page to chat with the model."""
+    return await page.chat()
+
+
 @app.warm_up_trigger("context")
 async def warmup(context: WarmUpContext) -> None:  # noqa: ARG001
     """Delay a new instance until it can serve. The platform requires this function name."""

@@ -42,8 +42,9 @@ class HfResponse:
         before = len(sequence.tokens)
         self._add(item)
         if item.finish_reason is not None and len(sequence.tokens) == before:
-            # The deadline came between two tokens, and every event has a token: a special one has no text.
-            sequence.tokens.append(self._token(self._tokenizer.begin_of_text or 0, 0.0) | {"text": "", "special": True})
+            # The deadline came between two tokens. Every event has a token: this one has the text held back until then.
+            last = {"text": item.text, "special": not item.text}
+            sequence.tokens.append(self._token(self._tokenizer.begin_of_text or 0, 0.0) | last)
             sequence.top_tokens.append([])
         events = []
         for place in range(before, len(sequence.tokens)):
@@ -114,6 +115,8 @@ class HfResponse:
 
 def _texts(item: Update, before: int) -> Iterator[tuple[Token, str]]:
     """Yield each token of an update with its part of the text; `before` characters of the sequence precede it."""
+    if not item.tokens:
+        return
     ends = [*(token.offset - before for token in item.tokens[1:]), len(item.text)]
     start = 0
     for token, end in zip(item.tokens, ends, strict=True):

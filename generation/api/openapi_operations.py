@@ -7,14 +7,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from generation.api import responses as answers
+from generation.api import responses_chat as chat
 from generation.api import responses_hf as hf
 from generation.api.bodies import DetokenizeBody, GenerateBody, TokenizeBody
+from generation.api.chat_body import ChatBody
 from generation.api.completions_body import CompletionBody
 from generation.api.hf_body import HfBody
 from generation.api.responses import Failure
 
 JSON, EVENTS, TEXT, HTML = "application/json", "text/event-stream", "text/plain", "text/html"
 PROMPT = "Once upon a time"
+HELLO = [{"role": "user", "content": "Hello"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +152,27 @@ OPERATIONS = (
         "chat_completions",
         "post",
         "v1/chat/completions",
-        "Always refused: this is not a chat model",
-        {},
-        examples={"chat": {"messages": [{"role": "user", "content": "Hello"}]}},
-        errors=(400,),
+        "Answer a chat, as OpenAI's chat completions API does, if the model has a chat template",
+        {JSON: chat.ChatCompletion, EVENTS: chat.ChatCompletionChunk},
+        body=ChatBody,
+        examples={
+            "one": {"messages": HELLO, "max_completion_tokens": 20, "temperature": 0.8, "seed": 1},
+            "with log-probabilities": {
+                "messages": [{"role": "system", "content": "Be brief."}, *HELLO],
+                "max_completion_tokens": 5,
+                "logprobs": True,
+                "top_logprobs": 2,
+                "n": 2,
+                "return_token_ids": True,
+            },
+            "streamed": {
+                "messages": HELLO,
+                "max_completion_tokens": 20,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            },
+        },
+        errors=(*_WITH_BODY, 404),
     ),
     Operation(
         "models", "get", "v1/models", "The served model, as a list", {JSON: answers.ModelList}, errors=(500, 503)
@@ -193,4 +213,5 @@ OPERATIONS = (
     Operation("metrics", "get", "metrics", "Metrics in Prometheus's text format", {TEXT: None}),
     Operation("openapi", "get", "openapi.json", "This document", {JSON: None}, keyed=False),
     Operation("playground", "get", "playground", "A page to try the server with", {HTML: None}, keyed=False),
+    Operation("playground_chat", "get", "playground/chat", "A page to chat with the model", {HTML: None}, keyed=False),
 )

@@ -1,4 +1,7 @@
-"""``GET /api/playground``: one page to try the server with. It requests nothing from any other host."""
+"""``GET /api/playground`` and ``GET /api/playground/chat``: pages to try the server with.
+
+They request nothing from any other host. Chat has a page of its own, which only models with a chat template need.
+"""
 
 import base64
 import hashlib
@@ -10,17 +13,26 @@ from starlette.responses import Response
 
 PARTS = Path(__file__).with_name("playground_page")
 # The scripts share one scope; a part uses what the parts before it define, except inside functions.
+CHAT_PARTS = Path(__file__).with_name("chat_page")
 SCRIPTS = ("base", "text", "sampling", "api", "settings", "editor", "tree", "inspector", "generate", "share", "main")
 # Block comments that have lines to themselves, and what follows `//` at the start of a line or after two spaces.
 _COMMENTS = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*$|(?:^|  )[ \t]*//[^\n]*$", re.DOTALL | re.MULTILINE)
 # Spaces that the style sheet and the scripts do not need. No string in the scripts contains these operators.
 _STYLE_SPACES = re.compile(r"\s*([{};,>])\s*|(?<=:) ")
-_SCRIPT_SPACES = re.compile(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) ")
+_SCRIPT_SPACES = re.compile(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) |(?<=\)) (?=\{)")
 
 
 async def get() -> Response:
     """Answer ``GET /api/playground``."""
-    content, policy = page()
+    return _respond(*page(PARTS, SCRIPTS))
+
+
+async def chat() -> Response:
+    """Answer ``GET /api/playground/chat``."""
+    return _respond(*page(CHAT_PARTS, ("chat",)))
+
+
+def _respond(content: str, policy: str) -> Response:
     return Response(
         content,
         media_type="text/html",
@@ -34,15 +46,15 @@ async def get() -> Response:
 
 
 @lru_cache
-def page() -> tuple[str, str]:
-    """Assemble the page.
+def page(parts: Path, scripts: tuple[str, ...]) -> tuple[str, str]:
+    """Assemble the page whose parts are in a folder.
 
     Returns:
         The page, and a content security policy that admits its own style and script, by their hashes, and nothing else.
     """
-    style = _STYLE_SPACES.sub(lambda one: one[1] or "", _read("style.css"))
-    script = _SCRIPT_SPACES.sub(r"\1", "".join(_read(f"{name}.js") for name in SCRIPTS))
-    content = _read("page.html")
+    style = _STYLE_SPACES.sub(lambda one: one[1] or "", _read(parts / "style.css"))
+    script = _SCRIPT_SPACES.sub(lambda one: one[1] or "", "".join(_read(parts / f"{name}.js") for name in scripts))
+    content = _read(parts / "page.html")
     for tag, inner in (("style", style), ("script", script)):
         before, after = content.split(f"<{tag}></{tag}>")
         content = f"{before}<{tag}>\n{inner}</{tag}>{after}"
@@ -53,9 +65,9 @@ def page() -> tuple[str, str]:
     return content, policy
 
 
-def _read(name: str) -> str:
+def _read(part: Path) -> str:
     """Return a part without its comments and indentation; no string of the scripts spans lines."""
-    text = _COMMENTS.sub("", (PARTS / name).read_text(encoding="utf-8"))
+    text = _COMMENTS.sub("", part.read_text(encoding="utf-8"))
     return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip())
 
 

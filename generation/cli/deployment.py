@@ -53,9 +53,10 @@ def key_headers(key: str | None) -> dict[str, str]:
 
 
 def error_code(content: bytes) -> str | None:
-    """Return the code of an error of the app; None for any other body, such as an error page of the platform."""
+    """Return the code of an error in one of the app's forms; None for any other body, such as the platform's pages."""
     try:
-        code = json.loads(content)["error"]["code"]
+        body = json.loads(content)
+        code = body["error_type"] if "error_type" in body else body["error"]["code"]
     except (ValueError, KeyError, TypeError):
         return None
     return str(code)[:64] if code else None

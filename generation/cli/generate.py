@@ -2,18 +2,23 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from generation.cli import chat
 from generation.cli.inputs import add_model, add_text, loaded, read_text, settings
 from generation.cli.option_types import number, stop_string, whole
-from generation.cli.program import HelpFormatter
+from generation.cli.program import HelpFormatter, UsageError, live_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from generation.api.bodies import GenerateBody
     from generation.api.generate import Whole
     from generation.config import Settings
     from generation.service import Loaded
 
+Answer = TypeVar("Answer")
 # Options that are fields of POST /api/generate, with the type of their values. The API checks the ranges.
 FIELDS: dict[str, type] = {
     "max_new_tokens": int,
@@ -67,27 +72,32 @@ def register(commands: Any) -> None:
     parser.add_argument("--stop", action="append", type=stop_string, metavar="S", help=stop)
     parser.add_argument("--ignore-eos", action="store_true", help="continue past the end-of-text token")
     parser.add_argument("--only-new", action="store_true", help="do not print the prompt")
-    parser.add_argument("--json", action="store_true", help="print the response body of POST /api/generate instead")
+    parser.add_argument("--chat", action="store_true", help="reply to TEXT; the model needs a chat template")
+    parser.add_argument("--system", metavar="TEXT", help="with --chat, the system message")
+    body = "print the response body of POST /api/generate, or with --chat of POST /api/v1/chat/completions, instead"
+    parser.add_argument("--json", action="store_true", help=body)
     parser.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    import asyncio
     import json
-    import logging
 
     from generation.api.bodies import GenerateBody, parse_json
-    from generation.service import Service
 
     values = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
-    values |= {"prompt": read_text(options.text), "stop": options.stop, "ignore_eos": options.ignore_eos}
-    body = parse_json(GenerateBody, json.dumps(values | {"return_full_text": not options.only_new}).encode())
-    logging.getLogger("generation").addHandler(logging.NullHandler())  # the caller reports errors
-    service = Service(settings(options.model)).start()
-    try:
-        found = asyncio.run(_generate(loaded(service), service.settings, body, show=not options.json))
-    finally:
-        service.stop()
+    values |= {"stop": options.stop, "ignore_eos": options.ignore_eos}
+    show = not options.json
+    if options.chat:
+        asked = chat.parse(options, values)
+        answer = _with_model(options.model, lambda model, settings: chat.generate(model, settings, asked, show=show))
+        if options.json:
+            print(json.dumps(answer, ensure_ascii=False))
+        return 0
+    if options.system is not None:
+        raise UsageError("--system: only with --chat")
+    values |= {"prompt": read_text(options.text), "return_full_text": not options.only_new}
+    body = parse_json(GenerateBody, json.dumps(values).encode())
+    found = _with_model(options.model, lambda model, settings: _generate(model, settings, body, show=show))
     if options.json:
         print(bytes(found.response().body).decode())
     elif "timeout" in found.reasons:
@@ -95,26 +105,35 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _with_model(folder: Path | None, work: "Callable[[Loaded, Settings], Coroutine[Any, Any, Answer]]") -> Answer:
+    """Load the model, run `work` with it and the settings, and stop the engine; return the result."""
+    import asyncio
+    import logging
+
+    from generation.service import Service
+
+    logging.getLogger("generation").addHandler(logging.NullHandler())  # the caller reports errors
+    service = Service(settings(folder)).start()
+    try:
+        return asyncio.run(work(loaded(service), service.settings))
+    finally:
+        service.stop()
+
+
 async def _generate(model: "Loaded", settings: "Settings", body: "GenerateBody", *, show: bool) -> "Whole":
     """Generate; with `show`, print a single sequence as it arrives, or several at the end."""
-    import asyncio
-
     from generation.api.generate import Whole, engine_request
 
     asked = await engine_request(body, model, settings)
     found = Whole(body, asked)
     live = show and asked.choices == 1
-    try:
+    with live_line(shown=live):
         if live:
             print(found.texts[0], end="", flush=True)
         async for item in model.engine.submit(asked):
             text = found.add(item)
             if live:
                 print(text, end="", flush=True)
-    except asyncio.CancelledError:  # Ctrl-C
-        if live and not (sys.stdout.isatty() and sys.stderr.isatty()):  # on a terminal, one line break is enough
-            print(flush=True)
-        raise
     if show:
         print("" if live else "\n---\n".join(found.texts), flush=True)
     return found

@@ -31,6 +31,8 @@ examples:
         generate text on this terminal, token by token; no server needed
   python -m generation generate "The dog" --num-return-sequences 3 --seed 7 --json
         print one JSON object, for scripts
+  python -m generation generate "How are you?" --chat
+        reply to a message, with a model that has a chat template
   echo "Tom had a red ball." | python -m generation tokenize -
         show the tokens of a text
   python -m generation serve --port 8080

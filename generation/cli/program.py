@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import textwrap
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,19 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         print(message, end="", file=file or sys.stderr)
+
+
+@contextlib.contextmanager
+def live_line(*, shown: bool) -> Iterator[None]:
+    """End the line that the block prints piece by piece, if Ctrl-C ends the block and standard output needs that."""
+    import asyncio
+
+    try:
+        yield
+    except asyncio.CancelledError:
+        if shown and not (sys.stdout.isatty() and sys.stderr.isatty()):  # on a terminal, one line break is enough
+            print(flush=True)
+        raise
 
 
 def open_streams() -> None:

@@ -39,7 +39,8 @@ class ChatTemplate:
         try:
             self._template = _environment().from_string(source)
         except (JinjaError, RecursionError) as error:
-            line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""
+            number = getattr(error, "lineno", None)
+            line = f" (line {number})" if number else ""
             raise TemplateError(f"it cannot be read: {error}{line}") from None
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True) -> str:

@@ -141,7 +141,12 @@ def test_truncate_keeps_the_end_of_the_prompt(hf: Any) -> None:
     assert "".join(token.text for token in whole.details.prefill) == PROMPT
 
 
-SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,13 @@ def test_a_deadline_between_two_tokens_ends_the_stream_with_a_special_token() ->
     (event,) = _data(response.event(Update(0, "", (), TIMEOUT, 1)))
     assert event["token"] == {"id": END, "text": "", "logprob": 0.0, "special": True}
     assert (event["generated_text"], event["details"]["finish_reason"]) == ("a", "length")
+
+
+def test_what_a_stop_string_held_back_at_the_deadline_is_text_of_the_last_event() -> None:
+    response = _response(stop=["bc"])
+    response.event(Update(0, "a", (Token(97, 0, -1.0),)))
+    (event,) = _data(response.event(Update(0, "b", (), TIMEOUT, 1)))
+    assert (event["token"]["text"], event["token"]["special"], event["generated_text"]) == ("b", False, "ab")
 
 
 def test_what_cannot_be_is_a_number_json_has() -> None:

@@ -11,6 +11,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from benchmarks.server import serve
 from generation.api import openapi_page
 from generation.api.bodies import GenerateBody, parse_json
 from generation.api.completions_body import CompletionBody
@@ -18,9 +19,17 @@ from generation.api.hf_body import HfParameters
 from generation.api.openai_body import StreamOptions
 from generation.api.openapi_document import document
 from generation.api.openapi_operations import EVENTS, HTML, JSON, OPERATIONS, TEXT, Operation
+from tests.support.templates import CHATML
 
 DOCUMENT = document(keys="function")
 EXAMPLES = [(one, name) for one in OPERATIONS for name in one.examples if one.body]
+
+
+@pytest.fixture(scope="module")
+def chatting() -> Iterator[httpx.Client]:
+    """The bundled model with a chat template."""
+    with serve(CHAT_TEMPLATE=CHATML) as running, httpx.Client(base_url=running.url, timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +113,11 @@ def test_the_key_is_asked_for_where_the_host_asks() -> None:
 
 
 @pytest.mark.parametrize(("one", "name"), EXAMPLES, ids=[f"{one.name} {name}" for one, name in EXAMPLES])
-def test_an_example_gets_the_answer_that_is_described(client: httpx.Client, one: Operation, name: str) -> None:
+def test_an_example_gets_the_answer_that_is_described(
+    client: httpx.Client, chatting: httpx.Client, one: Operation, name: str
+) -> None:
     assert one.body is not None
+    client = chatting if one.name == "chat_completions" else client
     _check({"$ref": f"#/components/schemas/{one.body.__name__}"}, one.examples[name])
     _check_answer(one, client.post(f"/{one.path}", json=one.examples[name]))
 
@@ -196,8 +208,8 @@ def test_it_says_of_a_body_what_the_server_says(body: dict[str, Any]) -> None:
 
 
 def test_every_field_has_a_description() -> None:
-    for one in (*{one.body for one in OPERATIONS if one.body}, StreamOptions, HfParameters):
-        name = one.__name__
+    bodies = {one.body.__name__ for one in OPERATIONS if one.body}
+    for name in (*bodies, StreamOptions.__name__, HfParameters.__name__):
         for field, schema in DOCUMENT["components"]["schemas"][name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"
 

@@ -38,6 +38,30 @@ def test_several_sequences_are_told_apart(capsys: pytest.CaptureFixture[str]) ->
     assert not any(part.startswith("The dog") for part in parts)
 
 
+TEMPLATE = "{% for one in messages %}{{ one.role }}: {{ one.content }}{{ eos_token }}{% endfor %}"
+
+
+def test_a_chat_is_what_the_server_answers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, client: httpx.Client
+) -> None:
+    monkeypatch.setenv("CHAT_TEMPLATE", TEMPLATE)
+    rendered = "system: Be brief.<|endoftext|>user: Hello<|endoftext|>"
+    body = {"prompt": rendered, "max_new_tokens": 8, "temperature": 0, "return_full_text": False}
+    expected = client.post("/generate", json=body).json()["generated_sequences"][0]
+    call = ["generate", "Hello", "--chat", "--system", "Be brief.", *GREEDY]
+    assert main(call) == 0
+    assert capsys.readouterr().out == expected + "\n"
+    assert main([*call, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["object"], answer["choices"][0]["message"]["content"]) == ("chat.completion", expected)
+
+
+def test_several_answers_are_told_apart(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_TEMPLATE", TEMPLATE)
+    assert main(["generate", "Hello", "--chat", "--num-return-sequences", "2", "--seed", "1"]) == 0
+    assert len(capsys.readouterr().out.split("\n---\n")) == 2
+
+
 def test_text_comes_as_it_is_generated() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "generation", "generate", "The dog", "--max-new-tokens", "500", "--ignore-eos"],
@@ -91,6 +115,9 @@ def test_tokens_are_listed_with_their_text(capsys: pytest.CaptureFixture[str], c
         (("generate", "a", "--model", "/nowhere"), "no model in /nowhere"),
         (("generate", "a", "--model", "README.md"), "README.md/config.json cannot be read"),
         (("generate", "a", "--model", ""), "argument --model: it must not be empty"),
+        (("generate", "a", "--chat"), "not a chat model"),
+        (("generate", "a", "--chat", "--temperature", "-1"), "temperature: "),
+        (("generate", "a", "--system", "b"), "only with --chat"),
         (("generate", os.fsdecode(b"\xff")), "TEXT is not UTF-8"),
         (("generate",), "required: TEXT"),
         (("generate", "a", "--max-new-tokens", "100000"), "context window"),

@@ -2,17 +2,19 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from benchmarks.server import serve
 from generation import errors
 from generation.api.bodies import GenerateBody
 from generation.api.completions_body import CompletionBody
 from generation.api.openapi_operations import OPERATIONS
 from generation.config import ROOT
-from tests.support.api_doc import PATH, PROOFS, TABLE, Exchange, exchanges, field_table, shape
+from tests.support.api_doc import PATH, PROOFS, TABLE, TEMPLATE, Exchange, exchanges, field_table, shape
 
 TEXT = PATH.read_text(encoding="utf-8")
 EXCHANGES = list(exchanges(TEXT))
@@ -24,14 +26,21 @@ def _name(exchange: Exchange) -> str:
 
 def _events(text: str) -> list[Any]:
     blocks = [block.removeprefix("data: ") for block in text.strip().split("\n\n")]
-    assert blocks.pop() == "[DONE]"
-    return [shape(json.loads(block)) for block in blocks]
+    return [block if block == "[DONE]" else shape(json.loads(block)) for block in blocks]
+
+
+@pytest.fixture(scope="module")
+def chatting() -> Iterator[httpx.Client]:
+    with serve(CHAT_TEMPLATE=TEMPLATE) as running, httpx.Client(base_url=running.url, timeout=60) as client:
+        yield client
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=_name)
-def test_a_documented_request_gets_the_documented_answer(client: httpx.Client, exchange: Exchange) -> None:
+def test_a_documented_request_gets_the_documented_answer(
+    client: httpx.Client, chatting: httpx.Client, exchange: Exchange
+) -> None:
     """Of text and numbers the shape counts: they may differ between kinds of processors."""
-    response = exchange.send(client)
+    response = exchange.send(chatting if exchange.chats else client)
     assert (response.status_code, response.headers["content-type"].split(";")[0]) == (exchange.status, exchange.media)
     if exchange.media == "text/event-stream":
         assert _events(response.text) == _events(exchange.answer)
@@ -55,11 +64,15 @@ def test_every_route_is_documented() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["CompletionBody", "GenerateBody"])
+@pytest.mark.parametrize("name", ["CompletionBody", "GenerateBody", "ChatBody", "HfParameters"])
 def test_the_tables_of_fields_are_those_of_the_code(name: str) -> None:
     """``python -m tests.support.api_doc`` writes them anew."""
     (table,) = (match[0] for match in TABLE.finditer(TEXT) if match[1] == name)
     assert field_table(name) in table
+
+
+def test_the_template_of_the_document_is_the_one_that_answers() -> None:
+    assert f"CHAT_TEMPLATE='{TEMPLATE}'" in TEXT
 
 
 def test_every_field_is_in_its_table() -> None:

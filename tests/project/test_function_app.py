@@ -127,7 +127,7 @@ async def test_no_handler_raises_whatever_breaks(
         if function.get_trigger().get_binding_name() != "httpTrigger":
             continue
         response = await function.get_user_function()(Request(scope))
-        if function.get_function_name() in {"playground", "version"}:  # they need no service
+        if function.get_function_name() in {"playground", "playground_chat", "version"}:  # they need no service
             assert response.status_code == 200
             continue
         assert response.status_code >= 400
@@ -140,7 +140,7 @@ def test_only_routes_that_cost_nothing_are_open(functions: list[Any]) -> None:
     triggers = {one.get_function_name(): one.get_trigger() for one in functions}
     levels = {name: trigger.auth_level.name for name, trigger in triggers.items() if hasattr(trigger, "auth_level")}
     open_to_all = {name for name, level in levels.items() if level == "ANONYMOUS"}
-    assert open_to_all <= {"health", "ready", "openapi", "playground", "reference", "version"}
+    assert open_to_all <= {"health", "ready", "openapi", "playground", "playground_chat", "reference", "version"}
     assert {"generate", "generate_path", "completions"} <= levels.keys() - open_to_all
 
 

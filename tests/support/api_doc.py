@@ -19,6 +19,8 @@ from tests.support.completions import KNOWN
 
 PATH = ROOT / "docs" / "api.md"
 WIDTH = 110
+# The one that the document sets.
+TEMPLATE = "{% for one in messages %}{{ one.role }}: {{ one.content }}{{ eos_token }}{% endfor %}"
 EXCHANGE = re.compile(r"```http\n(?P<request>(?:GET|POST) .*?)```\n```http\n(?P<response>HTTP/1\.1 .*?)```", re.DOTALL)
 TABLE = re.compile(r"<!-- fields of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -102,6 +104,11 @@ class Exchange:
     media: str
     answer: str
 
+    @property
+    def chats(self) -> bool:
+        """Whether the answer needs a chat template."""
+        return self.path.endswith("/chat/completions") and self.status == 200
+
     def send(self, client: httpx.Client) -> httpx.Response:
         """Send the request."""
         return client.request(self.method, self.path.removeprefix("/api"), content=self.body or None)
@@ -128,8 +135,14 @@ def shape(value: Any) -> Any:
 
 
 def field_table(name: str) -> str:
-    """Return the Markdown table of the fields of a body; for completions, with the tests of each field."""
-    fields = document(keys="function")["components"]["schemas"][name]["properties"]
+    """Return the Markdown table of the fields of a body; for completions, with the tests of each field.
+
+    The table of chats has the fields that differ from those of completions.
+    """
+    schemas = document(keys="function")["components"]["schemas"]
+    fields = schemas[name]["properties"]
+    if name == "ChatBody":
+        fields = {key: one for key, one in fields.items() if one != schemas["CompletionBody"]["properties"].get(key)}
     proven = name == "CompletionBody"
     rows = ["| field | values | default | what |" + (" proven by |" if proven else "")]
     rows.append("|---|---|---|---|" + ("---|" if proven else ""))
@@ -151,6 +164,8 @@ def _values(schema: dict[str, Any]) -> str:
     elif "$ref" in schema:
         inner = document(keys="function")["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
         text = "object of " + ", ".join(f"`{name}`" for name in inner)
+    elif schema.get("maxItems") == 0:
+        text = "`[]`"
     elif kind == "array" and "prefixItems" in schema:
         text = "[" + ", ".join(_values(one) for one in schema["prefixItems"]) + "]"
     elif "const" in schema or "enum" in schema:
@@ -191,10 +206,11 @@ def main() -> None:
     """Rewrite the tables and the responses in the document."""
     text = PATH.read_text(encoding="utf-8")
     text = TABLE.sub(lambda one: f"<!-- fields of {one[1]} -->\n{field_table(one[1])}\n<!-- end -->", text)
-    with serve() as running, httpx.Client(base_url=running.url, timeout=60) as client:
+    with serve() as plain, serve(CHAT_TEMPLATE=TEMPLATE) as chat, httpx.Client(timeout=60) as client:
 
         def renewed(match: re.Match[str]) -> str:
             (exchange,) = exchanges(match[0])
+            client.base_url = (chat if exchange.chats else plain).url
             return match[0].replace(match["response"], _shown(exchange.send(client)))
 
         text = EXCHANGE.sub(renewed, text)

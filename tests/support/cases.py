@@ -53,6 +53,7 @@ CASES = [
     Case("ready, asked for by HEAD", "/ready", method="HEAD", keyed=False),
     Case("openapi", "/openapi.json", keyed=False),
     Case("playground", "/playground", content_type="text/html", keyed=False),
+    Case("chat page", "/playground/chat", content_type="text/html", keyed=False),
     Case("reference", "/reference", content_type="text/html", keyed=False),
     Case("version", "/version", keyed=False),
     Case("tokenizer", "/tokenizer_info"),

@@ -21,6 +21,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassificatio
 from generation.export.configuration import ACTIVATIONS
 from generation.export.verify import EVALUATION_TEXT
 from tests.support.checkpoints import VOCABULARY, write_checkpoint
+from tests.support.templates import CHATML, DIALOGPT
 from tests.support.tokenizers import unigram, word_piece
 
 if TYPE_CHECKING:
@@ -192,6 +193,20 @@ def _begun(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
+def _dialogpt(folder: Path) -> None:
+    """As DialoGPT: turns end with the end-of-text token."""
+    _write(folder)
+    put(folder, "tokenizer_config.json", tokenizer_class="GPT2Tokenizer", chat_template=DIALOGPT)
+
+
+def _chatml(folder: Path) -> None:
+    """A fine-tune for chats: two tokens of its own, either of two ends a text, the template in a file of its own."""
+    _with_tokens(folder, "<|im_start|>", "<|im_end|>", eos_token_id=[END, END + 2])
+    put(folder, "generation_config.json", eos_token_id=[END, END + 2])
+    put(folder, "tokenizer_config.json", tokenizer_class="GPT2Tokenizer", eos_token="<|im_end|>")  # noqa: S106
+    (folder / "chat_template.jinja").write_text(CHATML, encoding="utf-8")
+
+
 def _holes(folder: Path) -> None:
     _write(folder)
     described = json.loads((folder / "tokenizer.json").read_text())
@@ -307,6 +322,7 @@ ROWS: dict[str, dict[str, Kind]] = {
     },
     "end-of-text tokens": {"several ends": _chat, "another end": _other_end, "no end": _no_end},
     "beginning-of-text token": {"beginning-of-text token": _begun},
+    "chat templates": {"DialoGPT": _dialogpt, "ChatML": _chatml},
 }
 SERVED: dict[str, Kind] = {name: kind for row in ROWS.values() for name, kind in row.items()}
 # The kinds with a different graph or different arithmetic.

@@ -1,7 +1,7 @@
 /* The server: what it offers, what is sent to it, and its answers and errors in words. */
 
 const base = location.origin + location.pathname.replace(/\/playground\/?$/i, "");
-let model = null;      // of /health: name, precision, context, vocabulary
+let model = null;      // of /health: name, precision, context, vocabulary, chat
 let offers = {};       // the fields of a completion, as /openapi.json describes them
 
 class ApiError extends Error {
@@ -104,6 +104,8 @@ async function greet() {
       offers = contract.components.schemas.CompletionBody.properties;
     }
     model = health.model;
+    $("chat").href = `${base}/playground/chat`;
+    $("chat").hidden = !model?.chat;
     say($("model"), model ? `${model.name}, ${model.precision}, context of ${model.context} tokens` : `Model: ${health.state}`);
     if (health.state === "loading") setTimeout(greet, 500);
   } catch {

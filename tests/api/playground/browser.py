@@ -250,3 +250,13 @@ class Page:
         """Return what the browser logged since the last call: errors of scripts and of the policy among them."""
         logged = [str(one["message"]) for one in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
         return [one for one in logged if not any(part in one for part in but)]
+
+
+def findings(page: Page, axe: str) -> list[str]:
+    """Return what axe-core finds wrong, best practices included."""
+    page.js(axe)
+    found = page.browser.execute_async_script(
+        "const done = arguments[0]; axe.run().then(found => done(found.violations), error => done(String(error)))"
+    )
+    assert isinstance(found, list), found
+    return [f"{one['id']}: {json.dumps([node['html'][:120] for node in one['nodes']])}" for one in found]

@@ -1,32 +1,9 @@
 """axe-core without findings in every state, enough contrast, and everything by keyboard."""
 
-import importlib.util
-import json
-from pathlib import Path
-
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.api.playground.browser import DESKTOP, PHONE, Page
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core, which a development package brings along; that package itself is not imported."""
-    spec = importlib.util.find_spec("axe_playwright_python")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")
-
-
-def _findings(page: Page, axe: str) -> list[str]:
-    """Return what axe-core finds wrong, best practices included."""
-    page.js(axe)
-    found = page.browser.execute_async_script(
-        "const done = arguments[0]; axe.run().then(found => done(found.violations), error => done(String(error)))"
-    )
-    assert isinstance(found, list), found
-    return [f"{one['id']}: {json.dumps([node['html'][:120] for node in one['nodes']])}" for one in found]
+from tests.api.playground.browser import DESKTOP, PHONE, Page, findings
 
 
 @pytest.mark.parametrize(
@@ -41,28 +18,28 @@ def _findings(page: Page, axe: str) -> list[str]:
 def test_axe_finds_nothing_in_any_state(page: Page, axe: str, size: tuple[int, int], dark: bool) -> None:
     page.open(size, dark=dark, max_tokens="12", seed="5")
     page.js("for (const one of document.querySelectorAll('details')) one.open = true")
-    found = {"idle": _findings(page, axe)}
+    found = {"idle": findings(page, axe)}
     page.generate()
     page.js("$('heat').click()")
-    found["done, with confidence"] = _findings(page, axe)
+    found["done, with confidence"] = findings(page, axe)
     page.set(top_k="2")
     page.cursor(len("Once upon a time, t"))
     page.js("if (phone.matches) openSheet(prompt)")
     page.until("$('rows').children.length")
-    found["a token shown"] = _findings(page, axe)
+    found["a token shown"] = findings(page, axe)
     page.js("closeSheet()")
     page.set(n="2")
     page.generate()
-    found["side by side"] = _findings(page, axe)
+    found["side by side"] = findings(page, axe)
     page.set(format="guided_regex", pattern="(")
     page.generate()
-    found["error"] = _findings(page, axe)
+    found["error"] = findings(page, axe)
     page.set(format="", n="1")
     page.hold()
     page.click("go")
     page.send(" there")
     page.until("prompt.value.endsWith(' there')")
-    found["streaming"] = _findings(page, axe)
+    found["streaming"] = findings(page, axe)
     page.finish()
     assert {state: findings for state, findings in found.items() if findings} == {}
 

@@ -1,10 +1,12 @@
 """The page as it is served: one file, made of its parts, that lets nothing else in."""
 
 import re
+from pathlib import Path
 
 import httpx
+import pytest
 
-from generation.api.playground import PARTS, SCRIPTS
+from generation.api.playground import CHAT_PARTS, PARTS, SCRIPTS
 
 MOST_BYTES = 60_000
 
@@ -13,10 +15,13 @@ def _without_spaces(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-def _code(name: str) -> list[str]:
+PAGES = [("/playground", PARTS, SCRIPTS), ("/playground/chat", CHAT_PARTS, ("chat",))]
+
+
+def _code(part: Path) -> list[str]:
     """Return the lines of a part without comments, read line by line."""
     lines, inside = [], False
-    for line in (PARTS / name).read_text(encoding="utf-8").splitlines():
+    for line in part.read_text(encoding="utf-8").splitlines():
         if line.strip().startswith("/*"):
             inside = True
         if not inside and not line.strip().startswith("//"):
@@ -26,8 +31,9 @@ def _code(name: str) -> list[str]:
     return lines
 
 
-def test_it_is_served_with_a_policy_that_lets_nothing_else_in(client: httpx.Client) -> None:
-    response = client.get("/playground")
+@pytest.mark.parametrize("path", ["/playground", "/playground/chat"])
+def test_it_is_served_with_a_policy_that_lets_nothing_else_in(client: httpx.Client, path: str) -> None:
+    response = client.get(path)
     policy = response.headers["content-security-policy"]
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -40,22 +46,26 @@ def test_it_is_served_with_a_policy_that_lets_nothing_else_in(client: httpx.Clie
     assert response.headers["referrer-policy"] == "no-referrer"
 
 
-def test_it_is_one_small_file_that_names_no_other(client: httpx.Client) -> None:
-    page = client.get("/playground")
+@pytest.mark.parametrize("path", ["/playground", "/playground/chat"])
+def test_it_is_one_small_file_that_names_no_other(client: httpx.Client, path: str) -> None:
+    page = client.get(path)
     assert len(page.content) < MOST_BYTES
     assert not re.search(r"https?://|\burl\(|@import|<script src|<link rel=\"stylesheet", page.text)
     assert re.findall(r"<link [^>]*>", page.text) == ['<link rel="icon" href="data:,">']
 
 
-def test_it_is_made_of_its_parts_and_of_nothing_else(client: httpx.Client) -> None:
-    served = client.get("/playground").text
-    made = "\n".join(_code("page.html"))
-    for tag, names in (("style", ["style.css"]), ("script", [f"{name}.js" for name in SCRIPTS])):
-        code = "\n".join(line for name in names for line in _code(name))
+@pytest.mark.parametrize(("path", "parts", "scripts"), PAGES)
+def test_it_is_made_of_its_parts_and_of_nothing_else(
+    client: httpx.Client, path: str, parts: Path, scripts: tuple[str, ...]
+) -> None:
+    served = client.get(path).text
+    made = "\n".join(_code(parts / "page.html"))
+    for tag, names in (("style", ["style.css"]), ("script", [f"{name}.js" for name in scripts])):
+        code = "\n".join(line for name in names for line in _code(parts / name))
         made = made.replace(f"<{tag}></{tag}>", f"<{tag}>{code}</{tag}>")
     assert _without_spaces(served) == _without_spaces(made)
-    assert {path.name for path in PARTS.iterdir() if path.is_file()} == {"page.html", "style.css"} | {
-        f"{name}.js" for name in SCRIPTS
+    assert {path.name for path in parts.iterdir() if path.is_file()} == {"page.html", "style.css"} | {
+        f"{name}.js" for name in scripts
     }
 
 
@@ -85,7 +95,7 @@ def _texts(code: str) -> list[str]:
 
 def test_no_text_in_the_scripts_loses_spaces() -> None:
     """The page drops indentation and the spaces around some operators; in a text they have to stay."""
-    for name in SCRIPTS:
-        for text in _texts("\n".join(_code(f"{name}.js"))):
+    for part in (*(PARTS / f"{name}.js" for name in SCRIPTS), CHAT_PARTS / "chat.js"):
+        for text in _texts("\n".join(_code(part))):
             assert "\n" not in text, f"a template spans lines: {text}"
-            assert not re.search(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) ", text), text
+            assert not re.search(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) |\) \{", text), text

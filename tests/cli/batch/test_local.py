@@ -10,7 +10,7 @@ import azure.functions as func
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from generation.api import completions, generate, models
+from generation.api import completions, generate
 from generation.api.exchange import Exchange
 from generation.api.handler import handler
 from generation.cli.batch.answer import Answer
@@ -21,6 +21,7 @@ from generation.cli.host import endpoints
 from generation.config import ROOT, Settings
 from generation.engine.engine import Engine
 from generation.engine.scheduler import Limits
+from generation.errors import InvalidRequestError
 from generation.service import Loaded, Service, State
 from tests.support.batch import request
 from tests.support.fakes import VOCABULARY, ByteTokenizer, FakeModel
@@ -54,7 +55,7 @@ def _app(service: Service) -> func.FunctionApp:
     @app.route("v1/chat/completions", methods=["POST"])
     @handler
     async def chat(_: Exchange) -> Response:
-        return await models.chat()
+        raise InvalidRequestError("this is not a chat model", param="messages")
 
     @app.route("v1/models/{model}", methods=["GET", "POST"])
     @handler
