@@ -109,7 +109,7 @@ own.
 The peer of a cell is whichever engine was fastest in that run. The worst ratio is what the README shows.
 
 {comparison(runs, FASTEST)}
-## Ours and where it began
+## Ours and the baselines
 Against the workshop's app and its pipeline, ours without speculation, or a peer that is named.
 
 {comparison(runs, BASELINES)}

@@ -157,7 +157,7 @@ Rounds: {rounds}. [How it was measured](README.md#how-it-is-measured).
 ## Ours and the fastest peer
 
 {aims(with_sizes(results), FASTEST)}
-## Ours and where it began
+## Ours and the baselines
 
 {aims(with_sizes(results), BASELINES)}
 ## Engines alone, tokens/s

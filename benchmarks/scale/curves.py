@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import median
 from typing import Any
 
@@ -62,7 +63,7 @@ class Curves:
         """Return what a run takes that computes so many tokens at the beginning of prompts."""
         return self.run_s + self.token_s * tokens
 
-    def step(self, rows: int, context: float) -> float:
+    def step(self, rows: float, context: float) -> float:
         """Return what a decode step takes; between measured rows, and up to the most, it is interpolated."""
         short = PROMPT + NEW / 2
         counts, seconds = zip(*self.steps, strict=True)
@@ -70,8 +71,14 @@ class Curves:
         return base + self.context_s * rows * (context - short)
 
     def request(self, prompt: int, new: int, rows: int = ROWS) -> float:
-        """Return the seconds of an instance that a request takes while the batch is full: the sizing rule."""
-        return sum(self.chunks(prompt)) + (new - 1) * self.step(rows, prompt + new / 2) / rows
+        """Return the seconds of an instance that a request takes while there is always another: the sizing rule.
+
+        An iteration computes one chunk and a step. So a request takes as many steps as it has chunks, or its part of
+        the steps of a full batch, whatever is more; the fewer the steps, the more requests share one.
+        """
+        chunks = self.chunks(prompt)
+        steps = max(float(len(chunks)), (new - 1) / rows)
+        return sum(chunks) + steps * self.step((new - 1) / steps, prompt + new / 2)
 
     def tokens_s(self, prompt: int, new: int, rows: int = ROWS) -> float:
         """Return the tokens a second of an instance whose batch is full."""
@@ -84,7 +91,7 @@ def fit(points: Sequence[Measured], cores: int = CORES) -> Curves:
     A client's request takes the time of its first token and ``new - 1`` steps, so a step follows from the tokens a
     second. The prompt's part is fitted to one client's first token at every length, by least squares: a delay, a time
     for each token, and a time for each token and token before its chunk. What a run takes at least is a step of one
-    row.
+    row. What context adds is the slope of that client's gaps.
     """
     alone = {point["clients"]: point for point in select(points, "clients", cores=cores)}
     steps = tuple((rows, _step_s(alone[rows])) for rows in sorted(alone) if rows <= ROWS)
@@ -98,8 +105,7 @@ def fit(points: Sequence[Measured], cores: int = CORES) -> Curves:
     scale = 1 / np.array([one["first_p50_ms"] for one in prompts])
     fitted, *_ = np.linalg.lstsq(np.array(inputs) * scale[:, None], np.array(targets) * scale, rcond=None)
     http_s, token_s, reach_s = (max(0.0, float(one)) for one in fitted)
-    curves = Curves(http_s, run_s, token_s, reach_s, steps, 0.0)
-    return Curves(http_s, run_s, token_s, reach_s, steps, _context_s(points, curves, cores))
+    return Curves(http_s, run_s, token_s, reach_s, steps, _context_s(prompts))
 
 
 def _ranges(prompt: int) -> list[tuple[int, int]]:
@@ -113,18 +119,16 @@ def _step_s(point: Measured) -> float:
     return float((whole - point["first_p50_ms"] / 1000) / (point["new"] - 1))
 
 
-def _context_s(points: Sequence[Measured], curves: Curves, cores: int) -> float:
-    """Return what a token of context adds for each row: the slope of the step of a full batch over its context."""
-    full = select(points, "prompts", cores=cores, clients=ROWS)
-    if not full:
-        full = select(points, "prompts", cores=cores, clients=1)
-    contexts, seconds = [], []
-    for one in full:
-        whole = one["clients"] * one["new"] / one["tokens_s"]
-        prefill = one["clients"] * sum(curves.chunks(one["prompt"])) + curves.http_s
-        contexts.append(one["prompt"] + one["new"] / 2)
-        seconds.append((whole - prefill) / (one["new"] - 1))
-    return max(0.0, float(np.polyfit(contexts, seconds, 1)[0] / full[0]["clients"]))
+def _context_s(prompts: Sequence[Measured]) -> float:
+    """Return what a token of context adds for each row: the slope of one client's gap over its context.
+
+    It is the median of the slopes between any two points (Theil 1950), which one disturbed point does not change.
+    """
+    slopes = [
+        (second["gap_p50_ms"] - first["gap_p50_ms"]) / 1000 / (second["prompt"] - first["prompt"])
+        for first, second in combinations(prompts, 2)
+    ]
+    return max(0.0, median(slopes))
 
 
 @dataclass(frozen=True, slots=True)

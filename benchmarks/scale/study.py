@@ -22,8 +22,8 @@ ROOM = 0.6
 RATES = (1, 10, 100, 1000, 10_000)
 STARTS = (5.0, 15.0, 30.0, 60.0, 120.0)
 APPS, PREMIUM = "Container Apps", "Premium"
-# Requests of a run at most, and at least one period of bursts.
-REQUESTS, PERIOD_S = 200_000, 300.0
+# Requests of a run at most; but a run has a minute of steady traffic, or a period of bursts, at least.
+REQUESTS, STEADY_S, PERIOD_S = 100_000, 60.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ class Case:
 
     @property
     def seconds(self) -> float:
-        """How long it is simulated: whole periods."""
-        return PERIOD_S * max(1, min(4, int(REQUESTS / self.rate / PERIOD_S)))
+        """How long it is simulated: whole periods of bursts."""
+        least = STEADY_S if self.peak == 1 else PERIOD_S
+        return least * max(1, min(int(4 * PERIOD_S / least), int(REQUESTS / self.rate / least)))
 
 
 def needed(curves: Curves, rate: float, shape: Shape = SHAPE) -> int:

@@ -18,6 +18,7 @@ def made_up(curves: Curves) -> list[dict[str, Any]]:
     """Return what a server with these curves would show."""
     found = []
     for point in points():
+        gap_s = 0.0
         first_s = curves.http_s + sum(curves.chunks(point.prompt))
         if point.kind == "clients" and point.clients <= 16:
             whole_s = first_s + (point.new - 1) * curves.step(point.clients, point.prompt + point.new / 2)
@@ -26,11 +27,13 @@ def made_up(curves: Curves) -> list[dict[str, Any]]:
             steps_s = (point.new - 1) * curves.step(point.clients, point.prompt + point.new / 2)
             whole_s = curves.http_s + point.clients * sum(curves.chunks(point.prompt)) + steps_s
             tokens_s = point.clients * point.new / whole_s
+            gap_s = curves.step(point.clients, point.prompt + point.new / 2)
         elif point.kind == "mixes":
             tokens_s = 0.9 * curves.tokens_s(point.prompt, point.new)
         else:
             continue
-        found.append(measured(point, tokens_s=tokens_s, first_p50_ms=1000 * first_s))
+        figures = {"tokens_s": tokens_s, "first_p50_ms": 1000 * first_s, "gap_p50_ms": 1000 * gap_s}
+        found.append(measured(point, **figures))
     return found
 
 
@@ -44,6 +47,14 @@ def test_known_curves_are_found_again(cores: int) -> None:
     assert found.reach_s == pytest.approx(curves.reach_s, rel=0.01)
     assert [seconds for _, seconds in found.steps] == pytest.approx([seconds for _, seconds in curves.steps], rel=0.01)
     assert found.context_s == pytest.approx(curves.context_s, rel=0.02)
+
+
+def test_one_disturbed_point_does_not_change_what_context_adds() -> None:
+    found = made_up(TRUE)
+    disturbed = next(one for one in found if (one["kind"], one["prompt"], one["clients"]) == ("prompts", 256, 1))
+    disturbed["gap_p50_ms"] *= 3
+
+    assert fit(found).context_s == pytest.approx(TRUE.context_s, rel=0.02)
 
 
 def test_between_measured_rows_a_step_is_interpolated() -> None:
@@ -60,8 +71,15 @@ def test_a_prompt_is_computed_in_chunks() -> None:
     )
 
 
-def test_a_request_takes_its_share_of_a_full_batch() -> None:
-    assert TRUE.request(16, 64) == pytest.approx(0.0028 + 0.0032 + 63 * 0.0073 / 16)
+def test_a_request_with_a_short_prompt_takes_its_share_of_a_full_batch() -> None:
+    assert TRUE.request(16, 65) == pytest.approx(0.0028 + 0.0032 + 4 * TRUE.step(16, 48.5))
+
+
+def test_a_request_with_a_long_prompt_takes_a_step_for_each_chunk() -> None:
+    # Seven chunks, and 28 further tokens: four requests share each step.
+    chunks = sum(TRUE.chunks(896))
+
+    assert TRUE.request(896, 29) == pytest.approx(chunks + 7 * TRUE.step(4, 896 + 14.5))
 
 
 def test_the_rule_is_held_against_what_it_was_not_derived_from() -> None:
