@@ -14,13 +14,20 @@ from generation.engine.interface import DraftTable
 
 # Draft tokens in a step, for all sequences together: a few sizes, so that each is soon timed.
 SIZES = (1, 2, 3, 4, 5, 7, 11, 15, 23, 31)
-SMOOTHING = 0.25
-# A step that takes longer than this times what was known counts as this long: something else held it up.
-MOST_SLOWER = 1.5
-# The time of a size that is not chosen decays, so that slow steps do not rule it out permanently.
-FORGETTING = 0.999
+# How fast the time of a plain step is followed, and the ratio of another size to it. Something else may slow all steps
+# down for a while, so that only ratios of steps that come soon after each other say what a size costs.
+LEVEL_RATE, RATIO_RATE = 0.3, 0.25
+# How fast follows what drafts save, which differs from step to step, and what they cost.
+BALANCE_RATE = 0.1
+# What takes longer than this times what was known counts as this long.
+MOST_SLOWER = 1.25
+# Of so many first steps of a size the median counts: the very first also pays for memory.
+FIRST = 3
+# What a ratio has above 1 decays by this in each step that is of another size, so that slow steps do not rule it out
+# permanently.
+FORGETTING = 0.997
 # A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
-WORTH, LEAST, MOST = 0.5, 0.05, 0.8
+WORTH, LEAST, MOST = 0.8, 0.05, 0.8
 # Most steps that pass without a look at the drafts, where they bring less than it costs.
 LONGEST_REST = 15
 
@@ -31,28 +38,44 @@ class _Book:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.rest = self._rested = 0
-        self._seconds: dict[int, float] = {}
-        self._seen: set[int] = set()
-        self._balance = 0.0
-
-    def saw(self, drafted: int, seconds: float) -> None:
-        """Record the time of a step; the first of its kind also pays for memory and is not counted."""
-        if drafted not in self._seen:
-            self._seen.add(drafted)
-            return
-        known = self._seconds.get(drafted, seconds)
-        self._seconds[drafted] = known + SMOOTHING * (min(seconds, MOST_SLOWER * known) - known)
+        self._level: float | None = None  # seconds of a step without drafts
+        self._ratios = {0: 1.0}  # what a step takes with so many draft tokens, as a multiple of that
+        self._first: dict[int, list[float]] = {}
+        self._saved, self._spent = 0.0, 0.0
 
     @property
     def timed(self) -> bool:
-        """Whether a step without drafts was timed."""
-        return 0 in self._seconds
+        """Whether steps without drafts were timed."""
+        return self._level is not None
+
+    def saw(self, drafted: int, seconds: float) -> None:
+        """Record the time of a step."""
+        level = self._level
+        ratio = self._ratios.get(drafted) if level is not None else None
+        if level is None or ratio is None:
+            if level is None and drafted:
+                return
+            first = self._first.setdefault(drafted, [])
+            first.append(seconds / (level or 1.0))
+            if len(first) == FIRST:
+                typical = sorted(self._first.pop(drafted))[FIRST // 2]
+                if level is None:
+                    self._level = typical
+                else:
+                    self._ratios[drafted] = self._within(drafted, typical)
+            return
+        if drafted:
+            self._ratios[drafted] = self._within(drafted, _follow(ratio, seconds / level, RATIO_RATE))
+        self._level = _follow(level, seconds / ratio, LEVEL_RATE)
+
+    def _within(self, drafted: int, ratio: float) -> float:
+        """Return the ratio within what is possible: tokens of steps of their own would cost no more."""
+        return max(1.0, min(ratio, 1 + drafted / self.rows))
 
     @property
     def least(self) -> float:
         """The least chance at which a draft token may be worth its time."""
-        plain = self._seconds[0]
-        costs = [(seconds / plain - 1) * self.rows / drafted for drafted, seconds in self._seconds.items() if drafted]
+        costs = [(ratio - 1) * self.rows / drafted for drafted, ratio in self._ratios.items() if drafted]
         return min(MOST, max(LEAST, WORTH * min(costs, default=0.0)))
 
     def best(self, gains: Sequence[float]) -> tuple[int, float]:
@@ -63,27 +86,32 @@ class _Book:
         Args:
             gains: the chance of each draft token, the likeliest first.
         """
-        plain = self._seconds[0]
-        chosen, saved, fastest = 0, 0.0, self.rows / plain
-        gained, started, seconds = 0.0, 0, plain
+        ratios, rows = self._ratios, self.rows
+        chosen, saved, fastest = 0, 0.0, float(rows)
+        tokens, started, ratio = float(rows), 0, 1.0
         for size in SIZES:
             if size > len(gains):
                 break
-            gained += sum(gains[started:size])
+            tokens += sum(gains[started:size])
             started = size
-            seconds = self._seconds.get(size, seconds)
-            if (self.rows + gained) / seconds > fastest:
-                fastest = (self.rows + gained) / seconds
-                chosen, saved = size, (self.rows + gained) * plain / self.rows - seconds
-            elif size in self._seconds:
-                self._seconds[size] *= FORGETTING
-        return chosen, saved
+            ratio = ratios.get(size, ratio)
+            if tokens / ratio > fastest:
+                fastest = tokens / ratio
+                chosen, saved = size, tokens / rows - ratio
+            elif size in ratios:
+                ratios[size] = 1 + (ratio - 1) * FORGETTING ** (1 + self._rested)
+        return chosen, saved * (self._level or 0.0)
 
     def settle(self, saved: float, spent: float) -> None:
         """Record what a look at the drafts is expected to save and what it took; rest where it does not pay."""
-        self._balance += SMOOTHING * (saved - spent - self._balance)
-        self._rested = 0 if self._balance >= 0 else min(2 * self._rested + 1, LONGEST_REST)
+        self._spent = _follow(self._spent, spent, BALANCE_RATE) if self._spent else spent
+        self._saved += BALANCE_RATE * (saved - self._saved)
+        self._rested = 0 if self._saved >= self._spent else min(2 * self._rested + 1, LONGEST_REST)
         self.rest = self._rested
+
+
+def _follow(known: float, seen: float, rate: float) -> float:
+    return known + rate * (min(seen, MOST_SLOWER * known) - known)
 
 
 class Speculation:
