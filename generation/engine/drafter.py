@@ -7,6 +7,7 @@ artifact's table of n-grams. The chance of a guess follows what was measured of 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import exp, log
+from typing import NamedTuple
 
 from generation.engine.interface import DraftTable
 
@@ -40,8 +41,7 @@ class Experience:
     accepted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SOURCES, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(NamedTuple):
     """A token that may follow, with the log-odds that its source gives it."""
 
     source: str
@@ -95,7 +95,8 @@ class Drafter:
             guesses = self._ahead[len(found)]
             if not guesses:
                 break
-            chance *= self._chance(guesses[0])
+            source, _, odds = guesses[0]
+            chance *= _chance(odds + self._shifts[source])
             found.append(chance)
         return found
 
@@ -109,21 +110,21 @@ class Drafter:
 
     def _look(self) -> list[Guess]:
         """Return the guesses that follow the text and those before, the best first."""
-        following = [guesses[0].token for guesses in self._ahead[-CONTEXT:]]
-        context = self._tokens[len(following) - CONTEXT :] + following if len(following) < CONTEXT else following
-        found = self._look_up(context)
-        if self._table is None or (found and self._chance(found[0]) >= ENOUGH):
-            return found
-        known = self._table.guess(context)
-        if known is not None:
-            token, chance = known
-            guess = Guess(TABLE, token, log(chance / (1 - chance)))
-            found.append(guess)
-            if len(found) > 1 and self._chance(guess) > self._chance(found[0]):
-                found.reverse()
-        return found
+        ahead, context = self._ahead, self._tokens[-CONTEXT:]
+        if ahead:
+            context = [*context, *(guesses[0].token for guesses in ahead[-CONTEXT:])][-CONTEXT:]
+        seen = self._look_up(context)
+        likely = 0.0 if seen is None else _chance(seen.odds + self._shifts[PROMPT])
+        known = self._table.guess(context) if self._table is not None and likely < ENOUGH else None
+        if known is None:
+            return [] if seen is None else [seen]
+        token, chance = known
+        guess = Guess(TABLE, token, log(chance / (1 - chance)))
+        if seen is None:
+            return [guess]
+        return [guess, seen] if _chance(guess.odds + self._shifts[TABLE]) > likely else [seen, guess]
 
-    def _look_up(self, context: list[int]) -> list[Guess]:
+    def _look_up(self, context: list[int]) -> Guess | None:
         tokens, after = self._tokens, self._after
         for end in range(max(self._indexed, 1), len(tokens)):
             for size, _ in NGRAMS:
@@ -133,11 +134,8 @@ class Drafter:
         for size, odds in NGRAMS:
             place = after.get(tuple(context[-size:])) if len(context) >= size else None
             if place is not None:
-                return [Guess(PROMPT, tokens[place], odds)]
-        return []
-
-    def _chance(self, guess: Guess) -> float:
-        return _chance(guess.odds + self._shifts[guess.source])
+                return Guess(PROMPT, tokens[place], odds)
+        return None
 
     def _learn(self, guess: Guess, *, hit: bool) -> None:
         """Move the log-odds of the source towards what happened: a step of logistic regression."""

@@ -15,14 +15,19 @@ from generation.engine.interface import DraftTable
 
 # Numbers of draft tokens in a step, of all sequences together. They are few, so that each is soon timed.
 SIZES = (1, 2, 3, 4, 5, 7, 11, 15, 23, 31)
-SMOOTHING = 0.25
-# Limit on a step's time, as a multiple of the recorded one: other work on the machine causes longer times.
-MOST_SLOWER = 1.5
-# Factor on the recorded time of a size each time that it is rejected, so that one slow step does not rule it out
-# forever.
-FORGETTING = 0.999
+# Rates at which the time of a plain step and the ratio of another size to it follow new measurements. Other work may
+# slow all steps for a while, so only ratios of steps that are close in time show what a size costs.
+LEVEL_RATE, RATIO_RATE = 0.3, 0.25
+# Rate at which the savings of drafts and the cost of lookups follow new measurements.
+BALANCE_RATE = 0.1
+# Limit on a measurement, as a multiple of the recorded value.
+MOST_SLOWER = 1.25
+# Number of first steps of a size whose median is recorded. The very first step also allocates memory.
+FIRST = 3
+# Factor on the part of a ratio above 1 in each step of another size, so that slow steps do not rule a size out forever.
+FORGETTING = 0.997
 # Drafts end at a token whose chance is below this fraction of its relative cost, within these bounds.
-WORTH, LEAST, MOST = 0.5, 0.05, 0.8
+WORTH, LEAST, MOST = 0.8, 0.05, 0.8
 # Maximum number of steps without lookups, if drafts save less time than the lookups take.
 LONGEST_REST = 15
 
@@ -33,28 +38,44 @@ class _Book:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.rest = self._rested = 0
-        self._seconds: dict[int, float] = {}
-        self._seen: set[int] = set()
-        self._balance = 0.0
-
-    def saw(self, drafted: int, seconds: float) -> None:
-        """Record the time of a step. The first of each size is skipped, because it also allocates memory."""
-        if drafted not in self._seen:
-            self._seen.add(drafted)
-            return
-        known = self._seconds.get(drafted, seconds)
-        self._seconds[drafted] = known + SMOOTHING * (min(seconds, MOST_SLOWER * known) - known)
+        self._level: float | None = None  # seconds of a step without drafts
+        self._ratios = {0: 1.0}  # time of a step by number of draft tokens, as a multiple of the level
+        self._first: dict[int, list[float]] = {}
+        self._saved, self._spent = 0.0, 0.0
 
     @property
     def timed(self) -> bool:
-        """Whether a step without drafts has been timed."""
-        return 0 in self._seconds
+        """Whether steps without drafts have been timed."""
+        return self._level is not None
+
+    def saw(self, drafted: int, seconds: float) -> None:
+        """Record the time of a step."""
+        level = self._level
+        ratio = self._ratios.get(drafted) if level is not None else None
+        if level is None or ratio is None:
+            if level is None and drafted:
+                return
+            first = self._first.setdefault(drafted, [])
+            first.append(seconds / (level or 1.0))
+            if len(first) == FIRST:
+                typical = sorted(self._first.pop(drafted))[FIRST // 2]
+                if level is None:
+                    self._level = typical
+                else:
+                    self._ratios[drafted] = self._within(drafted, typical)
+            return
+        if drafted:
+            self._ratios[drafted] = self._within(drafted, _follow(ratio, seconds / level, RATIO_RATE))
+        self._level = _follow(level, seconds / ratio, LEVEL_RATE)
+
+    def _within(self, drafted: int, ratio: float) -> float:
+        """Return the ratio within its possible range: separate steps for the tokens would cost no more."""
+        return max(1.0, min(ratio, 1 + drafted / self.rows))
 
     @property
     def least(self) -> float:
         """The chance below which a draft token cannot be worth its time."""
-        plain = self._seconds[0]
-        costs = [(seconds / plain - 1) * self.rows / drafted for drafted, seconds in self._seconds.items() if drafted]
+        costs = [(ratio - 1) * self.rows / drafted for drafted, ratio in self._ratios.items() if drafted]
         return min(MOST, max(LEAST, WORTH * min(costs, default=0.0)))
 
     def best(self, gains: Sequence[float]) -> tuple[int, float]:
@@ -65,27 +86,32 @@ class _Book:
         Args:
             gains: the chance of each draft token, in descending order.
         """
-        plain = self._seconds[0]
-        chosen, saved, fastest = 0, 0.0, self.rows / plain
-        gained, started, seconds = 0.0, 0, plain
+        ratios, rows = self._ratios, self.rows
+        chosen, saved, fastest = 0, 0.0, float(rows)
+        tokens, started, ratio = float(rows), 0, 1.0
         for size in SIZES:
             if size > len(gains):
                 break
-            gained += sum(gains[started:size])
+            tokens += sum(gains[started:size])
             started = size
-            seconds = self._seconds.get(size, seconds)
-            if (self.rows + gained) / seconds > fastest:
-                fastest = (self.rows + gained) / seconds
-                chosen, saved = size, (self.rows + gained) * plain / self.rows - seconds
-            elif size in self._seconds:
-                self._seconds[size] *= FORGETTING
-        return chosen, saved
+            ratio = ratios.get(size, ratio)
+            if tokens / ratio > fastest:
+                fastest = tokens / ratio
+                chosen, saved = size, tokens / rows - ratio
+            elif size in ratios:
+                ratios[size] = 1 + (ratio - 1) * FORGETTING ** (1 + self._rested)
+        return chosen, saved * (self._level or 0.0)
 
     def settle(self, saved: float, spent: float) -> None:
         """Record the seconds that lookups should save and those that they took; rest if they do not pay."""
-        self._balance += SMOOTHING * (saved - spent - self._balance)
-        self._rested = 0 if self._balance >= 0 else min(2 * self._rested + 1, LONGEST_REST)
+        self._spent = _follow(self._spent, spent, BALANCE_RATE) if self._spent else spent
+        self._saved += BALANCE_RATE * (saved - self._saved)
+        self._rested = 0 if self._saved >= self._spent else min(2 * self._rested + 1, LONGEST_REST)
         self.rest = self._rested
+
+
+def _follow(known: float, seen: float, rate: float) -> float:
+    return known + rate * (min(seen, MOST_SLOWER * known) - known)
 
 
 class Speculation:

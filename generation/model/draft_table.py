@@ -26,6 +26,8 @@ LEVELS = 1 << CHANCE_BITS
 FACTOR = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1
 _TOKEN = (1 << TOKEN_BITS) - 1
+_REST = (1 << KEY_SHIFT) - 1
+_KEY = WORD - _REST
 _CHANCES = tuple((level + 0.5) / LEVELS for level in range(LEVELS))
 
 
@@ -57,17 +59,17 @@ class DraftTable:
 
         Takes a few microseconds: at most `ORDER` binary searches. An entry that is not a token of the model is ignored.
         """
-        entries, found = self._entries, None
-        hashed = 0
+        entries, last = self._entries, len(self._entries)
+        hashed, keys = 0, []
         for token in context[: -ORDER - 1 : -1]:
             hashed = (hashed ^ (hashed >> 31) ^ (token + 1)) * FACTOR & WORD
-            key = hashed >> KEY_SHIFT << KEY_SHIFT
+            keys.append(hashed & _KEY)
+        for key in reversed(keys):
             place = bisect_left(entries, key)
-            if place < len(entries) and entries[place] >> KEY_SHIFT << KEY_SHIFT == key:
-                found = entries[place]
-        if found is None or (guess := found & _TOKEN) >= self._tokens:
-            return None
-        return guess, _CHANCES[found >> TOKEN_BITS & LEVELS - 1]
+            if place < last and (found := entries[place] - key) <= _REST:
+                token = found & _TOKEN
+                return (token, _CHANCES[found >> TOKEN_BITS]) if token < self._tokens else None
+        return None
 
 
 def open_drafts(folder: Path, config: ArtifactConfig) -> DraftTable | None:

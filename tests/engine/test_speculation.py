@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from generation.engine.drafter import Drafter, Experience
-from generation.engine.speculation import LONGEST_REST, Speculation
+from generation.engine.speculation import FIRST, LONGEST_REST, Speculation
 
 
 class Certain:
@@ -26,7 +26,7 @@ def _plan(speculation: Speculation, drafters: int = 1, room: int = 100, chance: 
 def _timed(seconds: dict[int, float], rows: int = 1, limit: int = 15, capacity: int = 16) -> Speculation:
     speculation = Speculation(limit, capacity)
     for tokens, time in seconds.items():
-        for _ in range(2):
+        for _ in range(FIRST):
             speculation.saw(rows, tokens, time)
     return speculation
 
@@ -35,12 +35,20 @@ def test_nothing_is_drafted_before_a_step_was_timed() -> None:
     assert _plan(_timed({})) == [0]
 
 
-def test_the_first_step_of_a_size_is_not_counted() -> None:
-    speculation = Speculation(15, 16)
-    speculation.saw(1, 1, 1.0)
-    assert _plan(speculation) == [0]
-    speculation.saw(1, 1, 1.0)
-    assert _plan(speculation) == [15]
+def test_one_slow_step_among_the_first_of_a_size_does_not_count() -> None:
+    speculation = _timed({1: 1.0, 2: 9.0, 3: 9.0}, limit=3)
+    for seconds in (9.0, 1.2, 1.1):
+        speculation.saw(1, 4, seconds)
+    assert _plan(speculation) == [3]
+
+
+def test_a_slow_machine_changes_no_ratio() -> None:
+    speculation = _timed({1: 1.0, 2: 1.2, 3: 1.3})
+    for slowness in (3.0, 1.0):
+        for _ in range(30):
+            speculation.saw(1, 1, slowness)
+            speculation.saw(1, 2, 1.2 * slowness)
+    assert _plan(speculation, chance=0.3) == [1]
 
 
 def test_a_draft_that_pays_is_made() -> None:
@@ -75,7 +83,7 @@ def test_one_slow_step_is_forgotten() -> None:
 
 
 def test_a_step_that_something_else_held_up_counts_little() -> None:
-    speculation = _timed({1: 1.0, 2: 1.1, 3: 99.0})
+    speculation = _timed({1: 1.0, 2: 1.1}, limit=1)
     speculation.saw(1, 2, 100.0)
     assert _plan(speculation) == [1]
 
