@@ -34,11 +34,7 @@ def render(document: dict[str, Any]) -> str:
     )
     title = f"{document['info']['title']} {document['info']['version']}"
     sections = "".join(_operation(method, base + path, one, schemas) for method, path, one in operations)
-    models = "".join(
-        f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{escape(schema.get("description", ""))}</p>{_fields(schema)}'
-        for name, schema in schemas.items()
-        if schema.get("properties")
-    )
+    models = "".join(_model(name, schema) for name, schema in schemas.items())
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
@@ -75,6 +71,11 @@ def _answer(response: dict[str, Any]) -> str:
         for media, content in response.get("content", {}).items()
     )
     return ", or ".join(kinds)
+
+
+def _model(name: str, schema: dict[str, Any]) -> str:
+    content = _fields(schema) if schema.get("properties") else f"<p>{_kind(schema)}</p>"
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{escape(schema.get("description", ""))}</p>{content}'
 
 
 def _fields(schema: dict[str, Any]) -> str:

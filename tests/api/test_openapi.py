@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -259,3 +260,16 @@ def test_the_page_shows_every_route_and_field_and_loads_nothing(client: httpx.Cl
     digest = base64.b64encode(hashlib.sha256(openapi_page.STYLE.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in response.headers["content-security-policy"]
     assert f"<style>{openapi_page.STYLE}</style>" in response.text
+
+
+def test_every_link_of_the_page_leads_to_something_on_it() -> None:
+    texts = {"type": "array", "items": {"type": "string"}}
+    response = {"description": "texts", "content": {JSON: {"schema": {"$ref": "#/components/schemas/Texts"}}}}
+    changed = json.loads(json.dumps(DOCUMENT))
+    changed["components"]["schemas"]["Texts"] = texts
+    changed["paths"]["/health"]["get"]["responses"]["200"] = response
+    page = openapi_page.render(changed)
+    assert "list of string" in page.partition('<h3 id="Texts">')[2]
+    linked, known = (set(re.findall(pattern, page)) for pattern in ('href="#([^"]+)"', 'id="([^"]+)"'))
+    assert "Texts" in linked
+    assert linked - known == set()
