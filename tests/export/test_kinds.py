@@ -53,6 +53,9 @@ def kinds(names: Any) -> list[Any]:
     return [pytest.param(name, marks=[] if name in FAST else [pytest.mark.heavy]) for name in names]
 
 
+# What peft says of an adapter that trains a resized table to which the head is tied, as such adapters do.
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers` to `True`:UserWarning")
 @pytest.mark.parametrize("kind", kinds(SERVED))
 def test_it_serves_what_transformers_computes(kind: str, tmp_path: Path) -> None:
     SERVED[kind](tmp_path / "checkpoint")

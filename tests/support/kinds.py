@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,10 +261,7 @@ def _adapt(folder: Path, settings: PeftConfig, *added: str) -> None:
         tokenizer.add_special_tokens({"additional_special_tokens": list(added)})
         tokenizer.save_pretrained(folder)
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with warnings.catch_warnings():
-        # That the head is tied to a table that is trained, which is what such adapters are like.
-        warnings.simplefilter("ignore", UserWarning)
-        get_peft_model(model, settings).save_pretrained(str(folder))
+    get_peft_model(model, settings).save_pretrained(str(folder))
 
 
 def _classifier(folder: Path) -> None:
