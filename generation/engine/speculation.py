@@ -19,6 +19,8 @@ SIZES = (1, 2, 3, 4, 5, 7, 11, 15, 23, 31)
 LEVEL_RATE, RATIO_RATE = 0.3, 0.25
 # How fast follows what drafts save, which differs from step to step, and what they cost.
 BALANCE_RATE = 0.1
+# Steps with drafts between two without, at most: what they cost is measured against those.
+LONGEST_SINCE = 24
 # What takes longer than this times what was known counts as this long.
 MOST_SLOWER = 1.25
 # Of so many first steps of a size the median counts: the very first also pays for memory.
@@ -26,6 +28,8 @@ FIRST = 3
 # What a ratio has above 1 decays by this in each step that is of another size, so that slow steps do not rule it out
 # permanently.
 FORGETTING = 0.997
+# What drafts must promise, as a multiple of the tokens per second without them: less is within the error of the times.
+LEAST_GAIN = 1.03
 # A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
 WORTH, LEAST, MOST = 0.8, 0.05, 0.8
 # Most steps that pass without a look at the drafts, where they bring less than it costs.
@@ -41,15 +45,17 @@ class _Book:
         self._level: float | None = None  # seconds of a step without drafts
         self._ratios = {0: 1.0}  # what a step takes with so many draft tokens, as a multiple of that
         self._first: dict[int, list[float]] = {}
+        self._since = 0
         self._saved, self._spent = 0.0, 0.0
 
     @property
-    def timed(self) -> bool:
-        """Whether steps without drafts were timed."""
-        return self._level is not None
+    def wants_plain(self) -> bool:
+        """Whether the next step should have no drafts, because the time of such a step is not known or long ago."""
+        return self._level is None or self._since >= LONGEST_SINCE
 
     def saw(self, drafted: int, seconds: float) -> None:
         """Record the time of a step."""
+        self._since = self._since + 1 if drafted else 0
         level = self._level
         ratio = self._ratios.get(drafted) if level is not None else None
         if level is None or ratio is None:
@@ -66,7 +72,8 @@ class _Book:
             return
         if drafted:
             self._ratios[drafted] = self._within(drafted, _follow(ratio, seconds / level, RATIO_RATE))
-        self._level = _follow(level, seconds / ratio, LEVEL_RATE)
+        else:
+            self._level = _follow(level, seconds, LEVEL_RATE)
 
     def _within(self, drafted: int, ratio: float) -> float:
         """Return the ratio within what is possible: tokens of steps of their own would cost no more."""
@@ -87,7 +94,7 @@ class _Book:
             gains: the chance of each draft token, the likeliest first.
         """
         ratios, rows = self._ratios, self.rows
-        chosen, saved, fastest = 0, 0.0, float(rows)
+        chosen, saved, fastest = 0, 0.0, LEAST_GAIN * rows
         tokens, started, ratio = float(rows), 0, 1.0
         for size in SIZES:
             if size > len(gains):
@@ -138,7 +145,7 @@ class Speculation:
         """Return a draft for each sequence, perhaps empty; `room` is the most tokens that may follow in each."""
         most = self._capacity - len(drafters)
         book = self._book(len(drafters))
-        if most <= 0 or book.rest or not book.timed:
+        if most <= 0 or book.rest or book.wants_plain:
             book.rest = max(0, book.rest - 1)
             return [[] for _ in drafters]
         began = time.perf_counter()

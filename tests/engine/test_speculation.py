@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from generation.engine.drafter import Drafter, Experience
-from generation.engine.speculation import FIRST, LONGEST_REST, Speculation
+from generation.engine.speculation import FIRST, LONGEST_REST, LONGEST_SINCE, Speculation
 
 
 class Certain:
@@ -28,6 +28,8 @@ def _timed(seconds: dict[int, float], rows: int = 1, limit: int = 15, capacity: 
     for tokens, time in seconds.items():
         for _ in range(FIRST):
             speculation.saw(rows, tokens, time)
+    if rows in seconds:
+        speculation.saw(rows, rows, seconds[rows])
     return speculation
 
 
@@ -86,6 +88,20 @@ def test_a_step_that_something_else_held_up_counts_little() -> None:
     speculation = _timed({1: 1.0, 2: 1.1}, limit=1)
     speculation.saw(1, 2, 100.0)
     assert _plan(speculation) == [1]
+
+
+def test_after_a_while_a_step_without_drafts_is_timed_again() -> None:
+    speculation = _timed({1: 1.0, 2: 1.1}, limit=1)
+    lengths = []
+    for _ in range(2 * LONGEST_SINCE + 2):
+        lengths += _plan(speculation)
+        speculation.saw(1, 1 + lengths[-1], 1.1 if lengths[-1] else 1.0)
+    assert lengths == ([1] * LONGEST_SINCE + [0]) * 2
+
+
+def test_what_saves_hardly_anything_is_not_drafted() -> None:
+    assert _plan(_timed({1: 1.0, 2: 1.48}, limit=1), chance=0.5) == [0]
+    assert _plan(_timed({1: 1.0, 2: 1.44}, limit=1), chance=0.5) == [1]
 
 
 def test_a_draft_fits_the_step_and_the_room_that_is_left() -> None:
