@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from generation.engine.drafter import Drafter, Experience
-from generation.engine.speculation import FIRST, LONGEST_REST, LONGEST_SINCE, Speculation
+from generation.engine.speculation import Speculation
+from generation.engine.step_costs import FIRST, LONGEST_REST, LONGEST_SINCE
 
 
 class Certain:
