@@ -23,7 +23,9 @@ LEAST_GAIN = 1.03
 # A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
 WORTH, LEAST, MOST = 0.8, 0.05, 0.8
 # Most steps that pass without a look at the drafts, where they bring less than it costs.
-LONGEST_REST = 15
+LONGEST_REST = 7
+# Looks before the first rest.
+LEAST_LOOKS = 20
 
 
 class StepCosts:
@@ -40,7 +42,7 @@ class StepCosts:
         self._ratios = {0: 1.0}  # what a step takes with so many draft tokens, as a multiple of that
         self._first: dict[int, list[float]] = {}
         self._since = 0
-        self._saved, self._spent = 0.0, 0.0
+        self._looks, self._saved, self._spent = 0, 0.0, 0.0
 
     @property
     def wants_plain(self) -> bool:
@@ -103,9 +105,11 @@ class StepCosts:
 
     def settle(self, saved: float, spent: float) -> None:
         """Record what a look at the drafts is expected to save and what it took; rest where it does not pay."""
+        self._looks += 1
         self._spent = _follow(self._spent, spent, BALANCE_RATE) if self._spent else spent
-        self._saved += BALANCE_RATE * (saved - self._saved)
-        self._rested = 0 if self._saved >= self._spent else min(2 * self._rested + 1, LONGEST_REST)
+        self._saved += max(BALANCE_RATE, 1 / self._looks) * (saved - self._saved)
+        pays = self._saved >= self._spent or self._looks < LEAST_LOOKS
+        self._rested = 0 if pays else min(2 * self._rested + 1, LONGEST_REST)
         self.rest = self._rested
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from generation.engine.drafter import Drafter, Experience
 from generation.engine.speculation import Speculation
-from generation.engine.step_costs import FIRST, LONGEST_REST, LONGEST_SINCE
+from generation.engine.step_costs import FIRST, LEAST_LOOKS, LONGEST_REST, LONGEST_SINCE
 
 
 class Certain:
@@ -122,10 +122,10 @@ def test_a_full_batch_looks_nothing_up() -> None:
 def test_where_drafts_do_not_pay_they_are_seldom_looked_up() -> None:
     speculation, table = _timed({1: 1.0, 2: 2.0}, limit=1), Certain(0.05)
     drafter = Drafter([0], table, Experience())
-    for token in range(10 * LONGEST_REST):
+    for token in range(1000):
         speculation.plan([drafter], [9])
         drafter.push(-token)
-    assert 0 < table.asked < 20
+    assert LEAST_LOOKS < table.asked < 1000 // (LONGEST_REST + 1) + 2 * LEAST_LOOKS
 
 
 def test_drafts_that_pay_again_end_the_rest() -> None:
