@@ -220,10 +220,10 @@ class EngineCore:
             return
         seconds = time.perf_counter() - began
         self.pace.saw_step(seconds)
-        if self._speculation is not None:
-            self._speculation.saw(len(running), len(logits), seconds)
         self._hand_out(running, owners, drafts, logits)
         if self._speculation is not None:
+            # With the hand-out: an accepted token costs that, too.
+            self._speculation.saw(len(running), len(logits), time.perf_counter() - began)
             self.telemetry.speculated(self._speculation.counted())
         now = time.monotonic()
         self.telemetry.stepped(seconds, [sequence.count(now) for sequence in running])

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from generation.engine.drafter import Drafter, Experience
-from generation.engine.speculation import FIRST, LONGEST_REST, Speculation
+from generation.engine.speculation import Speculation
+from generation.engine.step_costs import FIRST, LEAST_LOOKS, LONGEST_REST, LONGEST_SINCE
 
 
 class Certain:
@@ -28,6 +29,8 @@ def _timed(seconds: dict[int, float], rows: int = 1, limit: int = 15, capacity: 
     for tokens, time in seconds.items():
         for _ in range(FIRST):
             speculation.saw(rows, tokens, time)
+    if rows in seconds:
+        speculation.saw(rows, rows, seconds[rows])
     return speculation
 
 
@@ -88,6 +91,20 @@ def test_a_step_that_something_else_held_up_counts_little() -> None:
     assert _plan(speculation) == [1]
 
 
+def test_after_a_while_a_step_without_drafts_is_timed_again() -> None:
+    speculation = _timed({1: 1.0, 2: 1.1}, limit=1)
+    lengths = []
+    for _ in range(2 * LONGEST_SINCE + 2):
+        lengths += _plan(speculation)
+        speculation.saw(1, 1 + lengths[-1], 1.1 if lengths[-1] else 1.0)
+    assert lengths == ([1] * LONGEST_SINCE + [0]) * 2
+
+
+def test_what_saves_hardly_anything_is_not_drafted() -> None:
+    assert _plan(_timed({1: 1.0, 2: 1.48}, limit=1), chance=0.5) == [0]
+    assert _plan(_timed({1: 1.0, 2: 1.44}, limit=1), chance=0.5) == [1]
+
+
 def test_a_draft_fits_the_step_and_the_room_that_is_left() -> None:
     assert sum(_plan(_timed({4: 1.0}, rows=4), drafters=4)) == 11, "the largest size within 12"
     assert _plan(_timed({16: 1.0}, rows=16), drafters=16) == [0] * 16
@@ -105,10 +122,10 @@ def test_a_full_batch_looks_nothing_up() -> None:
 def test_where_drafts_do_not_pay_they_are_seldom_looked_up() -> None:
     speculation, table = _timed({1: 1.0, 2: 2.0}, limit=1), Certain(0.05)
     drafter = Drafter([0], table, Experience())
-    for token in range(10 * LONGEST_REST):
+    for token in range(1000):
         speculation.plan([drafter], [9])
         drafter.push(-token)
-    assert 0 < table.asked < 20
+    assert LEAST_LOOKS < table.asked < 1000 // (LONGEST_REST + 1) + 2 * LEAST_LOOKS
 
 
 def test_drafts_that_pay_again_end_the_rest() -> None:
