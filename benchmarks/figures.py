@@ -54,6 +54,12 @@ def fastest_peer(turns: Sequence[TurnLike], figure: str) -> str | None:
     return fastest
 
 
+def percentile(values: Iterable[float], part: float) -> float:
+    """Return the value below which `part` of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
     """A row of the comparison.

@@ -13,12 +13,12 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from benchmarks.figures import percentile
 from benchmarks.server import serve
 
 PROMPT = "Once upon a time there was a little girl named Lily. She liked to"
@@ -98,12 +98,6 @@ async def abandon(url: str, count: int, body: dict[str, object]) -> str:
                 await anext(response.aiter_lines())
     after = await round_of(url, 4, 4, body)
     return f"{before.tokens / before.wall:.0f}, {after.tokens / after.wall:.0f}"
-
-
-def percentile(values: Iterable[float], part: float) -> float:
-    """Return the value below which the fraction `part` of the values lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def resident_mib(pid: int) -> float:

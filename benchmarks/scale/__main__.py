@@ -11,17 +11,22 @@ in its tables.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.entries import FOLDER
 from benchmarks.scale import measure
 from benchmarks.scale.curves import fit, medians
 from generation.config import ROOT
+
+if TYPE_CHECKING:
+    from benchmarks.scale.study import Case
 
 RUN, SIMULATED = FOLDER / "scale.json", FOLDER / "simulation.json"
 PLOTTER = FOLDER / "venv" / "plot" / "bin" / "python"
@@ -53,18 +58,25 @@ def _simulate(options: argparse.Namespace) -> int:
         # What was simulated with other curves does not count.
         found = kept if kept["curves"] == json.loads(json.dumps(found["curves"])) else found
     found["opened"] = study.beside(points, curves)
-    until = time.monotonic() + 60 * options.minutes
-    for case in study.cases(curves):
-        if any(all(one[name] == value for name, value in asdict(case).items()) for one in found["cases"]):
-            continue
-        if time.monotonic() >= until:
-            print("the same command simulates what is missing", file=sys.stderr)
+    wanted = list(study.cases(curves))
+    missing = [case for case in wanted if not any(_is(one, case) for one in found["cases"])]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = {pool.submit(study.run, case, curves) for case in missing}
+        try:
+            for done in as_completed(running, 60 * options.minutes):
+                found["cases"].append(done.result())
+                SIMULATED.write_text(json.dumps(found), encoding="utf-8")
+        except TimeoutError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            print("the time was up; the same command simulates what is missing", file=sys.stderr)
             return 75
-        found["cases"].append(study.run(case, curves))
-        SIMULATED.write_text(json.dumps(found), encoding="utf-8")
-        print(case, file=sys.stderr, flush=True)
+    found["cases"] = [one for case in wanted for one in found["cases"] if _is(one, case)]
     SIMULATED.write_text(json.dumps(found), encoding="utf-8")
     return 0
+
+
+def _is(found: dict[str, Any], case: "Case") -> bool:
+    return all(found[name] == value for name, value in asdict(case).items())
 
 
 def _write(_: argparse.Namespace) -> int:
@@ -107,7 +119,7 @@ def main() -> int:
     one.add_argument("--again", action="store_true", help="forget what was measured before")
     one.set_defaults(run=_measure)
     two = kinds.add_parser("simulate", help="a fleet of instances with these curves")
-    two.add_argument("--minutes", type=float, default=60, help="no case begins later (default: %(default)s)")
+    two.add_argument("--minutes", type=float, default=60, help="no longer than this (default: %(default)s)")
     two.set_defaults(run=_simulate)
     kinds.add_parser("write", help="tables and pictures of docs/scale.md").set_defaults(run=_write)
     options = parser.parse_args()

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 
 from benchmarks.engines.base import SETTLE_S
-from benchmarks.load import Seen, percentile, stream
+from benchmarks.figures import percentile
+from benchmarks.load import Seen, stream
 from benchmarks.machine import describe
 from benchmarks.over_http import watch_memory
 from benchmarks.scale.curves import select

@@ -10,6 +10,7 @@ from benchmarks.published import with_table
 from benchmarks.report import code
 from benchmarks.scale.curves import Curves, checks, fit, medians, select
 from benchmarks.scale.points import ROWS, START_S
+from benchmarks.scale.points import points as plan
 from benchmarks.scale.study import APPS, PREMIUM, ROOM, SHAPE, concurrency
 from generation.config import ROOT
 
@@ -34,8 +35,17 @@ def machine(results: Mapping[str, Any]) -> str:
     rounds = max(point["round"] for point in results["points"])
     others = [point["others"] for point in results["points"]]
     noise = f"{median(others):.0%}, {max(others):.0%}"
-    row = (found["processor"], found["instructions"], found["date"], code(found), rounds, noise)
-    head = ("processor", "instructions", "date", "code", "rounds", "other work: in the median point, at most")
+    measured = f"{len(medians(results['points']))} of {len(list(plan()))}"
+    row = (found["processor"], found["instructions"], found["date"], code(found), rounds, measured, noise)
+    head = (
+        "processor",
+        "instructions",
+        "date",
+        "code",
+        "rounds",
+        "points measured",
+        "other work: in the median point, at most",
+    )
     return table(head, [row])
 
 

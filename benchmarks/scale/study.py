@@ -8,7 +8,7 @@ from typing import Any
 
 import simpy
 
-from benchmarks.load import percentile
+from benchmarks.figures import percentile
 from benchmarks.scale.curves import Curves
 from benchmarks.scale.fleet import Fleet, Policy, simulate
 from benchmarks.scale.instance import Instance, Seen, Shape

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.scale import report
 from benchmarks.scale.__main__ import rounded
-from benchmarks.scale.curves import Curves
+from benchmarks.scale.curves import Curves, fit, medians
 from benchmarks.scale.points import Point, points
 
 PAGE = report.PAGE.read_text(encoding="utf-8")
@@ -25,11 +25,18 @@ def test_a_figure_that_changes_changes_the_page() -> None:
     assert report.filled(PAGE, other, SIMULATED) != PAGE
 
 
-def test_every_point_was_measured() -> None:
-    names = tuple(Point.__dataclass_fields__)
-    found = {tuple(point[name] for name in names) for point in MEASURED["points"]}
+def test_the_published_points_are_those_that_a_run_measures() -> None:
+    planned = set(points())
+    found = {Point(**{name: point[name] for name in Point.__dataclass_fields__}) for point in MEASURED["points"]}
 
-    assert [point for point in points() if tuple(point.key()[name] for name in names) not in found] == []
+    assert found <= planned
+    assert f"| {len(found)} of {len(planned)} |" in PAGE
+
+
+def test_the_simulation_was_fed_with_the_published_curves() -> None:
+    curves = fit(medians(MEASURED["points"]))
+
+    assert Curves(**SIMULATED["curves"]).request(16, 64) == pytest.approx(curves.request(16, 64), rel=0.01)
 
 
 @pytest.mark.parametrize("name", report.PICTURES)
