@@ -13,11 +13,11 @@ from transformers import AutoTokenizer
 from benchmarks.server import serve
 from generation.api.chat_prompt import render
 from generation.config import Settings
-from generation.export import chat
 from generation.export.chat import find_chat
 from generation.export.pipeline import export
 from generation.export.tokens import load_fast
 from generation.service import Service, State
+from generation.text.chat_template import ChatTemplate
 from tests.support.kinds import END, SERVED, put
 from tests.support.templates import CHATML, DIALOGPT, HELLO, TALK
 
@@ -94,5 +94,5 @@ def test_a_template_that_cannot_serve_is_left_out_with_a_note(checkpoint: Path, 
 
 def test_a_template_that_renders_otherwise_is_left_out(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(checkpoint, "tokenizer_config.json", chat_template=CHATML)
-    monkeypatch.setattr(chat.ChatTemplate, "render", lambda *_, **__: "another")
+    monkeypatch.setattr(ChatTemplate, "render", lambda *_, **__: "another")
     assert "where transformers renders" in find_chat(load_fast(checkpoint)).notes[0]
