@@ -76,6 +76,11 @@ def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
         ("files", GOOD["files"] | {"more": None}),
         ("files", GOOD["files"] | {"../secret": "0"}),
         ("source", "x" * 4000),
+        ("chat_template", 5),
+        ("chat_template", "x" * ((1 << 17) + 1)),
+        ("special_tokens", ["</s>"]),
+        ("special_tokens", {"eos_token": 5}),
+        ("special_tokens", {"additional_special_tokens": ["a", None]}),
         ("tokens", 17),
         ("ends_of_text", [16]),
         ("ends_of_text", 15),
@@ -88,6 +93,16 @@ def test_a_wrong_value_is_named(folder: Path, key: str, value: object) -> None:
     with pytest.raises(ArtifactError, match=f"'{key}'") as caught:
         read_config(folder)
     assert len(str(caught.value)) < 500
+
+
+def test_an_artifact_may_have_a_chat_template_or_none(folder: Path) -> None:
+    assert (read_config(folder).chat_template, read_config(folder).special_tokens) == (None, {})
+    tokens = {"eos_token": "</s>", "additional_special_tokens": ["a"]}
+    (folder / "config.json").write_text(
+        json.dumps(GOOD | {"chat_template": "{{ messages }}", "special_tokens": tokens})
+    )
+    found = read_config(folder)
+    assert (found.chat_template, found.special_tokens) == ("{{ messages }}", tokens)
 
 
 @pytest.mark.parametrize("content", [b"graph!", b"grap", b"grapi"])
