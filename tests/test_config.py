@@ -90,3 +90,17 @@ def test_a_bad_value_is_refused_with_key_value_and_what_is_allowed(key: str, val
         Settings.from_environment({key: value})
     assert f"{key}={value!r}" in str(caught.value)
     assert allowed in str(caught.value)
+
+
+def test_a_chat_template_is_given_itself_or_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "chat.jinja").write_text("{{ messages }}\n", encoding="utf-8")
+    assert Settings.from_environment({"CHAT_TEMPLATE": "{{ messages }}"}).chat_template == "{{ messages }}"
+    assert (
+        Settings.from_environment({"CHAT_TEMPLATE": f"@{tmp_path / 'chat.jinja'}"}).chat_template == "{{ messages }}\n"
+    )
+    assert Settings.from_environment({"CHAT_TEMPLATE": " "}).chat_template == ""
+
+
+def test_a_file_of_a_chat_template_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"CHAT_TEMPLATE='@.*' cannot be read"):
+        Settings.from_environment({"CHAT_TEMPLATE": f"@{tmp_path / 'none'}"})

@@ -1,9 +1,9 @@
 """Renders the messages of a chat as a prompt, with the template of the model or the operator's."""
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +14,7 @@ from generation.text.tokenizer import Tokenizer
 
 NOT_A_CHAT_MODEL = "this is not a chat model: call /api/v1/completions with a prompt instead, or set CHAT_TEMPLATE"
 # One at a time: rendering holds the interpreter's lock.
-_rendering = threading.Lock()
+_rendering = ThreadPoolExecutor(1, "chat")
 
 
 def source(loaded: Loaded) -> str:
@@ -36,7 +36,8 @@ async def render(messages: Sequence[Mapping[str, str]], loaded: Loaded, *, add_g
         ChatTemplateError: the template itself cannot be used.
     """
     given = source(loaded)
-    return await asyncio.to_thread(_render, given, messages, loaded, add_generation_prompt=add_generation_prompt)
+    work = partial(_render, given, messages, loaded, add_generation_prompt=add_generation_prompt)
+    return await asyncio.get_running_loop().run_in_executor(_rendering, work)
 
 
 def fingerprint(loaded: Loaded) -> str:
@@ -45,18 +46,17 @@ def fingerprint(loaded: Loaded) -> str:
 
 
 def _render(given: str, messages: Sequence[Mapping[str, str]], loaded: Loaded, *, add_generation_prompt: bool) -> str:
-    with _rendering:
-        try:
-            template = _compile(given, _frozen(special_tokens(loaded)))
-        except TemplateError as error:
-            raise ChatTemplateError(f"the chat template cannot be used: {error}") from None
-        try:
-            return template.render(messages, add_generation_prompt=add_generation_prompt)
-        except TemplateError as error:
-            raise refused("messages", f"the chat template refuses them: {error}") from None
+    try:
+        template = _compile(given, _frozen(_special_tokens(loaded)))
+    except TemplateError as error:
+        raise ChatTemplateError(f"the chat template cannot be used: {error}") from None
+    try:
+        return template.render(messages, add_generation_prompt=add_generation_prompt)
+    except TemplateError as error:
+        raise refused("messages", f"the chat template refuses them: {error}") from None
 
 
-def special_tokens(loaded: Loaded) -> dict[str, Any]:
+def _special_tokens(loaded: Loaded) -> dict[str, Any]:
     """Return the special tokens that a template knows by name; an artifact of an older exporter names but two."""
     return loaded.config.special_tokens or _begin_and_end(loaded.tokenizer)
 

@@ -39,9 +39,9 @@ class ChatTemplate:
         try:
             self._template = _environment().from_string(source)
         except (JinjaError, RecursionError) as error:
-            number = getattr(error, "lineno", None)
-            line = f" (line {number})" if number else ""
-            raise TemplateError(f"it cannot be read: {error}{line}") from None
+            line = getattr(error, "lineno", None)
+            where = "" if line is None else f" (line {line})"
+            raise TemplateError(f"it cannot be read: {error}{where}") from None
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True) -> str:
         """Return the prompt.

@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from benchmarks.server import serve
 from generation.api import openapi_page
 from generation.api.bodies import GenerateBody, parse_json
+from generation.api.chat_body import ChatMessage
 from generation.api.completions_body import CompletionBody
 from generation.api.hf_body import HfParameters
 from generation.api.openai_body import StreamOptions
@@ -209,8 +210,9 @@ def test_it_says_of_a_body_what_the_server_says(body: dict[str, Any]) -> None:
 
 
 def test_every_field_has_a_description() -> None:
-    bodies = {one.body.__name__ for one in OPERATIONS if one.body}
-    for name in (*bodies, StreamOptions.__name__, HfParameters.__name__):
+    bodies: list[Any] = [one.body for one in OPERATIONS if one.body]
+    for body in (*bodies, StreamOptions, HfParameters, ChatMessage):
+        name = body.__name__
         for field, schema in DOCUMENT["components"]["schemas"][name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"
 

@@ -80,6 +80,11 @@ def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
         ("files", GOOD["files"] | {"more": None}),
         ("files", GOOD["files"] | {"../secret": "0"}),
         ("source", "x" * 4000),
+        ("chat_template", 5),
+        ("chat_template", "x" * ((1 << 17) + 1)),
+        ("special_tokens", ["</s>"]),
+        ("special_tokens", {"eos_token": 5}),
+        ("special_tokens", {"additional_special_tokens": ["a", None]}),
         ("tokens", 17),
         ("ends_of_text", [16]),
         ("ends_of_text", 15),
@@ -99,6 +104,16 @@ def test_the_width_is_that_of_all_heads_unless_it_is_given(folder: Path) -> None
     (folder / "config.json").write_text(json.dumps(GOOD | {"width": 10}))
 
     assert read_config(folder).width == 10
+
+
+def test_an_artifact_may_have_a_chat_template_or_none(folder: Path) -> None:
+    assert (read_config(folder).chat_template, read_config(folder).special_tokens) == (None, {})
+    tokens = {"eos_token": "</s>", "additional_special_tokens": ["a"]}
+    (folder / "config.json").write_text(
+        json.dumps(GOOD | {"chat_template": "{{ messages }}", "special_tokens": tokens})
+    )
+    found = read_config(folder)
+    assert (found.chat_template, found.special_tokens) == ("{{ messages }}", tokens)
 
 
 @pytest.mark.parametrize("content", [b"graph!", b"grap", b"grapi"])
