@@ -8,7 +8,6 @@ Everything but attention works on flat [N, E] hidden states, so that row-wise qu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from generation.export.attention import Attention
-from generation.export.blocks import BlockProducts
+from generation.export.blocks import BlockHeadProducts, BlockProducts
 from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 from generation.export.moments import Moments
@@ -31,7 +30,7 @@ from generation.export.products import (
     Linear,
     Products,
 )
-from generation.export.quantize import block_size
+from generation.export.quantize import BLOCKS_OF_BYTES, block_size
 
 Parameters = Mapping[str, NDArray[np.float32]]
 
@@ -71,7 +70,7 @@ def build(
     of `Attention`. Outputs: ``logits`` float32 [W, V], in int8 still to be multiplied by ``logit_scales`` float32
     [W, 1]; the caches, to be bound to the buffers of their pasts. A head of its own is the parameter
     ``lm_head.weight``. With an int8 cache the parameters must be those that `cache_range.fold` returns. In int4
-    and int8-blocks N and W must be even; in int4 weights are rounded better where there are `moments`.
+    and int8-blocks W must be even, in int4 N, too, and there weights are rounded better where there are `moments`.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape, or the shape is none for the precision.
@@ -110,9 +109,11 @@ def _products(
         return Float32Products(writer, table, head, shape.activation)
     if precision == "int8":
         return Int8Products(writer, table, head, shape.activation)
+    if precision == "int8-blocks":
+        block = block_size(shape.width, sizes=BLOCKS_OF_BYTES)
+        return BlockHeadProducts(writer, table, head, shape.activation, block=block)
     block = block_size(shape.width, shape.inner)
-    bits: Literal[4, 8] = 4 if precision == "int4" else 8
-    return BlockProducts(writer, table, head, shape.activation, bits=bits, block=block, moments=moments or {})
+    return BlockProducts(writer, table, head, shape.activation, bits=4, block=block, moments=moments or {})
 
 
 class _Source:

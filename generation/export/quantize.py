@@ -1,5 +1,6 @@
 """Weights in 8 bits, with one scale per output channel or per block, and in 4 bits, per block; all symmetric."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from generation.export.errors import ExportError
 LARGEST = 127
 # Sizes of the blocks. A larger one has fewer scales to read.
 BLOCKS = (128, 64, 32)
+BLOCKS_OF_BYTES = (256, *BLOCKS)
 # Of a block's largest magnitude; each block takes the one with the smallest squared error.
 _SHRINK = torch.linspace(0.6, 1.0, 17)
 # Added to the diagonal of the moments, as a part of its mean: directions that calibration hardly saw count a little.
@@ -47,13 +49,13 @@ class Blocks:
     scales: NDArray[np.float32]
 
 
-def block_size(*widths: int) -> int:
-    """Return the largest size of a block that divides all `widths`.
+def block_size(*widths: int, sizes: Sequence[int] = BLOCKS) -> int:
+    """Return the largest of the `sizes` of a block that divides all `widths`.
 
     Raises:
         ExportError: there is none.
     """
-    for size in BLOCKS:
+    for size in sizes:
         if not any(width % size for width in widths):
             return size
     wrong = next(width for width in widths if width % BLOCKS[-1])
