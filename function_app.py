@@ -3,12 +3,6 @@
 The host matches routes in alphabetical order of the function names; the first match wins.
 """
 
-from generation.config import Settings
-from generation.service import Service
-
-# First of all: the model is loaded while the modules below are imported, which takes longer.
-service = Service(Settings.from_environment()).start()
-
 from collections.abc import Callable
 from typing import Any
 
@@ -31,11 +25,13 @@ from generation.api.hf_errors import error_form as hf_form
 from generation.api.keys import ApiKeys
 from generation.api.route_values import route_value
 from generation.api.worker import adapt_worker_server
+from generation.config import Settings
 from generation.errors import ErrorForm, openai_form
+from generation.service import Service
 
 adapt_worker_server()
+service = Service(Settings.from_environment()).start(then=contracts.completions.prepare)
 on_container_stop(service.stop)
-service.when_ready(contracts.completions.prepare)
 app = func.FunctionApp(http_auth_level=func.AuthLevel[service.settings.host_level.upper()])
 keys = ApiKeys(service.settings.api_keys)
 

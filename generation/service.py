@@ -88,24 +88,18 @@ class Service:
         self._lock = threading.Lock()
         self._done = threading.Event()
 
-    def start(self) -> "Service":
+    def start(self, then: Callable[[], object] | None = None) -> "Service":
         """Start to load the model in a thread, so that importing the app does not wait; return the service itself.
+
+        Args:
+            then: is called in that thread once the service is ready, for what can wait until then.
 
         Raises:
             SettingsError: an exporter of traces is selected and cannot be set up.
         """
         tracing.configure(self.settings.traces)
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        threading.Thread(target=self._load, args=(then,), name="load", daemon=True).start()
         return self
-
-    def when_ready(self, call: Callable[[], object]) -> None:
-        """Call `call` in a thread of its own once the service is ready, for what can wait until then."""
-
-        def wait() -> None:
-            if self.wait() is State.READY:
-                call()
-
-        threading.Thread(target=wait, name="when ready", daemon=True).start()
 
     def wait(self, timeout_s: float | None = None) -> State:
         """Block until loading has succeeded or failed, or for `timeout_s` seconds; return the state."""
@@ -170,7 +164,7 @@ class Service:
             loaded.engine.stop(grace_s)
             self._ended()
 
-    def _load(self) -> None:
+    def _load(self, then: Callable[[], object] | None) -> None:
         loaded = None
         try:
             loaded = load(self.settings, self.telemetry)
@@ -188,6 +182,8 @@ class Service:
         if stop and loaded is not None:
             loaded.engine.stop(self._grace_s)
             self._ended()
+        elif then is not None:
+            then()
 
     def _ended(self) -> None:
         self._stopped = True
@@ -200,18 +196,16 @@ def load(settings: Settings, telemetry: Telemetry | None = None) -> Loaded:
     Raises:
         ArtifactError: the artifact is missing, damaged or made of files of different models, or `CACHE_MB` is too low.
     """
-    from generation.model.opening import Opening
-
-    opening = Opening(settings.model_dir, settings.threads or cpu_limit())
-    # Imported here, in the loading thread and while the graph is loaded: they take a large part of the cold start.
+    # Imported here, in the loading thread: they take a large part of the cold start.
     from generation.engine.engine import Engine
     from generation.engine.prefix import PrefixCache
     from generation.engine.scheduler import Limits
     from generation.engine.speculation import Speculation
     from generation.model.cache import bytes_around, bytes_per_token
     from generation.model.draft_table import open_drafts
+    from generation.model.opening import open_artifact
 
-    opened = opening.finish()
+    opened = open_artifact(settings.model_dir, settings.threads or cpu_limit())
     config = opened.config
     per_token = bytes_per_token(config.layers, config.heads, config.head_size, config.cache)
     per_staged = bytes_per_token(config.layers, config.heads, config.head_size, "float32")

@@ -255,7 +255,7 @@ def test_what_can_wait_is_done_after_the_model_is_ready() -> None:
         states.append(service.state)
         done.set()
 
-    service.start().when_ready(then)
+    service.start(then)
     assert done.wait(60)
     assert states == [State.READY]
     service.stop()

@@ -4,7 +4,8 @@ The operator computes a whole linear layer, and reads the weights for a few rows
 rows it is slower than `Int8Products`. An embedding table that is also the language model head is stored once.
 
 onnxruntime's kernels compute rows in pairs and round an unpaired row differently. A response must not depend on
-concurrent requests, so the caller must run the graph with even numbers of tokens and of logits.
+concurrent requests, so the caller must run the graph with even numbers of logits, and of tokens if all products are of
+this kind.
 """
 
 from typing import Literal
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from generation.export.moments import Moments
 from generation.export.nodes import MICROSOFT, GraphWriter
-from generation.export.products import EMBEDDING, HEAD, Activation, Linear, WholeProducts
+from generation.export.products import EMBEDDING, HEAD, Activation, Int8Products, Linear, WholeProducts
 from generation.export.quantize import Blocks, quantize_blocks, round_blocks
 
 # Value of the operator's attribute `accuracy_level` that selects 8-bit multiplication.
@@ -90,3 +91,34 @@ class BlockProducts(WholeProducts):
             block_size=self._block,
             accuracy_level=INT8_ACCURACY,
         )[0]
+
+
+class BlockHeadProducts(Int8Products):
+    """As `Int8Products`, but for the head and the embedding table: their weights are bytes in blocks.
+
+    The head is nearly half of DistilGPT2's weights, and computed only for the rows whose logits are wanted.
+    """
+
+    def __init__(
+        self,
+        writer: GraphWriter,
+        table: NDArray[np.float32],
+        head: NDArray[np.float32],
+        activation: Activation,
+        *,
+        block: int,
+    ) -> None:
+        self._block = block
+        super().__init__(writer, table, head, activation)
+
+    def _store(self, table: NDArray[np.float32], head: NDArray[np.float32]) -> None:
+        made = BlockProducts(self._writer, table, head, self._activation, bits=8, block=self._block, moments={})
+        self._blocks = made
+
+    def embed(self, ids: str) -> str:
+        """Look up and scale back."""
+        return self._blocks.embed(ids)
+
+    def logits(self, value: str, output: str) -> None:
+        """The head, one operator; no scales are left over."""
+        self._blocks.logits(value, output)

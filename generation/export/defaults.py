@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-# int8 has a scale for each row of activations, int8-blocks one for each block of a row (see blocks.py).
+# int8-blocks is int8 but for the head, which has a scale for each block of a row (see blocks.py).
 Precision = Literal["fp32", "int8", "int8-blocks", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION: Precision = "int8"

@@ -9,7 +9,6 @@ Symbols in shapes: H heads of D elements, hidden width E = H * D, vocabulary V, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from generation.export.attention import Attention
-from generation.export.blocks import BlockProducts
+from generation.export.blocks import BlockHeadProducts, BlockProducts
 from generation.export.defaults import CacheType, Precision
 from generation.export.errors import ExportError
 from generation.export.moments import Moments
@@ -32,7 +31,7 @@ from generation.export.products import (
     Linear,
     Products,
 )
-from generation.export.quantize import block_size
+from generation.export.quantize import BLOCKS_OF_BYTES, block_size
 
 Parameters = Mapping[str, NDArray[np.float32]]
 
@@ -79,8 +78,8 @@ def build(
     - ``logits``, float32 [W, V]. In int8 the caller must multiply them by the output ``logit_scales``, float32 [W, 1].
     - the caches, which the caller must bind to the same buffers as the ``past`` inputs
 
-    In int4 and int8-blocks, N and W must be even. With an int8 cache, the parameters must be those that
-    `cache_range.fold` returns. A language model head that is not the embedding table is the parameter
+    In int4 and int8-blocks, W must be even, and in int4 N as well. With an int8 cache, the parameters must be those
+    that `cache_range.fold` returns. A language model head that is not the embedding table is the parameter
     ``lm_head.weight``. `moments` reduce the rounding errors of int4 weights.
 
     Raises:
@@ -120,9 +119,11 @@ def _products(
         return Float32Products(writer, table, head, shape.activation)
     if precision == "int8":
         return Int8Products(writer, table, head, shape.activation)
+    if precision == "int8-blocks":
+        block = block_size(shape.width, sizes=BLOCKS_OF_BYTES)
+        return BlockHeadProducts(writer, table, head, shape.activation, block=block)
     block = block_size(shape.width, shape.inner)
-    bits: Literal[4, 8] = 4 if precision == "int4" else 8
-    return BlockProducts(writer, table, head, shape.activation, bits=bits, block=block, moments=moments or {})
+    return BlockProducts(writer, table, head, shape.activation, bits=4, block=block, moments=moments or {})
 
 
 class _Source:

@@ -138,6 +138,15 @@ class Int8Products:
         self._middle = writer.constant("int8.middle", np.array(128, np.uint8))
         self._axis = writer.constant("int8.axis", np.array([1], np.int64))
         self._width = table.shape[1]
+        self._store(table, head)
+        # A zero point per row, [N, 1].
+        rows = writer.node("Concat", [writer.node("Shape", ["input_ids"]), self._axis], axis=0)
+        middle = helper.make_tensor("middle", TensorProto.UINT8, [1], [128])
+        self._middles = writer.node("ConstantOfShape", [rows], value=middle)
+
+    def _store(self, table: NDArray[np.float32], head: NDArray[np.float32]) -> None:
+        """Write the embedding table and the head, which may be the same."""
+        writer = self._writer
         channels = quantize_channels(table, axis=0)
         self._table = writer.constant(EMBEDDING, channels.values)
         self._table_scales = self._head_scales = writer.constant(f"{EMBEDDING}.scale", channels.scales)
@@ -147,10 +156,6 @@ class Int8Products:
         self._head = writer.constant(f"{HEAD}.weight", channels.values)
         # QGemm requires a zero point per channel if there is a scale per channel.
         self._head_zeros = writer.constant(f"{EMBEDDING}.zero", np.zeros(len(head), np.int8))
-        # A zero point per row, [N, 1].
-        rows = writer.node("Concat", [writer.node("Shape", ["input_ids"]), self._axis], axis=0)
-        middle = helper.make_tensor("middle", TensorProto.UINT8, [1], [128])
-        self._middles = writer.node("ConstantOfShape", [rows], value=middle)
 
     def embed(self, ids: str) -> str:
         """Look up rows of the embedding table, and dequantize them."""

@@ -1,5 +1,6 @@
 """Quantize weights symmetrically: to 8 bits with a scale per output channel or per block, or to 4 bits per block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from generation.export.errors import ExportError
 LARGEST = 127
 # Sizes of the blocks, in order of preference. Larger blocks have fewer scales to read.
 BLOCKS = (128, 64, 32)
+BLOCKS_OF_BYTES = (256, *BLOCKS)
 # Fractions of a block's largest magnitude. Each block uses the one with the smallest squared error.
 _SHRINK = torch.linspace(0.6, 1.0, 17)
 # Fraction of the mean of the moments' diagonal that is added to it, so that rare directions count a little.
@@ -55,13 +57,13 @@ class Blocks:
     scales: NDArray[np.float32]
 
 
-def block_size(*widths: int) -> int:
-    """Return the largest block size that divides all `widths`.
+def block_size(*widths: int, sizes: Sequence[int] = BLOCKS) -> int:
+    """Return the largest of `sizes` that divides all `widths`.
 
     Raises:
         ExportError: no block size does.
     """
-    for size in BLOCKS:
+    for size in sizes:
         if not any(width % size for width in widths):
             return size
     wrong = next(width for width in widths if width % BLOCKS[-1])

@@ -14,8 +14,8 @@ from generation.model.embedding import EmbeddingTable
 from generation.model.session import BATCH, SCALED, SCALES, STAGING
 
 # Products with weights in blocks compute rows in pairs and round an unpaired row differently, so steps are padded to an
-# even number of rows.
-PAIRED = ("int4", "int8-blocks")
+# even number of rows. In a precision, either all products are in blocks or only the head.
+PAIRED, PAIRED_HEAD = ("int4",), ("int4", "int8-blocks")
 
 
 class Workspace:
@@ -30,12 +30,17 @@ class Workspace:
         self.scaled = config.precision == SCALED
         self.idle = (np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32))
         self._vocabulary = config.vocabulary
-        self._pair = 2 if config.precision in PAIRED else 1
-        self._logits = np.zeros((self.padded(cache.batch), config.vocabulary), np.float32)
+        self._tokens_paired = config.precision in PAIRED
+        self._logits_paired = config.precision in PAIRED_HEAD
+        self._logits = np.zeros((self.padded_logits(cache.batch), config.vocabulary), np.float32)
 
-    def padded(self, count: int) -> int:
-        """Return `count`, padded to the number of rows that the products compute."""
-        return -(-count // self._pair) * self._pair
+    def padded_tokens(self, count: int) -> int:
+        """Return the number of tokens that the products compute for `count` tokens."""
+        return count + count % 2 if self._tokens_paired else count
+
+    def padded_logits(self, count: int) -> int:
+        """Return the number of rows that the head computes for `count` rows."""
+        return count + count % 2 if self._logits_paired else count
 
     def logits(self, count: int) -> Logits:
         """Return memory for logits, [count, vocabulary]; shared by all steps unless `count` is too large."""
@@ -66,7 +71,7 @@ class Step:
 
     def __init__(self, work: Workspace, row: int, slots: tuple[int, int], count: int, wanted: int) -> None:
         rows, _ = slots
-        tokens, logits = work.padded(count), work.logits(work.padded(wanted))
+        tokens, logits = work.padded_tokens(count), work.logits(work.padded_logits(wanted))
         lengths = {"input_ids": tokens, "position_ids": tokens, "places": tokens, "logit_positions": len(logits)}
         flat = {name: np.zeros(length, np.int64) for name, length in lengths.items()}
         self.input_ids, self.position_ids, self._places = (

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from generation.export.blocks import BlockProducts
+from generation.export.blocks import BlockHeadProducts, BlockProducts
 from generation.export.nodes import GraphWriter
 from generation.export.products import LOGIT_SCALES, Activation, Float32Products, Int8Products, Linear, Products
 from generation.export.quantize import quantize_blocks, quantize_channels, round_blocks
@@ -41,6 +41,10 @@ def int4(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
 
 def int8_blocks(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
     return BlockProducts(writer, table, table, "gelu_tanh", bits=8, block=BLOCK, moments={})
+
+
+def block_head(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+    return BlockHeadProducts(writer, table, table, "gelu_tanh", block=BLOCK)
 
 
 def int8(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
@@ -142,7 +146,11 @@ def test_int8_blocks_do_not_saturate() -> None:
     assert np.allclose(run(int8_blocks, layer, -rows), -WIDTH)
 
 
-@pytest.mark.parametrize(("products", "error"), [(int4, 0.15), (int8_blocks, 0.01)])
+def test_a_head_in_blocks_leaves_the_other_products_as_they_are() -> None:
+    assert np.array_equal(run(block_head, LAYER, ROWS), run(int8, LAYER, ROWS))
+
+
+@pytest.mark.parametrize(("products", "error"), [(int4, 0.15), (int8_blocks, 0.01), (block_head, 0.01)])
 def test_blocks_look_up_what_they_multiply_with(products: Maker, error: float) -> None:
     writer = GraphWriter()
     made = products(writer, TABLE)
