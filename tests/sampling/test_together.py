@@ -84,7 +84,7 @@ def test_rows_with_other_rules_are_left_to_their_samplers(params: dict[str, Any]
 
 
 def test_rows_of_a_vocabulary_with_holes_are_left_to_their_samplers() -> None:
-    samplers = [Sampler(SamplingParams(seed=1), index, (1,), [END], [3]) for index in range(2)]
+    samplers = [Sampler(SamplingParams(seed=1, top_k=9), index, (1,), [END], [3]) for index in range(2)]
     assert choose_together(_logits(4, 2), samplers) == [None, None]
 
 
