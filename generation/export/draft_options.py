@@ -18,7 +18,7 @@ def add_draft_options(parser: ArgumentParser) -> None:
         default=DRAFT_TOKENS,
         metavar="N",
         help="tokens of text to make the draft table of, from which the server guesses the next tokens; 0 = no table "
-        "(default: %(default)s, which takes less than a minute for the bundled model, and several for DistilGPT2)",
+        "(default: %(default)s, about a minute for the bundled model, several for DistilGPT2)",
     )
     parser.add_argument(
         "--draft-size",
