@@ -25,7 +25,8 @@ Measured = Mapping[str, Any]
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table in Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    body = [" | ".join(map(str, row)) for row in rows] or [" | ".join(["not measured", *[""] * (len(head) - 1)])]
+    lines += [f"| {row} |" for row in body]
     return "\n".join(lines) + "\n"
 
 
