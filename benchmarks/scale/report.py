@@ -25,7 +25,8 @@ Measured = Mapping[str, Any]
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table in Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    body = [" | ".join(map(str, row)) for row in rows] or [" | ".join(["not measured", *[""] * (len(head) - 1)])]
+    lines += [f"| {row} |" for row in body]
     return "\n".join(lines) + "\n"
 
 
@@ -66,7 +67,7 @@ def _speed(one: Measured) -> tuple[str, str, str]:
 def prompts(points: Sequence[Measured]) -> str:
     """Return the table of prompt lengths; the context of a decode step is the prompt and what follows it."""
     rows = []
-    for one in select(points, "prompts", cores=2, clients=1):
+    for one in sorted(select(points, "prompts", cores=2, clients=1), key=lambda point: point["prompt"]):
         many = select(points, "prompts", cores=2, clients=ROWS, prompt=one["prompt"])
         alone = select(points, "prompts", cores=1, clients=1, prompt=one["prompt"])
         cells = [f"{one['first_p50_ms']:.0f}", f"{one['gap_p50_ms']:.1f}", f"{one['tokens_s']:.0f}"]
@@ -129,7 +130,8 @@ _OPENED = ("first_p50_ms", "first_p99_ms", "simulated_p50_ms", "simulated_p99_ms
 def cases(found: Iterable[Measured]) -> str:
     """Return the table of simulated fleets, those with the usual start-up time."""
     rows = []
-    for one in found:
+    names = ("rate", "peak", "plan", "always", "prewarmed")
+    for one in sorted(found, key=lambda case: tuple(case[name] for name in names)):
         if one["start_s"] == START_S:
             kept = one["always"] or int(one["plan"] == PREMIUM)
             spare = one["prewarmed"] if one["plan"] == PREMIUM else "-"

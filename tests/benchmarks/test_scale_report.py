@@ -45,6 +45,10 @@ def test_it_shows_every_picture(name: str) -> None:
     assert (report.FOLDER / name).stat().st_size < 200_000
 
 
+def test_a_table_without_rows_says_so() -> None:
+    assert report.table(("a", "b"), []).splitlines()[-1] == "| not measured |  |"
+
+
 def test_where_a_plan_ends_follows_from_the_rule() -> None:
     curves = Curves(0.0, 0.01, 0.0, 0.0, ((1, 0.01), (16, 0.016)), 0.0)
 
