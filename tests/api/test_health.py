@@ -55,6 +55,7 @@ async def test_warming_up_a_model_that_cannot_be_served_is_no_error(tmp_path: An
 def test_a_served_model_is_described(client: httpx.Client) -> None:
     content = client.get("/health").json()
     assert (content["health"], content["state"]) == ("ok", "ready")
-    assert set(content["model"]) == {"name", "precision", "context", "vocabulary", "source_revision"}
+    assert set(content["model"]) == {"name", "precision", "context", "vocabulary", "source_revision", "chat"}
+    assert content["model"]["chat"] is False
     assert content["uptime_s"] >= content["load_s"] > 0
     assert client.get("/ready").json() == {"ready": True}

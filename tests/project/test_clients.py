@@ -102,15 +102,13 @@ say(bool(said.choices[0].message.content))
 }
 HEAD = """\
 import json, sys
-from enum import Enum
+from typing import Literal
 from pydantic import BaseModel, ConfigDict
 url, key, model = sys.argv[1:]
 messages = [{"role": "user", "content": "Describe a pet."}]
-class Kind(str, Enum):
-    cat, dog = "cat", "dog"
 class Pet(BaseModel):
     model_config = ConfigDict(extra="forbid")  # else a schema allows any further fields, and a small model writes them
-    kind: Kind
+    kind: Literal["cat", "dog"]
     young: bool
 def say(value): print(json.dumps(value))
 """
