@@ -45,13 +45,10 @@ def _times(figure: str, ours: float, theirs: float) -> float:
 
 def fastest_peer(turns: Sequence[TurnLike], figure: str) -> str | None:
     """Return the peer with the best median of a figure in this run; None where no peer was measured."""
-    labels = dict.fromkeys(turn["label"] for turn in turns if not turn["label"].startswith(OURS))
+    labels: dict[str, None] = dict.fromkeys(turn["label"] for turn in turns if not turn["label"].startswith(OURS))
     found = {label: median_ for label in labels if (median_ := value(turns, label, figure)) is not None}
-    if not found:
-        return None
     sign = -1 if figure in COSTS else 1
-    fastest: str = max(found, key=lambda label: sign * found[label])
-    return fastest
+    return max(found, key=lambda label: sign * found[label], default=None)
 
 
 def percentile(values: Iterable[float], part: float) -> float:

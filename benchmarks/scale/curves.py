@@ -128,7 +128,7 @@ def _context_s(prompts: Sequence[Measured]) -> float:
         (second["gap_p50_ms"] - first["gap_p50_ms"]) / 1000 / (second["prompt"] - first["prompt"])
         for first, second in combinations(prompts, 2)
     ]
-    return max(0.0, median(slopes))
+    return max(0.0, float(median(slopes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from benchmarks.machine import describe
 from benchmarks.over_http import watch_memory
 from benchmarks.scale.curves import select
 from benchmarks.scale.points import CORES, OPEN_S, ROWS, Point, points
-from benchmarks.scale.traffic import poisson, seed_of
+from benchmarks.scale.traffic import open_loop
 from benchmarks.server import Served, serve
 from benchmarks.turn import watch_others
 
@@ -74,13 +74,13 @@ class Load:
             seen.wall = time.perf_counter() - began
         return seen
 
-    async def opened(self, point: Point, rate: float, seed: int) -> Seen:
+    async def opened(self, point: Point, rate: float, round_: int) -> Seen:
         """Send requests at random times, at `rate` a second, whatever is still on its way."""
         seen = Seen()
         async with _client(None) as client:
             began = time.perf_counter()
             sent = []
-            for at in poisson(rate, OPEN_S, seed):
+            for at in open_loop(rate, OPEN_S, round_):
                 await asyncio.sleep(max(0.0, began + at - time.perf_counter()))
                 sent.append(asyncio.ensure_future(stream(client, self._url, self.body(point), seen, ROUTE)))
             await asyncio.gather(*sent)
@@ -97,7 +97,7 @@ def take(load: Load, served: Served, point: Point, round_: int, full: float) -> 
     rate = point.rate * full
     with watch_others(served.process.pid) as share, watch_memory(served.process.pid) as memory:
         if point.rate:
-            seen = asyncio.run(load.opened(point, rate, seed_of(round_, rate)))
+            seen = asyncio.run(load.opened(point, rate, round_))
         else:
             seen = asyncio.run(load.closed(point, point.requests))
     gaps = seen.gaps or [0.0]

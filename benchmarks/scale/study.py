@@ -14,7 +14,7 @@ from benchmarks.scale.fleet import Fleet, Policy, simulate
 from benchmarks.scale.instance import Instance, Seen, Shape
 from benchmarks.scale.platform import MOST_INSTANCES, MOST_REPLICAS, ContainerApps, Premium
 from benchmarks.scale.points import OPEN_S, PEAK, START_S
-from benchmarks.scale.traffic import Bursts, poisson, seed_of
+from benchmarks.scale.traffic import Bursts, open_loop
 
 SHAPE = Shape()
 # The part of its speed that an instance is planned for.
@@ -135,7 +135,7 @@ def opened(point: Mapping[str, Any], curves: Curves) -> dict[str, float]:
     shape = Shape(int(point["prompt"]), int(point["new"]), int(point["rows"]))
     fleet = Fleet(environment, lambda: Instance(environment, curves, shape, seen), seen, START_S)
     fleet.begin(1)
-    arrivals = poisson(point["rate_s"], OPEN_S, seed_of(point["round"], point["rate_s"]))
+    arrivals = open_loop(point["rate_s"], OPEN_S, point["round"])
     simulate(fleet, arrivals, 10 * OPEN_S)
     parts = {"simulated_p50_ms": 0.5, "simulated_p99_ms": 0.99}
     return {name: 1000 * percentile(seen.first, part) for name, part in parts.items()}

@@ -50,6 +50,6 @@ class Bursts:
                 yield at
 
 
-def seed_of(round_: int, rate: float) -> int:
-    """Return the seed of the arrivals of a round at a rate."""
-    return 1000 * round_ + int(rate)
+def open_loop(rate: float, seconds: float, round_: int) -> list[float]:
+    """Return the times of an open loop in a round, at least one: the same for a server and for its simulation."""
+    return list(poisson(rate, seconds, 1000 * round_ + int(rate))) or [0.0]

@@ -33,7 +33,7 @@ def made_up(curves: Curves) -> list[dict[str, Any]]:
         else:
             continue
         figures = {"tokens_s": tokens_s, "first_p50_ms": 1000 * first_s, "gap_p50_ms": 1000 * gap_s}
-        found.append(measured(point, **figures))
+        found.append(measured(point) | figures)
     return found
 
 

@@ -12,7 +12,7 @@ from generation.config import ROOT
 
 MODEL = ROOT / "models" / "demo"
 QUIET = math.inf
-CLOSED, OPEN = Point("clients", 2, prompt=4, new=3), Point("open", 0, prompt=4, new=3, rate=0.9)
+CLOSED, OPEN = Point("clients", 2, prompt=4, new=3), Point("open", 0, prompt=4, new=3, rate=40.0)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.scale.traffic import Bursts, poisson
+from benchmarks.scale.traffic import Bursts, open_loop, poisson
 
 
 def test_a_poisson_process_has_its_rate_and_its_spread() -> None:
@@ -18,6 +18,11 @@ def test_a_poisson_process_has_its_rate_and_its_spread() -> None:
 
 def test_a_seed_gives_the_same_times() -> None:
     assert list(poisson(5, 10, 3)) == list(poisson(5, 10, 3)) != list(poisson(5, 10, 4))
+
+
+def test_an_open_loop_has_a_request_at_least() -> None:
+    assert open_loop(1e-9, 1, 1) == [0.0]
+    assert open_loop(5, 10, 2) == list(poisson(5, 10, 2005))
 
 
 def test_bursts_have_the_mean_and_the_peak() -> None:

@@ -53,7 +53,8 @@ def test_what_others_compute_is_told_from_what_ours_do() -> None:
         finally:
             process.kill()
 
-    assert others.others < all_others.others
+    # The process took 0.2 s of the two processors' time.
+    assert all_others.others - others.others > 0.05
 
 
 def _ticks(stat: Path) -> int:
