@@ -55,6 +55,8 @@ def test_the_configuration_is_the_contract(
         "context": CONTEXT,
         "ends_of_text": [VOCABULARY - 1],
         "begin_of_text": VOCABULARY - 1,
+        "special_tokens": dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
+        "chat_template": None,
         "precision": precision,
         "cache": DEFAULT_CACHES[precision],
         "files": {name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in CHECKED_FILES},
