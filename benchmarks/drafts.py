@@ -1,9 +1,9 @@
-"""What drafts bring: tokens/s with a draft table, with prompt lookup alone, and without drafts, in turns.
+"""Measure what drafts gain: tokens/s with a draft table, with prompt lookup alone, and without drafts, interleaved.
 
 python -m benchmarks.drafts models/demo
 
-All three run on one session in one process, a round of each in turn; the figures are medians of rounds and of the
-ratios within a round.
+All three run on one session in one process, and rounds alternate between them. The figures are medians of rounds, and
+of the ratios within a round.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from generation.sampling.params import SamplingParams
 RUNNING, DRAFT = 16, 15
 # Prompts are written by the model itself, which no table has learned from.
 PROMPT, SEED = 16, 99
+# More than a measurement can use up.
+REPEATED = 8
 
 
 def engines(folder: Path) -> tuple[dict[str, Engine], list[list[int]]]:
@@ -42,19 +44,31 @@ def engines(folder: Path) -> tuple[dict[str, Engine], list[list[int]]]:
     return {name: Engine(model, opened.tokenizer, limits, None, way) for name, way in ways.items()}, prompts
 
 
-def tokens_per_second(engine: Engine, prompts: list[list[int]], temperature: float, tokens: int) -> float:
-    """Continue all prompts at once by `tokens` tokens each."""
+def tokens_per_second(
+    engine: Engine, prompts: list[list[int]], streams: int, temperature: float, *, tokens: int, seconds: float
+) -> float:
+    """Return the throughput of `streams` clients, each of which continues one prompt after the other.
 
-    async def one(place: int, prompt: list[int]) -> None:
-        how = SamplingParams(do_sample=temperature > 0, temperature=temperature or 1.0, seed=place, ignore_eos=True)
-        await engine.submit(GenerationRequest(tuple(prompt), tokens, sampling=how)).rest()
+    The load lasts longer than the measurement. A fixed number of tokens would end with a batch that empties, and hide
+    what drafts save there.
+    """
 
-    async def every() -> None:
-        await asyncio.gather(*(one(place, prompt) for place, prompt in enumerate(prompts)))
+    async def client(number: int) -> None:
+        for place in range(number, len(prompts), streams):
+            how = SamplingParams(do_sample=temperature > 0, temperature=temperature or 1.0, seed=place, ignore_eos=True)
+            await engine.submit(GenerationRequest(tuple(prompts[place]), tokens, sampling=how)).rest()
 
-    began = time.perf_counter()
-    asyncio.run(every())
-    return len(prompts) * tokens / (time.perf_counter() - began)
+    async def measure() -> float:
+        clients = [asyncio.create_task(client(number)) for number in range(streams)]
+        began, before = time.perf_counter(), engine.telemetry.generated_tokens
+        await asyncio.sleep(seconds)
+        found = (engine.telemetry.generated_tokens - before) / (time.perf_counter() - began)
+        for task in clients:
+            task.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        return found
+
+    return asyncio.run(measure())
 
 
 def main() -> int:
@@ -64,7 +78,8 @@ def main() -> int:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="sequences at once")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 0.8, 0.0], help="0 is greedy")
     parser.add_argument("--tokens", type=int, default=128, help="new tokens of each (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds, and as many prompts (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each measurement (default: %(default)s)")
     options = parser.parse_args()
     made, prompts = engines(options.folder)
     for engine in made.values():
@@ -76,11 +91,13 @@ def main() -> int:
             last = list(made.values())[-1].telemetry
             for turn in range(options.rounds + 1):
                 start = turn * streams % len(prompts)
-                chosen = (prompts[start:] + prompts)[:streams]
+                chosen = (prompts[start:] + prompts[:start]) * REPEATED
                 if turn == 1:  # the round before was a warm-up
                     tokens, steps = last.generated_tokens, last.batch.total
                 for name in sorted(made, key=lambda _: turn % 2, reverse=bool(turn % 2)):
-                    speed = tokens_per_second(made[name], chosen, temperature, options.tokens)
+                    speed = tokens_per_second(
+                        made[name], chosen, streams, temperature, tokens=options.tokens, seconds=options.seconds
+                    )
                     if turn:
                         found[name].append(speed)
             ratios = [

@@ -82,16 +82,17 @@ class Drafter:
             self._ahead.clear()
             self._drafted = 0
 
-    def chances(self, limit: int, least: float) -> list[float]:
+    def chances(self, limit: int, least: float, *, table: bool = True) -> list[float]:
         """Return the chance that a draft of one token is accepted, of two, and so on.
 
-        Ends after `limit` tokens, where nothing is known, or with the first chance below `least`.
+        Ends after `limit` tokens, where nothing is known, or with the first chance below `least`. Without `table`, only
+        the text is searched.
         """
         found: list[float] = []
         chance = 1.0
         while len(found) < limit and chance >= least:
             if len(found) == len(self._ahead):
-                self._ahead.append(self._look())
+                self._ahead.append(self._look(table=table))
             guesses = self._ahead[len(found)]
             if not guesses:
                 break
@@ -108,14 +109,15 @@ class Drafter:
             self._shared.drafted[guess.source] += 1
         return [guess.token for guess in draft]
 
-    def _look(self) -> list[Guess]:
+    def _look(self, *, table: bool) -> list[Guess]:
         """Return the guesses that follow the text and those before, the best first."""
         ahead, context = self._ahead, self._tokens[-CONTEXT:]
         if ahead:
             context = [*context, *(guesses[0].token for guesses in ahead[-CONTEXT:])][-CONTEXT:]
         seen = self._look_up(context)
         likely = 0.0 if seen is None else _chance(seen.odds + self._shifts[PROMPT])
-        known = self._table.guess(context) if self._table is not None and likely < ENOUGH else None
+        asked = self._table if table and likely < ENOUGH else None
+        known = None if asked is None else asked.guess(context)
         if known is None:
             return [] if seen is None else [seen]
         token, chance = known

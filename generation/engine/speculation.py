@@ -14,6 +14,10 @@ from generation.engine.drafter import SOURCES, Drafter, Experience
 from generation.engine.interface import DraftTable
 from generation.engine.step_costs import StepCosts
 
+# Seconds that a sequence's lookups in the draft table take, and the fraction of a step's time that the lookups of all
+# sequences may take. A small model with several sequences saves less than more would cost: docs/performance.md.
+LOOKUP_S, MOST_LOOKUP = 25e-6, 0.05
+
 
 class Speculation:
     """Chooses the drafts that maximise the tokens per second, by measured hit rates and step times.
@@ -30,6 +34,8 @@ class Speculation:
         self._table = table
         self._shared = Experience()
         self._costs: dict[int, StepCosts] = {}
+        # Of the step that was planned last: the draft tokens that it should accept, and all accepted before it.
+        self._promised, self._before = 0.0, 0
 
     def drafter(self, prompt: Sequence[int]) -> Drafter:
         """Return a drafter for a sequence that begins with `prompt`."""
@@ -42,6 +48,7 @@ class Speculation:
             drafters: one for each running sequence.
             room: maximum number of draft tokens for each of them.
         """
+        self._promised = 0.0
         most = self._capacity - len(drafters)
         costs = self._cost_of(len(drafters))
         if most <= 0 or costs.rest or costs.wants_plain:
@@ -50,15 +57,20 @@ class Speculation:
         began = time.perf_counter()
         limits = [min(self._limit, most, one) for one in room]
         least = costs.least
-        chances = [one.chances(limit, least) for one, limit in zip(drafters, limits, strict=True)]
+        table = len(drafters) * LOOKUP_S <= MOST_LOOKUP * costs.level
+        chances = [one.chances(limit, least, table=table) for one, limit in zip(drafters, limits, strict=True)]
         counts, saved = self._choose(costs, chances, most)
         drafts = [one.take(count) for one, count in zip(drafters, counts, strict=True)]
         costs.settle(saved, time.perf_counter() - began)
         return drafts
 
     def saw(self, rows: int, tokens: int, seconds: float) -> None:
-        """Record the time of a step that computed `tokens` tokens of `rows` sequences."""
-        self._cost_of(rows).saw(tokens - rows, seconds)
+        """Record the time of a step that computed `tokens` tokens of `rows` sequences, and what it accepted."""
+        costs = self._cost_of(rows)
+        costs.saw(tokens - rows, seconds)
+        if self._promised:
+            costs.kept(self._promised, self._accepted() - self._before)
+            self._promised = 0.0
 
     def counted(self) -> Iterator[tuple[str, int, int]]:
         """Yield the draft tokens of each source since the previous call, and how many of them were accepted."""
@@ -69,15 +81,18 @@ class Speculation:
                 shared.drafted[source] = shared.accepted[source] = 0
                 yield source, drafted, accepted
 
+    def _accepted(self) -> int:
+        return sum(self._shared.accepted.values())
+
     def _cost_of(self, rows: int) -> StepCosts:
         return self._costs.get(rows) or self._costs.setdefault(rows, StepCosts(rows))
 
-    @staticmethod
-    def _choose(costs: StepCosts, chances: list[list[float]], most: int) -> tuple[list[int], float]:
+    def _choose(self, costs: StepCosts, chances: list[list[float]], most: int) -> tuple[list[int], float]:
         """Return the number of draft tokens of each sequence, and the seconds that they should save."""
         # Within a sequence chances fall, so the likeliest tokens of all are a beginning of each draft.
         ranked = sorted(((chance, row) for row, one in enumerate(chances) for chance in one), reverse=True)[:most]
         total, saved = costs.best([chance for chance, _ in ranked])
+        self._promised, self._before = sum(chance for chance, _ in ranked[:total]), self._accepted()
         counts = [0] * len(chances)
         for _, row in ranked[:total]:
             counts[row] += 1

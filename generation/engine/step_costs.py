@@ -19,13 +19,15 @@ FIRST = 3
 # permanently.
 FORGETTING = 0.997
 # What drafts must promise, as a multiple of the tokens per second without them: less is within the error of the times.
-LEAST_GAIN = 1.03
+LEAST_GAIN = 1.05
 # A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
 WORTH, LEAST, MOST = 0.8, 0.05, 0.8
 # Most steps that pass without a look at the drafts, where they bring less than it costs.
-LONGEST_REST = 7
+LONGEST_REST = 15
 # Looks before the first rest.
 LEAST_LOOKS = 20
+# Rate at which the numbers of expected and of accepted draft tokens follow new steps.
+TRUST_RATE = 0.05
 
 
 class StepCosts:
@@ -43,11 +45,24 @@ class StepCosts:
         self._first: dict[int, list[float]] = {}
         self._since = 0
         self._looks, self._saved, self._spent = 0, 0.0, 0.0
+        # Draft tokens that a step accepts: as their chances promise, and as it was. The choice of the most promising
+        # drafts favours chances that are too high.
+        self._promised, self._accepted = 1.0, 1.0
+
+    @property
+    def level(self) -> float:
+        """Seconds of a step without drafts; 0 until it has been measured."""
+        return self._level or 0.0
 
     @property
     def wants_plain(self) -> bool:
         """Whether the next step should have no drafts, because the time of such a step is not known or long ago."""
         return self._level is None or self._since >= LONGEST_SINCE
+
+    def kept(self, promised: float, accepted: int) -> None:
+        """Record how many draft tokens a step accepted, and how many it should have by their chances."""
+        self._promised += TRUST_RATE * (promised - self._promised)
+        self._accepted += TRUST_RATE * (accepted - self._accepted)
 
     def saw(self, drafted: int, seconds: float) -> None:
         """Record the time of a step."""
@@ -89,11 +104,12 @@ class StepCosts:
         """
         ratios, rows = self._ratios, self.rows
         chosen, saved, fastest = 0, 0.0, LEAST_GAIN * rows
+        trust = min(1.0, self._accepted / self._promised)
         tokens, started, ratio = float(rows), 0, 1.0
         for size in SIZES:
             if size > len(gains):
                 break
-            tokens += sum(gains[started:size])
+            tokens += trust * sum(gains[started:size])
             started = size
             ratio = ratios.get(size, ratio)
             if tokens / ratio > fastest:

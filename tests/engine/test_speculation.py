@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from generation.engine.drafter import Drafter, Experience
 from generation.engine.speculation import Speculation
 from generation.engine.step_costs import FIRST, LEAST_LOOKS, LONGEST_REST, LONGEST_SINCE
@@ -24,14 +26,25 @@ def _plan(speculation: Speculation, drafters: int = 1, room: int = 100, chance: 
     return [len(draft) for draft in speculation.plan(made, [room] * drafters)]
 
 
-def _timed(seconds: dict[int, float], rows: int = 1, limit: int = 15, capacity: int = 16) -> Speculation:
-    speculation = Speculation(limit, capacity)
+def _timed(
+    seconds: dict[int, float], rows: int = 1, limit: int = 15, capacity: int = 16, table: Certain | None = None
+) -> Speculation:
+    speculation = Speculation(limit, capacity, table)
     for tokens, time in seconds.items():
         for _ in range(FIRST):
             speculation.saw(rows, tokens, time)
     if rows in seconds:
         speculation.saw(rows, rows, seconds[rows])
     return speculation
+
+
+def _step(speculation: Speculation, drafter: Drafter, *, right: bool) -> int:
+    """Plan a step, accept its draft or reject it, and record its time; return the length of the draft."""
+    (draft,) = speculation.plan([drafter], [100])
+    for token in [*draft, 1_000_000] if right else [1_000_000]:
+        drafter.push(token)
+    speculation.saw(1, 1 + len(draft), 1.1 if draft else 1.0)
+    return len(draft)
 
 
 def test_nothing_is_drafted_before_a_step_was_timed() -> None:
@@ -92,17 +105,30 @@ def test_a_step_that_something_else_held_up_counts_little() -> None:
 
 
 def test_after_a_while_a_step_without_drafts_is_timed_again() -> None:
-    speculation = _timed({1: 1.0, 2: 1.1}, limit=1)
-    lengths = []
-    for _ in range(2 * LONGEST_SINCE + 2):
-        lengths += _plan(speculation)
-        speculation.saw(1, 1 + lengths[-1], 1.1 if lengths[-1] else 1.0)
+    speculation = _timed({1: 1.0, 2: 1.1}, limit=1, table=Certain(0.9))
+    drafter = speculation.drafter([0])
+    lengths = [_step(speculation, drafter, right=True) for _ in range(2 * LONGEST_SINCE + 2)]
     assert lengths == ([1] * LONGEST_SINCE + [0]) * 2
+
+
+def test_chances_that_promised_too_much_are_trusted_less() -> None:
+    speculation = _timed({1: 1.0, 2: 1.5}, limit=1, table=Certain(0.9))
+    lengths = [_step(speculation, speculation.drafter([0]), right=False) for _ in range(200)]
+    assert lengths[0] == 1
+    assert sum(lengths[100:]) < 5
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.0004, 0), (0.0006, 1)])
+def test_the_table_is_used_only_where_its_lookups_take_a_small_part_of_a_step(seconds: float, asked: int) -> None:
+    table = Certain(0.9)
+    speculation = _timed({1: seconds, 2: 1.1 * seconds}, limit=1, table=table)
+    speculation.plan([speculation.drafter([0])], [9])
+    assert table.asked == asked
 
 
 def test_what_saves_hardly_anything_is_not_drafted() -> None:
     assert _plan(_timed({1: 1.0, 2: 1.48}, limit=1), chance=0.5) == [0]
-    assert _plan(_timed({1: 1.0, 2: 1.44}, limit=1), chance=0.5) == [1]
+    assert _plan(_timed({1: 1.0, 2: 1.42}, limit=1), chance=0.5) == [1]
 
 
 def test_a_draft_fits_the_step_and_the_room_that_is_left() -> None:
