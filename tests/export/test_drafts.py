@@ -138,7 +138,7 @@ def test_the_command_says_what_it_cannot_do(
     artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     folder, message = {
-        "fp32": (artifacts["fp32"], "has a cache of float32: the server drafts only where it is int8"),
+        "fp32": (artifacts["fp32"], "has a float32 cache: the server drafts only with an int8 cache"),
         "nothing": (tmp_path / "none", "config.json is missing"),
     }[what]
     assert main([str(folder)]) == 2
