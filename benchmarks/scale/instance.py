@@ -63,7 +63,7 @@ class Instance:
         return len(self._waiting) + len(self._ends)
 
     def submit(self, arrived: float) -> bool:
-        """Accept a request that arrived at the time `arrived`; return False and count a refusal if the queue is full."""
+        """Accept a request that arrived at `arrived`; return False and count a refusal if the queue is full."""
         if len(self._waiting) >= self._shape.waiting:
             self._seen.refused += 1
             return False
