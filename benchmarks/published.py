@@ -120,9 +120,9 @@ Ratios are similar on other machines; absolute figures are not.
 
 All engines run models of DistilGPT2's exact size. The weights are random, because speed does not depend on them. Each
 engine continues random prompts greedily by exactly the requested number of tokens. For sampled text, all engines run
-the bundled model; each peer converts its checkpoint. Each engine has its best settings for this number of threads. CTranslate2
-is shown with its default and with its best setting, threads that spin while they wait. llama.cpp is built for the
-processor without AMX, because it crashed with AMX. Each engine warms up for two seconds before it is measured.
+the bundled model; each peer converts its checkpoint. Each engine has its best settings for this number of threads.
+CTranslate2 is shown with its default and with its best setting, threads that spin while they wait. llama.cpp is built
+for the processor without AMX, because it crashed with AMX. Each engine warms up for two seconds before it is measured.
 
 The HTTP rows compare three servers: ours under its embedded host; the workshop's FastAPI app around the pipeline, which
 serves one request at a time; and, if installed, vLLM's server on its CPU backend. The clients run on the same cores as
