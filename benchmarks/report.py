@@ -56,7 +56,7 @@ FASTEST = (
     Aim("server's start to first token", "http_fresh_s", INT8),
     Aim("memory while serving 16", "memory_16_mib", INT8),
 )
-# Compared with the workshop's app, on which this project is based, with ours without speculation, or with a named peer.
+# Compared with the workshop's app, from which this project grew, with ours without speculation, or with a named peer.
 BASELINES = (
     Aim("one stream over HTTP", "http_stream", INT8, 5.5, BASELINE),
     Aim("one stream over HTTP, 4-bit weights", "http_stream", INT4, 11, BASELINE),
