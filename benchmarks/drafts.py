@@ -1,9 +1,9 @@
-"""Compare tokens per second with a draft table, with prompt lookup alone, and without drafts.
+"""What drafts bring: tokens/s with a draft table, with prompt lookup alone, and without drafts, in turns.
 
 python -m benchmarks.drafts models/demo
 
-All three share one session in one process, and their rounds are interleaved. The figures are medians over the rounds;
-a ratio is the median of the ratios within a round.
+All three run on one session in one process, a round of each in turn; the figures are medians of rounds and of the
+ratios within a round.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from generation.sampling.params import SamplingParams
 
 # The server's defaults: rows of the batch, and draft tokens.
 RUNNING, DRAFT = 16, 15
-# The model samples the prompts with a seed that no draft table is learned from.
+# Prompts are written by the model itself, which no table has learned from.
 PROMPT, SEED = 16, 99
 
 
 def engines(folder: Path) -> tuple[dict[str, Engine], list[list[int]]]:
-    """Return the engines to compare, by name, and token ids of prompts; all engines share one model."""
+    """Return the engines on one model, and prompts."""
     opened = open_artifact(folder, cpu_limit())
     model = opened.model(batch=RUNNING, staging=8, chunk=128)
     limits = Limits(rows=RUNNING, staging=8, tokens=RUNNING * opened.config.context, chunk=128)
@@ -43,7 +43,7 @@ def engines(folder: Path) -> tuple[dict[str, Engine], list[list[int]]]:
 
 
 def tokens_per_second(engine: Engine, prompts: list[list[int]], temperature: float, tokens: int) -> float:
-    """Continue all prompts concurrently by `tokens` tokens each; return the tokens per second."""
+    """Continue all prompts at once by `tokens` tokens each."""
 
     async def one(place: int, prompt: list[int]) -> None:
         how = SamplingParams(do_sample=temperature > 0, temperature=temperature or 1.0, seed=place, ignore_eos=True)
@@ -58,15 +58,13 @@ def tokens_per_second(engine: Engine, prompts: list[list[int]], temperature: flo
 
 
 def main() -> int:
-    """Print the comparison as a Markdown table; return the exit status 0."""
+    """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="an artifact with an int8 cache")
-    parser.add_argument(
-        "--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of concurrent sequences"
-    )
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="sequences at once")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 0.8, 0.0], help="0 is greedy")
-    parser.add_argument("--tokens", type=int, default=128, help="new tokens of each sequence (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=128, help="new tokens of each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, and as many prompts (default: %(default)s)")
     options = parser.parse_args()
     made, prompts = engines(options.folder)
     for engine in made.values():

@@ -51,5 +51,5 @@ class Bursts:
 
 
 def seed_of(round_: int, rate: float) -> int:
-    """Return the seed of the arrivals for a round and a rate."""
+    """Return the seed of the arrivals of a round at a rate."""
     return 1000 * round_ + int(rate)

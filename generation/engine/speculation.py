@@ -74,8 +74,8 @@ class Speculation:
 
     @staticmethod
     def _choose(costs: StepCosts, chances: list[list[float]], most: int) -> tuple[list[int], float]:
-        """Return the number of draft tokens for each sequence, and the seconds that they are expected to save."""
-        # Chances fall within a sequence, so the most likely tokens overall form a prefix of each draft.
+        """Return the number of draft tokens of each sequence, and the seconds that they should save."""
+        # Within a sequence chances fall, so the likeliest tokens of all are a beginning of each draft.
         ranked = sorted(((chance, row) for row, one in enumerate(chances) for chance in one), reverse=True)[:most]
         total, saved = costs.best([chance for chance, _ in ranked])
         counts = [0] * len(chances)

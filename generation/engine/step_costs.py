@@ -18,13 +18,13 @@ FIRST = 3
 # The part of a ratio above 1 is multiplied by this in each step of another size. A size that was slow once is therefore
 # tried again.
 FORGETTING = 0.997
-# Minimum expected speedup of a step with drafts, in tokens per second. Less is within the measurement error.
+# What drafts must promise, as a multiple of the tokens per second without them: less is within the error of the times.
 LEAST_GAIN = 1.03
-# A token is not looked up if its chance is below WORTH times its cost. LEAST and MOST bound that threshold.
+# A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
 WORTH, LEAST, MOST = 0.8, 0.05, 0.8
-# Maximum number of steps to skip planning, while it costs more than it saves.
+# Most steps that pass without a look at the drafts, where they bring less than it costs.
 LONGEST_REST = 7
-# Number of plans to make before the first pause.
+# Looks before the first rest.
 LEAST_LOOKS = 20
 
 
