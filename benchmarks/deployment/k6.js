@@ -1,4 +1,4 @@
-// Load on a deployment with k6: so many clients, each of which asks again as soon as it has its answer.
+// Puts load on a deployment with k6: each of CLIENTS clients sends one request after the other.
 //   k6 run -e BASE_URL=https://my-app.azurewebsites.net/api -e FUNCTION_KEY=... benchmarks/deployment/k6.js
 // CLIENTS (8), DURATION (2m) and TOKENS (50) change the load. docs/operations.md says what to do with the figures.
 import { check, fail } from "k6";

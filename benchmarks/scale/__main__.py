@@ -1,12 +1,12 @@
-"""How cost grows on one machine, and past it: ``python -m benchmarks.scale``.
+"""Measure one machine under load, and simulate several instances: ``python -m benchmarks.scale``.
 
     python -m benchmarks.scale measure .bench/ours-int8 --minutes 2
     python -m benchmarks.scale simulate
     python -m benchmarks.scale write
 
-``measure`` loads a server of our own and writes each point at once; the same command goes on where the last one ended.
-``simulate`` feeds the measured curves to a fleet of instances. ``write`` draws the pictures of docs/scale.md and fills
-in its tables.
+``measure`` puts load on a local server and saves each point as soon as it is measured. Run the same command again to
+measure the remaining points. ``simulate`` simulates a fleet of instances with the measured times. ``write`` draws the
+plots of docs/scale.md and fills in its tables.
 """
 
 import argparse
@@ -43,19 +43,21 @@ def _measure(options: argparse.Namespace) -> int:
 
     plan = measure.Plan(options.rounds, options.noise, time.monotonic() + 60 * options.minutes)
     whole = measure.run(results, options.model, plan, save)
-    print("all points are measured" if whole else "the same command measures what is missing", file=sys.stderr)
+    print(
+        "all points are measured" if whole else "run the command again to measure the remaining points", file=sys.stderr
+    )
     return 0 if whole else 75
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from benchmarks.scale import study  # it needs simpy, which measuring does not
+    from benchmarks.scale import study  # needs simpy; `measure` does not
 
     points = json.loads(RUN.read_text(encoding="utf-8"))["points"]
     curves = fit(medians(points))
     found: dict[str, Any] = {"curves": asdict(curves), "opened": [], "cases": []}
     if SIMULATED.is_file():
         kept = json.loads(SIMULATED.read_text(encoding="utf-8"))
-        # What was simulated with other curves does not count.
+        # Results of other curves are dropped.
         found = kept if kept["curves"] == json.loads(json.dumps(found["curves"])) else found
     found["opened"] = study.beside(points, curves)
     wanted = list(study.cases(curves))
@@ -68,7 +70,7 @@ def _simulate(options: argparse.Namespace) -> int:
                 SIMULATED.write_text(json.dumps(found), encoding="utf-8")
         except TimeoutError:
             pool.shutdown(wait=False, cancel_futures=True)
-            print("the time was up; the same command simulates what is missing", file=sys.stderr)
+            print("time limit reached; run the command again to simulate the remaining cases", file=sys.stderr)
             return 75
     found["cases"] = [one for case in wanted for one in found["cases"] if _is(one, case)]
     SIMULATED.write_text(json.dumps(found), encoding="utf-8")
@@ -84,7 +86,7 @@ def _write(_: argparse.Namespace) -> int:
 
     report.FOLDER.mkdir(exist_ok=True)
     for source, target in ((RUN, report.CURVES), (SIMULATED, report.SIMULATION)):
-        if source.is_file():  # otherwise what is published stays
+        if source.is_file():  # otherwise the published file is kept
             found = json.loads(source.read_text(encoding="utf-8"))
             target.write_text(json.dumps(rounded(found), indent=1) + "\n", encoding="utf-8")
     command = [str(PLOTTER), "-m", "benchmarks.scale.plot", report.CURVES, report.SIMULATION, report.FOLDER]
@@ -97,7 +99,7 @@ def _write(_: argparse.Namespace) -> int:
 
 
 def rounded(found: Any) -> Any:
-    """Return JSON with five digits of every number: more were not measured."""
+    """Return JSON with every float rounded to five significant digits, the precision of the measurements."""
     if isinstance(found, float):
         return float(f"{found:.5g}")
     if isinstance(found, dict):
@@ -106,22 +108,22 @@ def rounded(found: Any) -> Any:
 
 
 def main() -> int:
-    """Command line."""
+    """Parse the command line and run a subcommand; return the exit status, 75 if work remains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = parser.add_subparsers(required=True, metavar="what")
-    one = kinds.add_parser("measure", help="the curves of one machine")
-    one.add_argument("model", type=Path, help="folder of the model, of DistilGPT2's size")
-    one.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
-    one.add_argument("--minutes", type=float, default=60, help="no point begins later (default: %(default)s)")
+    kinds = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = kinds.add_parser("measure", help="measure one machine")
+    one.add_argument("model", type=Path, help="folder of a model of DistilGPT2's size")
+    one.add_argument("--rounds", type=int, default=2, help="measurements of each point (default: %(default)s)")
+    one.add_argument("--minutes", type=float, default=60, help="start no point after this time (default: %(default)s)")
     one.add_argument(
-        "--noise", type=float, default=0.1, help="most that others may take of the processors (default: %(default)s)"
+        "--noise", type=float, default=0.1, help="maximum CPU share of other processes (default: %(default)s)"
     )
-    one.add_argument("--again", action="store_true", help="forget what was measured before")
+    one.add_argument("--again", action="store_true", help="discard earlier measurements")
     one.set_defaults(run=_measure)
-    two = kinds.add_parser("simulate", help="a fleet of instances with these curves")
-    two.add_argument("--minutes", type=float, default=60, help="no longer than this (default: %(default)s)")
+    two = kinds.add_parser("simulate", help="simulate a fleet of instances")
+    two.add_argument("--minutes", type=float, default=60, help="time limit (default: %(default)s)")
     two.set_defaults(run=_simulate)
-    kinds.add_parser("write", help="tables and pictures of docs/scale.md").set_defaults(run=_write)
+    kinds.add_parser("write", help="write the tables and plots of docs/scale.md").set_defaults(run=_write)
     options = parser.parse_args()
     return int(options.run(options))
 

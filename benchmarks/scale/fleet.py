@@ -1,4 +1,4 @@
-"""Instances behind a platform that starts and stops them, as a discrete-event simulation."""
+"""Simulate instances behind a platform that starts and stops them, by discrete events."""
 
 import random
 from collections import deque
@@ -15,8 +15,8 @@ class Policy(Protocol):
     """The platform's rule for starting and stopping instances.
 
     Attributes:
-        every_s: how often it looks.
-        keeps_spares: an instance that has started waits to be activated; otherwise it serves at once.
+        every_s: seconds between two evaluations.
+        keeps_spares: whether a started instance waits to be activated; otherwise it serves at once.
     """
 
     every_s: float
@@ -31,18 +31,18 @@ class Fleet:
     """The instances of an app.
 
     Attributes:
-        environment: the clock.
-        make: makes an instance that can serve.
-        seen: what its clients saw.
-        start_s: from the decision to start an instance until it can serve.
-        policy: the platform's rule; None leaves the instances as they are.
-        seed: of the choice between instances.
-        ready: instances that serve.
-        spare: instances that could serve at once and get no requests: the prewarmed ones.
-        starting: instances on their way.
-        arrived: requests so far.
-        peak: most instances at a time.
-        instance_s: seconds of all instances, whatever they do.
+        environment: the simulation's clock.
+        make: creates an instance that can serve.
+        seen: measurements of the clients.
+        start_s: seconds from the decision to start an instance until it can serve.
+        policy: the platform's rule; None keeps the number of instances constant.
+        seed: seed of the choice between instances.
+        ready: instances that serve requests.
+        spare: number of prewarmed instances, which could serve at once but receive no requests.
+        starting: number of instances that are starting.
+        arrived: number of requests so far.
+        peak: maximum number of instances at a time.
+        instance_s: total seconds of all instances, busy or idle.
     """
 
     environment: simpy.Environment
@@ -66,22 +66,22 @@ class Fleet:
 
     @property
     def size(self) -> int:
-        """All instances, which are all paid for."""
+        """Number of instances in any state; all of them are billed."""
         return len(self.ready) + self.spare + self.starting
 
     @property
     def load(self) -> int:
-        """Requests that wait or run."""
+        """Number of waiting and running requests."""
         return sum(one.load for one in self.ready) + len(self._held)
 
     def begin(self, count: int, spare: int = 0) -> None:
-        """Have `count` instances that serve, and `spare` ones, from the beginning."""
+        """Begin the simulation with `count` serving and `spare` prewarmed instances."""
         self.ready.extend(self.make() for _ in range(count))
         self.spare = spare
         self.peak = self.size
 
     def start(self) -> None:
-        """Begin to start an instance."""
+        """Start an instance, which can serve after `start_s`."""
         self._count()
         self.starting += 1
         self.peak = max(self.peak, self.size)
@@ -95,19 +95,19 @@ class Fleet:
             self.activate()
 
     def activate(self) -> None:
-        """Let a spare instance serve."""
+        """Let a spare instance serve, and give it the held requests."""
         self.spare -= 1
         self.ready.append(self.make())
         while self._held:
             self._route(self._held.popleft())
 
     def stop(self) -> None:
-        """Take away an instance that serves; what it runs goes on to its end."""
+        """Remove the least busy instance; its running requests are completed."""
         self._count()
         self.ready.remove(min(self.ready, key=lambda one: one.load))
 
     def submit(self) -> None:
-        """Let a request arrive now; it is held while nothing serves."""
+        """Let a request arrive now; hold it while no instance is ready."""
         self.arrived += 1
         if self.ready:
             self._route(self.environment.now)
@@ -117,7 +117,7 @@ class Fleet:
                 self.start()
 
     def _route(self, arrived: float) -> None:
-        """Give a request to the less busy of two instances drawn at random (Mitzenmacher 2001)."""
+        """Send a request to the less busy of two instances drawn at random (Mitzenmacher 2001)."""
         count = len(self.ready)
         one = self.ready[int(self._random.random() * count)]
         if count > 1:
@@ -126,19 +126,19 @@ class Fleet:
         one.submit(arrived)
 
     def _count(self) -> None:
-        """Add up the seconds of instances since the last change of their number."""
+        """Add the instance seconds since the last change of the number of instances."""
         now = self.environment.now
         self.instance_s += self.size * (now - self._changed)
         self._changed = now
 
     def close(self) -> float:
-        """Return the mean number of instances: instance hours an hour."""
+        """Return the mean number of instances, which equals instance hours per hour."""
         self._count()
         return self.instance_s / self.environment.now
 
 
 def simulate(fleet: Fleet, arrivals: Iterable[float], seconds: float) -> None:
-    """Let requests arrive at these times, and let the platform act, for so many seconds."""
+    """Run the simulation for `seconds`, with requests at the times `arrivals`."""
     environment = fleet.environment
 
     def arrive() -> Generator[Any, None, None]:

@@ -1,8 +1,8 @@
-"""One instance in a simulation: the engine's loop, with measured times in place of the model.
+"""Simulate one instance: the engine's loop, with measured times in place of the model.
 
-An iteration prefills one chunk's worth of prompts, then decodes a token for every running request, as
-`generation.engine.core.EngineCore.step` does. All requests have the same shape, so they end in the order in which they
-began.
+An iteration prefills up to one chunk of prompt tokens, then decodes a token for every running request, as
+`generation.engine.core.EngineCore.step` does. All requests have the same length, so they end in the order in which they
+started.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ WAITING = 256
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What every request asks for, in tokens, and what an instance takes: rows, and requests that wait."""
+    """Prompt and new tokens of every request, and the limits of an instance: running and waiting requests."""
 
     prompt: int = PROMPT
     new: int = NEW
@@ -31,14 +31,14 @@ class Shape:
 
 @dataclass(slots=True)
 class Seen:
-    """What the clients saw: seconds to the first token of each request, and how many were refused."""
+    """Measurements of the clients: seconds to the first token of each request, and the number of refused requests."""
 
     first: list[float] = field(default_factory=list)
     refused: int = 0
 
 
 class Instance:
-    """A process in `environment`; `load` counts the requests that wait or run."""
+    """Serves requests of one `Shape` as a process in `environment`, and records the results in `seen`."""
 
     def __init__(self, environment: simpy.Environment, curves: Curves, shape: Shape, seen: Seen) -> None:
         self._environment = environment
@@ -59,11 +59,11 @@ class Instance:
 
     @property
     def load(self) -> int:
-        """Requests that wait or run."""
+        """Number of waiting and running requests."""
         return len(self._waiting) + len(self._ends)
 
     def submit(self, arrived: float) -> bool:
-        """Take a request that arrived at this time; return False, and count it, where the queue is full."""
+        """Accept a request that arrived at `arrived`; return False and count a refusal if the queue is full."""
         if len(self._waiting) >= self._shape.waiting:
             self._seen.refused += 1
             return False
@@ -87,7 +87,7 @@ class Instance:
                 ends.popleft()
 
     def _prefill(self) -> float:
-        """Prefill a chunk's worth; return the seconds. Those whose prompt is done get their first token."""
+        """Prefill up to one chunk, and return the seconds. A request whose prompt is complete gets its first token."""
         free = self._shape.rows - len(self._ends)
         if not self._waiting or not free:
             return 0.0

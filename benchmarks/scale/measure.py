@@ -1,4 +1,4 @@
-"""Measure the points on a server of our own, over HTTP, every token an event; speculation and prefix cache are off."""
+"""Measure the points on a local server that streams over HTTP, without speculation and prefix cache."""
 
 import asyncio
 import json
@@ -30,12 +30,12 @@ from benchmarks.turn import watch_others
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured in one run.
+    """Limits of one run.
 
     Attributes:
-        rounds: of all points.
-        noise: a point during which other processes took more of the processors' time is measured again by the next run.
-        until: no point begins later, by `time.monotonic`.
+        rounds: number of measurements of each point.
+        noise: maximum CPU share of other processes; the next run measures a point above it again.
+        until: time of `time.monotonic` after which no point is started.
     """
 
     rounds: int
@@ -56,12 +56,12 @@ class Load:
         self._random = random.Random(seed)  # noqa: S311 - not for secrets
 
     def body(self, point: Point) -> dict[str, object]:
-        """Return a request; its prompt shares no beginning with others."""
+        """Return a request body with a random prompt."""
         prompt = [self._random.randrange(self._vocabulary - 1) for _ in range(point.prompt)]
         return {"prompt": prompt, "max_tokens": point.new, "ignore_eos": True, "stream": True}
 
     async def closed(self, point: Point, requests: int) -> Seen:
-        """Let the clients send `requests` requests each, one after the other."""
+        """Let each client send `requests` requests, one after the other (closed loop)."""
         seen = Seen()
         async with _client(point.clients) as client:
 
@@ -93,7 +93,7 @@ def _client(connections: int | None) -> httpx.AsyncClient:
 
 
 def take(load: Load, served: Served, point: Point, round_: int, full: float) -> dict[str, Any]:
-    """Measure one point; return it with its figures. `full` are the requests a second of a full batch."""
+    """Measure one point; return it with its figures. `full` is the requests per second of a full batch."""
     rate = point.rate * full
     with watch_others(served.process.pid) as share, watch_memory(served.process.pid) as memory:
         if point.rate:
@@ -116,7 +116,7 @@ def take(load: Load, served: Served, point: Point, round_: int, full: float) -> 
 
 @contextmanager
 def _server(model: Path, point: Point) -> Iterator[Served]:
-    """Run a server for points like this one, on as many processors; the clients get the same."""
+    """Run a server for points like `point`, on the same processors as the clients."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[: point.cores])
     settings = {"MAX_RUNNING": str(point.rows), "SPECULATE": "0", "PREFIX_CACHE_MB": "0", "CACHE_MB": "8192"}
@@ -128,7 +128,7 @@ def _server(model: Path, point: Point) -> Iterator[Served]:
 
 
 def run(results: Results, model: Path, plan: Plan, save: Callable[[], None]) -> bool:
-    """Measure what is missing, and write down each point; return False where something is still missing."""
+    """Measure the missing points, and save after each; return False if points are still missing."""
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocabulary"])
     for round_ in range(1, plan.rounds + 1):
         done = {_identity(one) for one in results["points"] if one["round"] == round_ and one["others"] <= plan.noise}
@@ -153,13 +153,13 @@ def run(results: Results, model: Path, plan: Plan, save: Callable[[], None]) -> 
 
 
 def full_speed(points: list[dict[str, Any]]) -> float:
-    """Return the requests a second of as many clients as rows, by what was measured so far; 1 without."""
+    """Return the measured requests per second with as many clients as rows; 1 if not yet measured."""
     found = select(points, "clients", clients=ROWS, cores=CORES)
     return median(one["tokens_s"] / one["new"] for one in found) if found else 1.0
 
 
 def keep(kept: list[dict[str, Any]], found: dict[str, Any]) -> None:
-    """Add a point; of several attempts at one in a round the quietest counts."""
+    """Add a point; keep the attempt with the least other work if the round already has the point."""
     for place, one in enumerate(kept):
         if (one["round"], _identity(one)) == (found["round"], _identity(found)):
             kept[place] = min(one, found, key=lambda attempt: attempt["others"])
@@ -172,5 +172,5 @@ def _identity(point: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def fresh() -> Results:
-    """Return results without points: what they will be measured on."""
+    """Return results with a description of the machine and no points."""
     return {"machine": describe(), "points": []}

@@ -1,4 +1,4 @@
-"""How the two plans start and stop instances, by their documentation; what it leaves open is a parameter.
+"""Start and stop instances by the documented rules of the two plans; undocumented values are parameters.
 
 - https://learn.microsoft.com/azure/container-apps/scale-app
 - https://learn.microsoft.com/azure/azure-functions/functions-premium-plan
@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from benchmarks.scale.fleet import Fleet
 from benchmarks.scale.points import ROWS
 
-# Replicas of a container app, and instances of a Premium plan on Linux: 20 in most regions, up to 100 in some.
+# Maximum replicas of a container app, and instances of a Premium plan on Linux (up to 100 in some regions).
 MOST_REPLICAS = 1000
 MOST_INSTANCES = 20
 
 
 @dataclass(slots=True)
 class ContainerApps:
-    """A rule for HTTP: a replica for every `concurrency` requests a second, as counted over the last 15 seconds.
+    """HTTP scale rule: one replica for every `concurrency` requests per second over the last 15 seconds.
 
     Attributes:
-        least: replicas that always run.
-        most: replicas at most.
-        concurrency: of the rule, whose default is 10. The documentation calls it concurrent requests and divides
-            requests by seconds.
-        every_s: how often the rule is evaluated.
-        down_s: only what was not needed for so long is taken away.
-        keeps_spares: never.
+        least: minimum number of replicas.
+        most: maximum number of replicas.
+        concurrency: requests per second for each replica. The documentation calls it concurrent requests, and computes
+            it as requests divided by seconds. The platform's default is 10.
+        every_s: seconds between two evaluations of the rule.
+        down_s: seconds for which a replica must not have been needed before it is removed.
+        keeps_spares: always False.
     """
 
     least: int = 0
@@ -42,7 +42,7 @@ class ContainerApps:
     _wanted: deque[tuple[float, int]] = field(default_factory=deque)
 
     def act(self, fleet: Fleet) -> None:
-        """Add 1, then 4, 8, 16 and so on replicas at a time; take away all that were not needed of late."""
+        """Add 1, then 4, 8, 16 and so on replicas at a time; remove all that were not needed during `down_s`."""
         now = fleet.environment.now
         rate = (fleet.arrived - self._arrived) / self.every_s
         self._arrived = fleet.arrived
@@ -57,26 +57,26 @@ class ContainerApps:
             return
         self._step = 1
         if now - self._wanted[0][0] < self.down_s - self.every_s:
-            return  # what was needed before is not known
+            return  # the history is shorter than down_s
         while fleet.size > max(one for _, one in self._wanted) and fleet.ready:
             fleet.stop()
 
 
 @dataclass(slots=True)
 class Premium:
-    """Always-ready instances, and prewarmed ones that serve as soon as the others are busy.
+    """Always-ready instances, and prewarmed instances that are activated when the others are busy.
 
-    The documentation does not say when the platform finds instances busy, nor when it takes them away: `busy` and
-    `idle_s` are assumptions.
+    The documentation defines neither when instances are busy nor when they are removed: `busy` and `idle_s` are
+    assumptions.
 
     Attributes:
-        always_ready: instances that are never taken away.
-        prewarmed: instances that wait to be activated while there is traffic.
-        most: instances of the plan.
-        busy: requests for each instance above which another is activated: half a batch.
-        idle_s: an instance is taken away where a quarter of `busy` was not exceeded for so long.
-        every_s: instances are added at most once a second.
-        keeps_spares: always.
+        always_ready: number of instances that are never removed.
+        prewarmed: number of instances that wait to be activated while there is traffic.
+        most: maximum number of instances.
+        busy: mean requests per instance above which another instance is activated; the default is half a batch.
+        idle_s: seconds with a mean below a quarter of `busy` after which an instance is removed.
+        every_s: seconds between two evaluations; each adds at most one instance.
+        keeps_spares: always True.
     """
 
     always_ready: int = 1
@@ -89,7 +89,7 @@ class Premium:
     _idle: float = 0.0
 
     def act(self, fleet: Fleet) -> None:
-        """Activate a spare instance and begin to start another, or take one away."""
+        """Activate a spare instance and start another, or remove one."""
         load = fleet.load / max(1, len(fleet.ready))
         wants_more = load > self.busy and len(fleet.ready) < self.most
         if wants_more and fleet.spare:

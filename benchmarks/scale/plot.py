@@ -1,4 +1,4 @@
-"""The pictures of docs/scale.md: ``python -m benchmarks.scale.plot CURVES SIMULATION FOLDER``, where matplotlib is."""
+"""Draw the plots of docs/scale.md: ``python -m benchmarks.scale.plot CURVES SIMULATION FOLDER``; needs matplotlib."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ Measured = Mapping[str, Any]
 
 
 def machine(points: Sequence[Measured], path: Path) -> None:
-    """Draw what one machine does."""
+    """Draw the measurements of one machine."""
     figure, axes = _figure(2, 3)
     for cores, colour in ((2, TWO), (1, ONE)):
         found = select(points, "clients", cores=cores)
@@ -45,7 +45,7 @@ def machine(points: Sequence[Measured], path: Path) -> None:
 
 
 def fleet(cases: Sequence[Measured], path: Path) -> None:
-    """Draw first token and cost against the offered load."""
+    """Draw the time to the first token and the cost by offered load."""
     figure, axes = _figure(1, 2)
     for plan, colour in (("Container Apps", TWO), ("Premium", ONE)):
         for peak, dashed, shape in ((1.0, False, "steady"), (PEAK, True, "bursts")):
@@ -78,7 +78,7 @@ def _figure(rows: int, columns: int) -> tuple[Any, Any]:
 
 
 def _line(axis: Any, found: Sequence[Measured], x: str, y: str, *look: str, dashed: bool = False) -> None:
-    """Draw figure `y` over `x`, in a colour, with a label."""
+    """Plot the figure `y` by `x`; `look` is a colour and a label."""
     colour, label = look
     found = sorted(found, key=lambda one: one[x])
     style = "--" if dashed else "-"

@@ -1,4 +1,4 @@
-"""What is measured on one machine: the points of every curve, and the order in which a run takes them."""
+"""Define the points to measure on one machine, and their order in a run."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,13 +11,13 @@ CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ONE_CORE = (1, 2, 4, 8, 16)
 PROMPTS = (16, 64, 128, 256, 512, 900)
 BATCHES = (1, 4, 16, 32, 64)
-# Workloads that the sizing rule is not derived from: (prompt tokens, new tokens), with more clients than rows.
+# Workloads that the sizing rule is not fitted to: (prompt tokens, new tokens), with more clients than rows.
 MIXES = ((16, 32), (100, 100), (200, 200), (400, 64), (800, 32))
 CROWD = 32
-# Open loops, as parts of the requests a second that a full batch completes.
+# Rates of the open loops, relative to the requests per second of a full batch.
 RATES = (0.3, 0.5, 0.7, 0.85)
 OPEN_S = 20.0
-# The simulation: how much more arrives in a burst than in the mean, and what an instance usually takes to start.
+# The simulation: rate of a burst relative to the mean, and default seconds to start an instance.
 PEAK = 2.0
 START_S = 30.0
 
@@ -28,13 +28,13 @@ class Point:
 
     Attributes:
         kind: the curve: ``clients``, ``prompts``, ``rows``, ``mixes`` or ``open``.
-        clients: requests at a time, each client one after the other; 0 with an open loop.
-        prompt: tokens of each prompt.
-        new: new tokens of each request.
+        clients: number of clients, each with one request at a time; 0 with an open loop.
+        prompt: number of tokens of each prompt.
+        new: number of new tokens of each request.
         rows: ``MAX_RUNNING`` of the server.
-        cores: processors of the server and of the clients together.
-        rate: requests that arrive at random times (an open loop), as a part of the requests a second that as many
-            clients as rows complete; 0 with clients.
+        cores: number of processors that the server and the clients share.
+        rate: rate of requests at random times (an open loop), relative to the requests per second of as many clients
+            as rows; 0 with clients.
     """
 
     kind: str
@@ -47,16 +47,16 @@ class Point:
 
     @property
     def requests(self) -> int:
-        """How many requests each client sends."""
+        """Number of requests of each client."""
         return max(2, min(6, 64 // self.clients))
 
     def key(self) -> dict[str, Any]:
-        """Return what tells it from others."""
+        """Return the fields that identify the point."""
         return asdict(self)
 
 
 def points() -> Iterator[Point]:
-    """Yield all points; those of one server stand together. What takes longest, a crowd of clients, is last."""
+    """Yield all points, grouped by server. The slowest, with many clients, are last."""
     yield from (Point("clients", clients) for clients in CLIENTS if clients <= ROWS)
     yield from (Point("prompts", clients, prompt=prompt) for prompt in PROMPTS for clients in (1, ROWS))
     yield from (Point("open", 0, rate=rate) for rate in RATES)

@@ -1,4 +1,4 @@
-"""docs/scale.md: its tables are made of the published figures, its text is written by hand."""
+"""Write the tables of docs/scale.md from the published figures; its prose is written by hand."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ Measured = Mapping[str, Any]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown."""
+    """Return a Markdown table; without rows, it has one that reads "not measured"."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
     body = [" | ".join(map(str, row)) for row in rows] or [" | ".join(["not measured", *[""] * (len(head) - 1)])]
     lines += [f"| {row} |" for row in body]
@@ -31,7 +31,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def machine(results: Mapping[str, Any]) -> str:
-    """Return what the curves were measured on."""
+    """Return the table of the machine and of the published run."""
     found = results["machine"]
     rounds = max(point["round"] for point in results["points"])
     others = [point["others"] for point in results["points"]]
@@ -45,13 +45,13 @@ def machine(results: Mapping[str, Any]) -> str:
         "code",
         "rounds",
         "points measured",
-        "other work: in the median point, at most",
+        "CPU time of other work: median, maximum",
     )
     return table(head, [row])
 
 
 def clients(points: Sequence[Measured]) -> str:
-    """Return the table of concurrent requests, two cores beside one."""
+    """Return the table of concurrent requests, with two cores and with one."""
     rows = []
     for one in sorted(select(points, "clients", cores=2), key=lambda point: point["clients"]):
         alone = select(points, "clients", cores=1, clients=one["clients"])
@@ -65,7 +65,7 @@ def _speed(one: Measured) -> tuple[str, str, str]:
 
 
 def prompts(points: Sequence[Measured]) -> str:
-    """Return the table of prompt lengths; the context of a decode step is the prompt and what follows it."""
+    """Return the table of prompt lengths; the context of a decode step is the prompt and the new tokens."""
     rows = []
     for one in sorted(select(points, "prompts", cores=2, clients=1), key=lambda point: point["prompt"]):
         many = select(points, "prompts", cores=2, clients=ROWS, prompt=one["prompt"])
@@ -80,7 +80,7 @@ def prompts(points: Sequence[Measured]) -> str:
 
 
 def rows_table(points: Sequence[Measured]) -> str:
-    """Return the table of memory against rows."""
+    """Return the table of memory by rows."""
     found = select(points, "rows")
     cells = [
         (one["rows"], f"{one['memory_mib']:.0f}", f"{one['tokens_s']:.0f}", f"{one['gap_p50_ms']:.1f}") for one in found
@@ -89,7 +89,7 @@ def rows_table(points: Sequence[Measured]) -> str:
 
 
 def rule(points: Sequence[Measured], curves: Curves) -> str:
-    """Return the table of the sizing rule beside what was measured."""
+    """Return the table of the sizing rule's predictions and the measured throughput."""
     rows = [
         (one.prompt, one.new, f"{one.rule:.0f}", f"{one.measured:.0f}", f"{one.error:+.0%}")
         for one in checks(points, curves)
@@ -98,37 +98,35 @@ def rule(points: Sequence[Measured], curves: Curves) -> str:
 
 
 def constants(curves: Curves) -> str:
-    """Return the fitted times."""
+    """Return the table of the fitted times."""
     rows = [
         ("fixed time of a request over HTTP", f"{1000 * curves.http_s:.1f} ms"),
-        ("a run of the model, at least", f"{1000 * curves.run_s:.2f} ms"),
+        ("minimum time of a model run", f"{1000 * curves.run_s:.2f} ms"),
         ("a prompt token", f"{1000 * curves.token_s:.3f} ms"),
-        ("a prompt token, for each 1,000 tokens before its chunk", f"{1e6 * curves.reach_s:.3f} ms"),
-        *((f"a decode step of {rows}", f"{1000 * seconds:.2f} ms") for rows, seconds in curves.steps),
-        ("a row of a step, for each 1,000 tokens of context", f"{1e6 * curves.context_s:.3f} ms"),
+        ("additional time of a prompt token, for each 1,000 tokens before its chunk", f"{1e6 * curves.reach_s:.3f} ms"),
+        *((f"a decode step, batch of {rows}", f"{1000 * seconds:.2f} ms") for rows, seconds in curves.steps),
+        ("additional time of a step, for each row and 1,000 tokens of context", f"{1e6 * curves.context_s:.3f} ms"),
         (
             f"a request of {SHAPE.prompt} + {SHAPE.new} tokens in a full batch",
             f"{1000 * curves.request(16, 64):.1f} ms",
         ),
         ("`CONCURRENCY` of Container Apps by this rule", str(concurrency(curves))),
-        ("requests/s of an instance, full", f"{1 / curves.request(16, 64):.1f}"),
+        ("requests/s of an instance with a full batch", f"{1 / curves.request(16, 64):.1f}"),
     ]
     return table(("what", "time"), rows)
 
 
 def opened(points: Sequence[Measured]) -> str:
-    """Return the table of an open loop, measured and simulated."""
+    """Return the table of the open-loop load, measured and simulated."""
     rows = [(f"{one['rate']:.0%}", f"{one['rate_s']:.1f}", *(f"{one[name]:.0f}" for name in _OPENED)) for one in points]
-    return table(
-        ("of a full batch", "requests/s", "measured: median, ms", "99 %", "simulated: median, ms", "99 %"), rows
-    )
+    return table(("load", "requests/s", "measured: median, ms", "99 %", "simulated: median, ms", "99 %"), rows)
 
 
 _OPENED = ("first_p50_ms", "first_p99_ms", "simulated_p50_ms", "simulated_p99_ms")
 
 
 def cases(found: Iterable[Measured]) -> str:
-    """Return the table of simulated fleets, those with the usual start-up time."""
+    """Return the table of simulated fleets with the default start-up time."""
     rows = []
     names = ("rate", "peak", "plan", "always", "prewarmed")
     for one in sorted(found, key=lambda case: tuple(case[name] for name in names)):
@@ -141,7 +139,7 @@ def cases(found: Iterable[Measured]) -> str:
 
 
 def starts(found: Iterable[Measured]) -> str:
-    """Return the table of those cases that were simulated with several start-up times."""
+    """Return the table of the cases that were simulated with several start-up times."""
     names = ("plan", "rate", "peak", "always", "prewarmed")
     kinds: dict[tuple[Any, ...], list[Measured]] = {}
     for one in found:
@@ -153,7 +151,7 @@ def starts(found: Iterable[Measured]) -> str:
     )
 
 
-OUTCOME = ("first token: median", "99 %", "refused", "most instances", "instance hours an hour")
+OUTCOME = ("first token: median", "99 %", "refused", "maximum instances", "instance hours per hour")
 
 
 def _outcome(one: Measured) -> tuple[str, ...]:
@@ -166,27 +164,27 @@ def _seconds(value: float) -> str:
 
 
 def ends(curves: Curves) -> str:
-    """Return which plan ends where, by the rule."""
+    """Return the table of the maximum load of each plan, by the sizing rule."""
     each = ROOM / curves.request(SHAPE.prompt, SHAPE.new)
     plans = ((PREMIUM, "20 instances, most regions", 20), (PREMIUM, "100 instances, some regions", 100),
              (APPS, "1,000 replicas", 1000))  # fmt: skip
     rows = [(plan, limit, f"{most * each:,.0f}") for plan, limit, most in plans]
-    return table(("plan", "limit", "requests/s, with room"), rows)
+    return table(("plan", "limit", f"requests/s at {ROOM:.0%} load"), rows)
 
 
 def filled(page: str, results: Mapping[str, Any], simulation: Mapping[str, Any]) -> str:
-    """Return the page with every table made anew."""
+    """Return the page with every table regenerated."""
     points = medians(results["points"])
     curves = fit(points)
     tables = {
-        "What it was measured on": machine(results),
+        "Test setup": machine(results),
         "Concurrent requests": clients(points),
         "Prompt length and context": prompts(points),
         "Memory and rows": rows_table(points),
         "The sizing rule": constants(curves),
-        "Its error": rule(points, curves),
-        "The simulation beside a real server": opened(simulation["opened"]),
-        "Which plan ends where": ends(curves),
+        "Accuracy of the rule": rule(points, curves),
+        "Simulation compared with a real server": opened(simulation["opened"]),
+        "Limits of the plans": ends(curves),
         "Load and cost": cases(simulation["cases"]),
         "Start-up time": starts(simulation["cases"]),
     }
@@ -196,6 +194,6 @@ def filled(page: str, results: Mapping[str, Any], simulation: Mapping[str, Any])
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a published file."""
+    """Return the content of a published JSON file."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -1,4 +1,4 @@
-"""The cases that are simulated, and what comes out of each."""
+"""Define the cases to simulate, and simulate them."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from benchmarks.scale.points import OPEN_S, PEAK, START_S
 from benchmarks.scale.traffic import Bursts, open_loop
 
 SHAPE = Shape()
-# The part of its speed that an instance is planned for.
+# Planned load of an instance, relative to its throughput.
 ROOM = 0.6
 RATES = (1, 10, 100, 1000, 10_000)
 STARTS = (5.0, 15.0, 30.0, 60.0, 120.0)
 APPS, PREMIUM = "Container Apps", "Premium"
-# Requests of a run at most; but a run has a minute of steady traffic, or a period of bursts, at least.
+# Maximum requests of a run, unless that is less than a minute of steady traffic or one period of bursts.
 REQUESTS, STEADY_S, PERIOD_S = 100_000, 60.0, 300.0
 
 
@@ -31,12 +31,12 @@ class Case:
     """A fleet under load.
 
     Attributes:
-        plan: whose rule starts and stops instances.
-        rate: requests a second, in the mean.
-        peak: the rate of a burst, as a multiple of the mean; 1 is steady.
-        always: instances that always run; 0 stands for what the plan needs at least.
-        prewarmed: instances that wait for a burst.
-        start_s: what an instance takes to start.
+        plan: the plan that starts and stops instances.
+        rate: mean requests per second.
+        peak: rate of a burst, as a multiple of the mean; 1 is steady.
+        always: number of instances that always run; 0 means the plan's minimum.
+        prewarmed: number of prewarmed instances.
+        start_s: seconds to start an instance.
     """
 
     plan: str
@@ -48,23 +48,23 @@ class Case:
 
     @property
     def seconds(self) -> float:
-        """How long it is simulated: whole periods of bursts."""
+        """Simulated time: a whole number of minutes, or of periods of bursts."""
         least = STEADY_S if self.peak == 1 else PERIOD_S
         return least * max(1, min(int(4 * PERIOD_S / least), int(REQUESTS / self.rate / least)))
 
 
 def needed(curves: Curves, rate: float, shape: Shape = SHAPE) -> int:
-    """Return how many instances the sizing rule asks for."""
+    """Return the number of instances by the sizing rule."""
     return max(1, math.ceil(rate * curves.request(shape.prompt, shape.new, shape.rows) / ROOM))
 
 
 def concurrency(curves: Curves, shape: Shape = SHAPE) -> int:
-    """Return the concurrency of a rule of Container Apps: the platform counts requests a second with it."""
+    """Return the concurrency of a Container Apps scale rule: the planned requests per second of a replica."""
     return max(1, int(ROOM / curves.request(shape.prompt, shape.new, shape.rows)))
 
 
 def cases(curves: Curves) -> Iterator[Case]:
-    """Yield all cases: both plans at every load, steady and in bursts, and what always-ready instances buy."""
+    """Yield all cases: both plans at every load, steady and in bursts, with and without more always-ready instances."""
     for rate in RATES:
         at_peak = needed(curves, PEAK * rate)
         for plan in (APPS, PREMIUM):
@@ -85,7 +85,7 @@ def _most(plan: str) -> int:
 
 
 def run(case: Case, curves: Curves, shape: Shape = SHAPE, seed: int = 1) -> dict[str, Any]:
-    """Simulate a case; it begins with what the plan keeps running between bursts."""
+    """Simulate a case, starting with the instances that the plan keeps between bursts; return its figures."""
     environment, seen = simpy.Environment(), Seen()
     bursts = Bursts(case.peak, period_s=PERIOD_S)
     calm = case.rate * bursts.low
@@ -112,9 +112,9 @@ def run(case: Case, curves: Curves, shape: Shape = SHAPE, seed: int = 1) -> dict
 
 
 def beside(points: Sequence[Mapping[str, Any]], curves: Curves) -> list[dict[str, float]]:
-    """Return every open loop that was measured on one server, and what the simulation says of the same arrivals.
+    """Return the figures of every measured open loop, and those of a simulation with the same arrivals.
 
-    The figures of a rate are medians of its rounds.
+    The figures are medians over the rounds of a rate.
     """
     found = []
     measured = [point for point in points if point["kind"] == "open"]
@@ -130,7 +130,7 @@ def beside(points: Sequence[Mapping[str, Any]], curves: Curves) -> list[dict[str
 
 
 def opened(point: Mapping[str, Any], curves: Curves) -> dict[str, float]:
-    """Return what one instance does when requests arrive at the times of an open loop that was measured."""
+    """Simulate one instance with the arrival times of a measured open loop; return the times to the first token."""
     environment, seen = simpy.Environment(), Seen()
     shape = Shape(int(point["prompt"]), int(point["new"]), int(point["rows"]))
     fleet = Fleet(environment, lambda: Instance(environment, curves, shape, seen), seen, START_S)

@@ -1,4 +1,4 @@
-"""When requests arrive."""
+"""Generate the arrival times of requests."""
 
 import random
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Iterator[float]:
-    """Yield the times of a Poisson process of `rate` a second, until `seconds`."""
+    """Yield the times of a Poisson process of `rate` per second, until `seconds`."""
     choose = random.Random(seed)  # noqa: S311 - not for secrets
     at = choose.expovariate(rate)
     while at < seconds:
@@ -18,7 +18,7 @@ def poisson(rate: float, seconds: float, seed: int) -> Iterator[float]:
 class Bursts:
     """Traffic whose rate is `peak` times its mean for `high_s` of every `period_s`, and lower in between.
 
-    The requests of a period are those of steady traffic of the same mean. ``peak=1`` is steady.
+    A period has as many requests as steady traffic of the same mean rate. ``peak=1`` is steady.
     """
 
     peak: float = 1.0
@@ -27,10 +27,10 @@ class Bursts:
 
     @property
     def low(self) -> float:
-        """The rate between bursts, as a part of the mean.
+        """The rate between bursts, relative to the mean.
 
         Raises:
-            ValueError: the bursts alone would be more than the mean.
+            ValueError: the bursts alone exceed the mean.
         """
         low = (self.period_s - self.peak * self.high_s) / (self.period_s - self.high_s)
         if low < 0:
@@ -38,9 +38,9 @@ class Bursts:
         return low
 
     def arrivals(self, rate: float, seconds: float, seed: int) -> Iterator[float]:
-        """Yield times of arrival at a mean of `rate` a second, a Poisson process thinned to the rate of each moment.
+        """Yield arrival times with a mean `rate` per second: a Poisson process, thinned to the current rate.
 
-        The first burst begins when a low phase has passed.
+        Traffic starts with a low phase.
         """
         choose = random.Random(seed)  # noqa: S311 - not for secrets
         low = self.low / self.peak

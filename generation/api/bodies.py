@@ -68,7 +68,7 @@ class SamplingFields(Body):
         description="lower the score of every token in the prompt or the text by this factor; 1 = off",
     )
     seed: int | None = Field(
-        None, ge=-SEED_LIMIT, lt=SEED_LIMIT, description="same seed and request, same answer; null = a random seed"
+        None, ge=-SEED_LIMIT, lt=SEED_LIMIT, description="the same seed and request give the same answer; null = random"
     )
     ignore_eos: bool = Field(False, description="continue past the end-of-text token")
     timeout_s: float | None = Field(

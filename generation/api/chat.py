@@ -1,4 +1,4 @@
-"""OpenAI's ``/v1/chat/completions``, for models with a chat template."""
+"""Serve OpenAI's ``/v1/chat/completions`` for models with a chat template."""
 
 from dataclasses import replace
 
@@ -23,11 +23,11 @@ async def post(service: Service, exchange: Exchange) -> Response:
     """Answer ``POST /api/v1/chat/completions``.
 
     Raises:
-        InvalidRequestError: the body is wrong, or the model has no chat template.
+        InvalidRequestError: the body is invalid, or the model has no chat template.
     """
     content = await exchange.body(service.settings.max_body_kb * 1024)
     loaded = service.loaded()
-    source(loaded)  # without a template nothing else about the body matters
+    source(loaded)  # refuse any body if there is no template
     body = parse_json(ChatBody, content).check()
     check_model(body.model, loaded)
     text = await render(
@@ -46,10 +46,10 @@ async def post(service: Service, exchange: Exchange) -> Response:
 
 
 async def chat_request(body: ChatBody, text: str, loaded: Loaded, settings: Settings) -> GenerationRequest:
-    """Return the request to the engine; `text` is the rendered prompt, which brings its special tokens itself.
+    """Return the request to the engine; `text` is the rendered prompt, which already has its special tokens.
 
     Raises:
-        InvalidRequestError: or a subclass; the prompt does not fit, or a field cannot be served.
+        InvalidRequestError: or a subclass; the prompt does not fit, or a field is not supported.
     """
     context, name = loaded.config.context, body.new_tokens_field
     cost = Cost(

@@ -1,4 +1,4 @@
-"""Renders the messages of a chat as a prompt, with the template of the model or the operator's."""
+"""Render the messages of a chat as a prompt with the model's or the operator's template."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from generation.text.chat_template import ChatTemplate, TemplateError
 from generation.text.tokenizer import Tokenizer
 
 NOT_A_CHAT_MODEL = "this is not a chat model: call /api/v1/completions with a prompt instead, or set CHAT_TEMPLATE"
-# One at a time: rendering holds the interpreter's lock.
+# One thread, because rendering holds the global interpreter lock.
 _rendering = ThreadPoolExecutor(1, "chat")
 
 
 def source(loaded: Loaded) -> str:
-    """Return the template.
+    """Return the text of the chat template.
 
     Raises:
-        InvalidRequestError: there is none.
+        InvalidRequestError: the model has no chat template.
     """
     if loaded.chat_template is None:
         raise InvalidRequestError(NOT_A_CHAT_MODEL, param="messages")
@@ -32,8 +32,8 @@ async def render(messages: Sequence[Mapping[str, str]], loaded: Loaded, *, add_g
     """Return the prompt of a chat.
 
     Raises:
-        InvalidRequestError: there is no template, or it refuses the messages.
-        ChatTemplateError: the template itself cannot be used.
+        InvalidRequestError: the model has no chat template, or the template refuses the messages.
+        ChatTemplateError: the template is invalid.
     """
     given = source(loaded)
     work = partial(_render, given, messages, loaded, add_generation_prompt=add_generation_prompt)
@@ -41,7 +41,7 @@ async def render(messages: Sequence[Mapping[str, str]], loaded: Loaded, *, add_g
 
 
 def fingerprint(loaded: Loaded) -> str:
-    """Return what decides the bytes of a seeded answer: the template besides what decides those of a completion."""
+    """Return the fingerprint of completions, extended by a hash of the chat template."""
     return f"{loaded.fingerprint}_{sha256(source(loaded).encode()).hexdigest()[:10]}"
 
 
@@ -57,7 +57,7 @@ def _render(given: str, messages: Sequence[Mapping[str, str]], loaded: Loaded, *
 
 
 def _special_tokens(loaded: Loaded) -> dict[str, Any]:
-    """Return the special tokens that a template knows by name; an artifact of an older exporter names but two."""
+    """Return the special tokens by name; an artifact of an older exporter has only ``bos_token`` and ``eos_token``."""
     return loaded.config.special_tokens or _begin_and_end(loaded.tokenizer)
 
 

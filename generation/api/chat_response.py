@@ -1,4 +1,4 @@
-"""Builds OpenAI's chat completions from the engine's updates."""
+"""Build OpenAI's chat completions from the engine's updates."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from generation.service import Loaded
 
 
 class ChatResponse(OpenAIResponse):
-    """Builds the response to one request."""
+    """Builds the chat completion of one request, streamed or whole."""
 
     def __init__(self, body: ChatBody, loaded: Loaded, prompt: tuple[int, ...], fingerprint: str) -> None:
         super().__init__(body, loaded, [len(prompt)], "chatcmpl", fingerprint)
@@ -22,7 +22,7 @@ class ChatResponse(OpenAIResponse):
     def _object(self, *, streamed: bool) -> str:
         return "chat.completion.chunk" if streamed else "chat.completion"
 
-    def _piece(self, item: Update, number: int, *, first: bool) -> dict[str, Any]:  # noqa: ARG002 - the one prompt
+    def _piece(self, item: Update, number: int, *, first: bool) -> dict[str, Any]:  # noqa: ARG002 - there is one prompt
         delta = {"role": "assistant"} if first else {}
         piece: dict[str, Any] = {"delta": delta | {"content": item.text}, "logprobs": None}
         if self._with_logprobs:

@@ -1,7 +1,7 @@
-"""Loads contracts lazily, because their models would slow the cold start.
+"""Load API contracts lazily, because building their pydantic models would slow the cold start.
 
-OpenAI's completions are loaded after the model, or with the first request if that comes sooner; the others with their
-first request.
+OpenAI's completions are loaded after the model, or with their first request if that is earlier. Chat completions and
+Hugging Face's contract are loaded with their first request.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from generation.service import Service
 
 
 class Contract:
-    """A module whose `post` answers requests; `load` imports it and builds its models."""
+    """A lazily loaded module whose `post` answers requests. `load` imports it and builds its models."""
 
     def __init__(self, load: Callable[[], ModuleType]) -> None:
         self._load = load
@@ -29,7 +29,7 @@ class Contract:
         return self._module
 
     async def post(self, service: Service, exchange: Exchange) -> Response:
-        """Answer a request."""
+        """Answer a request; the first call loads the contract in a thread."""
         module = self._module or await asyncio.to_thread(self.prepare)
         response: Response = await module.post(service, exchange)
         return response

@@ -1,6 +1,6 @@
-"""Hugging Face's text generation: ``POST /api/hf``, which answers as the root route of text-generation-inference.
+"""Serve ``POST /api/hf``, compatible with the root route of Hugging Face's text-generation-inference.
 
-``huggingface_hub.InferenceClient(model=URL).text_generation`` and the client `text_generation` post to the URL itself.
+``huggingface_hub.InferenceClient(model=URL).text_generation`` and the client `text_generation` post to the given URL.
 """
 
 import secrets
@@ -26,7 +26,7 @@ FIELDS = ("inputs", "parameters.max_new_tokens")
 
 
 async def post(service: Service, exchange: Exchange) -> Response:
-    """Answer ``POST /api/hf``."""
+    """Answer ``POST /api/hf``, streamed or whole."""
     body = parse_json(HfBody, await exchange.body(service.settings.max_body_kb * 1024)).check()
     loaded = service.loaded()
     if service.settings.log_prompts == "on":
@@ -79,7 +79,7 @@ async def engine_request(body: HfBody, loaded: Loaded, settings: Settings) -> Ge
 
 def _cost(body: HfBody, new_tokens: int) -> Cost:
     given = body.parameters
-    # The clients need a log-probability with each token, and the best of several is chosen by them.
+    # Clients require a log-probability for each token. `best_of` ranks sequences by their log-probabilities.
     reported = given.detailed or body.stream or given.best_of > 1
     return Cost(
         1,

@@ -1,4 +1,4 @@
-"""Errors in the form of text-generation-inference (``InferError``): ``{"error": message, "error_type": kind}``."""
+"""Convert errors to the form of text-generation-inference, ``{"error": message, "error_type": kind}``."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ UNPROCESSABLE, FAILED_DEPENDENCY = 422, 424
 
 
 def error_form(error: ApiError) -> tuple[int, dict[str, Any]]:
-    """Return the status and the JSON body of an error."""
+    """Return the HTTP status and the JSON body of an error."""
     status, kind = error.status, "incomplete_generation"
     if isinstance(error, InvalidRequestError):
         status, kind = UNPROCESSABLE if status == InvalidRequestError.status else status, "validation"

@@ -1,4 +1,4 @@
-"""Builds the answers of text-generation-inference from the engine's updates, as events or whole."""
+"""Build text-generation-inference's responses from the engine's updates, streamed or whole."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from generation.text.tokenizer import Tokenizer
 
 @dataclass(slots=True)
 class _Sequence:
-    """What is known of one choice."""
+    """State of one choice."""
 
     text: str = ""
     tokens: list[dict[str, Any]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class HfResponse:
         before = len(sequence.tokens)
         self._add(item)
         if item.finish_reason is not None and len(sequence.tokens) == before:
-            # The deadline came between two tokens. Every event has a token: this one has the text held back until then.
+            # The request timed out between two tokens. An event needs a token: this one carries the text held back.
             last = {"text": item.text, "special": not item.text}
             sequence.tokens.append(self._token(self._tokenizer.begin_of_text or 0, 0.0) | last)
             sequence.top_tokens.append([])

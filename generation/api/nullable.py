@@ -1,4 +1,4 @@
-"""Bodies in which null stands for the default of every field, as clients of OpenAI and Hugging Face send it."""
+"""Base class of bodies that accept null for the default of a field, as OpenAI's and Hugging Face's clients send it."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def _allow_null(schema: dict[str, Any]) -> None:
 
 
 class NullableBody(Body):
-    """Base of these bodies."""
+    """A body in which null in an optional field means its default."""
 
     model_config = ConfigDict(json_schema_extra=_allow_null)
 

@@ -1,4 +1,4 @@
-"""Fields that the bodies of OpenAI's two contracts share, and the rules between them."""
+"""Fields of both OpenAI request bodies, completions and chat completions, and the rules that combine them."""
 
 from pydantic import Field
 
@@ -13,16 +13,16 @@ from generation.errors import refused
 class StreamOptions(Body):
     """Options of a streamed answer."""
 
-    include_usage: bool | None = Field(None, description="end the stream with an event that has the usage")
+    include_usage: bool | None = Field(None, description="report the usage in a last event")
     continuous_usage_stats: bool = Field(
         False,
-        description="report the usage of a choice so far in each event; turns include_usage on unless that is false",
+        description="report the usage so far in each event; implies include_usage unless that is false",
     )
     include_obfuscation: bool = Field(False, description="accepted; the server never adds padding")
 
 
 class OpenAIBody(NullableBody, SamplingFields, VllmFields, LlamaFields, GuidedFields):
-    """What a body of either contract has. In every field null stands for the default."""
+    """Base of the bodies of completions and chat completions. In every field, null means the default."""
 
     model: str | None = Field(None, description="name of the served model; may be omitted")
     n: int = Field(1, ge=1, le=128, description="choices for each prompt")
@@ -32,45 +32,45 @@ class OpenAIBody(NullableBody, SamplingFields, VllmFields, LlamaFields, GuidedFi
     )
     presence_penalty: float = Field(0.0, ge=-2, le=2, description="lower a token's score by this once it was generated")
     logit_bias: Bias = Field(
-        (), description="numbers to add to the scores of tokens, by token id or text; false = never choose them"
+        (), description="numbers to add to the scores of tokens, by token id or text; false = never choose the token"
     )
-    stop: Stops = Field((), description="strings that end a choice; the text leaves them out by default")
+    stop: Stops = Field((), description="strings that end a choice; by default, they are not part of the text")
     stream: bool = Field(False, description="stream the answer as server-sent events")
     stream_options: StreamOptions | None = Field(None, description="only with stream")
     user: str | None = Field(None, max_length=512, description="accepted; it has no effect on the answer")
 
     @property
     def choices(self) -> int:
-        """Sequences to generate for each prompt."""
+        """Number of sequences to generate for each prompt."""
         return self.n
 
     @property
     def reported(self) -> int | None:
-        """Alternatives to report with each token; -1 = all, None = no report."""
+        """Number of alternatives to report with each token; -1 = all, None = no report."""
         raise NotImplementedError
 
     def check_shared(self) -> None:
         """Check the rules that concern more than one of these fields.
 
         Raises:
-            InvalidRequestError: with the field that is wrong.
+            InvalidRequestError: a field is not allowed with another; the error names it.
         """
         if self.stream_options is not None and not self.stream:
             raise refused("stream_options", "only allowed with stream=true")
         if self.priority:
             raise refused("priority", "requests are served in order of arrival: only 0 is allowed")
         if (guided := self.constraint()) is not None:
-            # The constraint decides where an answer ends; a field that contradicts it would leave no token to choose.
+            # The constraint decides where an answer may end. These fields could exclude every token that it allows.
             if self.min_tokens:
                 raise refused("min_tokens", f"not together with {guided.param}")
             if self.ignore_eos:
                 raise refused("ignore_eos", f"not together with {guided.param}")
 
     def check_least(self, max_tokens: int, name: str) -> None:
-        """Check that the least number of tokens is not above the most, the field `name`.
+        """Check that `min_tokens` is at most `max_tokens`, the value of the field `name`.
 
         Raises:
-            InvalidRequestError: it is.
+            InvalidRequestError: `min_tokens` is larger.
         """
         if self.min_tokens > max_tokens:
             raise refused("min_tokens", f"must be at most {name}={max_tokens}, got {self.min_tokens}")

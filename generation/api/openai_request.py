@@ -1,4 +1,4 @@
-"""Converts what the bodies of OpenAI's two contracts share to a request to the engine."""
+"""Convert the shared fields of OpenAI's completions and chat completions to a request to the engine."""
 
 from generation.api.completions_sampling import sampling_params
 from generation.api.openai_body import OpenAIBody
@@ -34,11 +34,11 @@ async def engine_request(body: OpenAIBody, max_tokens: int, loaded: Loaded, sett
 
 
 def reported_with_each(body: OpenAIBody, vocabulary: int) -> int | None:
-    """Return the number of alternatives that are reported with each token, those named by id included."""
+    """Return the number of alternatives to report with each token, including those requested by id."""
     reported = alternatives(body.reported, vocabulary)
     return None if reported is None else reported + len(body.logprob_token_ids or ())
 
 
 def alternatives(asked: int | None, vocabulary: int) -> int | None:
-    """Return the number of alternatives where -1 stands for all."""
+    """Return the number of alternatives, with -1 replaced by the size of the vocabulary."""
     return vocabulary if asked is not None and asked < 0 else asked

@@ -1,4 +1,4 @@
-"""What OpenAI's two response objects share: events and whole answers, built from the engine's updates."""
+"""Build what completions and chat completions share: events and whole responses from the engine's updates."""
 
 import time
 import uuid
@@ -17,10 +17,10 @@ from generation.service import Loaded
 
 
 class OpenAIResponse(ABC):
-    """Builds the response to one request. The whole sums up the pieces that the events send.
+    """Builds the response to one request. A whole response concatenates the pieces that a stream sends.
 
     Attributes:
-        timelines: of the request's prompts, once they are submitted; they count the tokens from the prefix cache.
+        timelines: timelines of the request's prompts, set after submission; they count tokens from the prefix cache.
     """
 
     def __init__(self, body: OpenAIBody, loaded: Loaded, lengths: Sequence[int], prefix: str, fingerprint: str) -> None:
@@ -28,7 +28,7 @@ class OpenAIResponse(ABC):
         self._choices = body.choices
         self._kept = body.n
         self._usage_at_end, self._usage_in_events = body.usage_at_end, body.usage_in_events
-        self._lengths = lengths  # of the prompts, in tokens
+        self._lengths = lengths  # number of tokens of each prompt
         self._reported: defaultdict[int, int] = defaultdict(int)  # tokens by choice, from its first piece on
         self._generated = 0
         self._id = f"{prefix}-{body.request_id or uuid.uuid4().hex}"
@@ -36,21 +36,21 @@ class OpenAIResponse(ABC):
 
     @abstractmethod
     def _object(self, *, streamed: bool) -> str:
-        """Return the name of the object."""
+        """Return the value of the field `object`."""
 
     @abstractmethod
     def _piece(self, item: Update, number: int, *, first: bool) -> dict[str, Any]:
-        """Return a piece of a choice of prompt `number`, without index and finish reason; may be its first."""
+        """Return a piece of a choice of prompt `number`, without index and finish reason; `first` marks its first."""
 
     @abstractmethod
     def _extend(self, choice: dict[str, Any], piece: dict[str, Any]) -> None:
-        """Append the next piece of a choice."""
+        """Append `piece` to `choice`."""
 
-    def _note(self, scores: PromptScores) -> None:  # noqa: B027 - chats have none
-        """Take the log-probabilities of a prompt."""
+    def _note(self, scores: PromptScores) -> None:  # noqa: B027 - chat completions do not report them
+        """Record the log-probabilities of a prompt."""
 
     def _finish(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """Return a choice as the whole answer has it."""
+        """Return a choice in the form of a whole response."""
         return choice
 
     def event(self, item: Item) -> str:
@@ -65,7 +65,7 @@ class OpenAIResponse(ABC):
         return event(self._head(streamed=True) | {"choices": [choice]} | usage)
 
     def last_events(self) -> str:
-        """Return the events that come after all items."""
+        """Return the event after all items, or an empty string if there is none."""
         if not self._usage_at_end:
             return ""
         return event(self._head(streamed=True) | {"choices": [], "usage": self._usage()})
@@ -104,7 +104,7 @@ class OpenAIResponse(ABC):
         return _usage(sum(self._lengths), self._generated) | {"prompt_tokens_details": {"cached_tokens": cached}}
 
     def _choice(self, item: Item) -> dict[str, Any] | None:
-        """Return a piece of a choice; the first piece includes the prompt's part."""
+        """Return the piece of a choice for an update; None for the scores of a prompt."""
         if isinstance(item, PromptScores):
             self._note(item)
             return None

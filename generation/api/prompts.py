@@ -76,10 +76,10 @@ async def encode_one(
 
 
 def room(prompt_tokens: int, new_tokens: int | None, context: int, fields: tuple[str, str]) -> int:
-    """Return the number of tokens to generate: what is asked for, or None for what the context window has room for.
+    """Return the number of tokens to generate: `new_tokens`, or as many as the context window allows for None.
 
     Raises:
-        ContextLengthError: there is no room for so many, or for one.
+        ContextLengthError: the context window has no room for `new_tokens`, or for a single token.
     """
     check_context(prompt_tokens, new_tokens or 1, context, fields[1], fields[0])
     return new_tokens or context - prompt_tokens

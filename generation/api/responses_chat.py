@@ -1,4 +1,4 @@
-"""Response models of chats for the OpenAPI document. Tests validate real responses against them."""
+"""Response models of chat completions for the OpenAPI document. Tests validate real responses against them."""
 
 from typing import Literal
 
@@ -8,9 +8,9 @@ from generation.api.responses import Answer, CompletionUsage, EventUsage, Finish
 
 
 class _ChatTokenHead(Answer):
-    token: str = Field(description="text of the token; its bytes where they are not whole characters")
+    token: str = Field(description="text of the token; its bytes if they are not valid UTF-8")
     logprob: float
-    bytes: list[int] = Field(description="bytes of the token; those of its name if it is special")
+    bytes: list[int] = Field(description="bytes of the token; for a special token, those of its name")
 
 
 class ChatTopToken(_ChatTokenHead):
@@ -18,20 +18,20 @@ class ChatTopToken(_ChatTokenHead):
 
 
 class ChatToken(_ChatTokenHead):
-    """A token of the answer."""
+    """A token of an answer, with its log-probability."""
 
     top_logprobs: list[ChatTopToken]
 
 
 class ChatLogprobs(Answer):
-    """The tokens of the answer with their log-probabilities."""
+    """The tokens of an answer with their log-probabilities."""
 
     content: list[ChatToken]
     refusal: None
 
 
 class ChatAnswer(Answer):
-    """The answer."""
+    """An answer."""
 
     role: Literal["assistant"]
     content: str
@@ -39,7 +39,7 @@ class ChatAnswer(Answer):
 
 
 class ChatDelta(Answer):
-    """More of the answer."""
+    """The next part of an answer."""
 
     role: Literal["assistant"] | None = Field(None, description="in the first event of a choice")
     content: str
@@ -53,14 +53,14 @@ class _ChatChoiceHead(Answer):
 
 
 class ChatChoice(_ChatChoiceHead):
-    """One answer."""
+    """One choice: an answer and its finish reason."""
 
     message: ChatAnswer
     finish_reason: FinishReason
 
 
 class ChatChoicePart(_ChatChoiceHead):
-    """More of one answer; the last part has the finish reason."""
+    """The next part of one choice; the last part has the finish reason."""
 
     delta: ChatDelta
     finish_reason: FinishReason | None
@@ -82,12 +82,12 @@ class ChatCompletion(_ChatHead):
 
 
 class ChatCompletionChunk(_ChatHead):
-    """A part of a chat completion."""
+    """An event of a streamed chat completion."""
 
     object: Literal["chat.completion.chunk"]
     choices: list[ChatChoicePart]
     usage: EventUsage | None = Field(
         None,
-        description="with stream_options.include_usage: null, and in the last event the usage; with "
+        description="with stream_options.include_usage: the usage in the last event, null in the others; with "
         "stream_options.continuous_usage_stats: the usage of the choice so far",
     )

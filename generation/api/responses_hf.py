@@ -8,7 +8,7 @@ from generation.api.responses import Answer
 
 
 class HfFailure(Answer):
-    """Any error of this contract."""
+    """An error of this contract."""
 
     error: str = Field(description="what is wrong and what is allowed")
     error_type: Literal["validation", "overloaded", "generation", "incomplete_generation"]
@@ -19,16 +19,16 @@ class HfPromptToken(Answer):
 
     id: int
     text: str
-    logprob: float | None = Field(description="null for the first token, which nothing precedes")
+    logprob: float | None = Field(description="null for the first token")
 
 
 class HfToken(Answer):
-    """A token of the text."""
+    """A generated token."""
 
     id: int
     text: str
     logprob: float
-    special: bool = Field(description="whether it is no part of the text, as the end-of-text token")
+    special: bool = Field(description="true for a token that is not part of the text, such as end-of-text")
 
 
 class _HfEnd(Answer):
@@ -44,36 +44,36 @@ class _HfReport(_HfEnd):
 
 
 class HfSequence(_HfReport):
-    """A sequence that was not the best."""
+    """A sequence of best_of that was not the best."""
 
     generated_text: str
 
 
 class HfDetails(_HfReport):
-    """The tokens of the text, and why it ended."""
+    """The tokens of the text and its finish reason."""
 
     best_of_sequences: list[HfSequence] | None = Field(None, description="only with best_of above 1")
 
 
 class HfGenerated(Answer):
-    """A text."""
+    """The generated text."""
 
     generated_text: str
     details: HfDetails | None = Field(None, description="only with details or decoder_input_details")
 
 
 class HfAnswer(RootModel[list[HfGenerated]]):
-    """A list of one text."""
+    """A list with the generated text as its only entry."""
 
 
 class HfStreamEnd(_HfEnd):
-    """Why the text ended."""
+    """Finish reason and counts of a stream."""
 
-    input_length: int = Field(description="tokens of the prompt")
+    input_length: int = Field(description="number of tokens of the prompt")
 
 
 class HfEvent(Answer):
-    """One more token; the last event has the whole text."""
+    """The next token; the last event also has the whole text."""
 
     index: int = Field(description="1 for the first token")
     token: HfToken

@@ -1,4 +1,4 @@
-"""``generate --chat``: answers one message in this process, with the chat template of the model or the operator's."""
+"""Answer one chat message in this process: ``generate --chat``."""
 
 import argparse
 import json
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from generation.config import Settings
     from generation.service import Loaded
 
-# Options whose fields have other names in the contract of chats.
+# Options whose fields have other names in chat completions.
 NAMES = {"max_new_tokens": "max_completion_tokens", "num_return_sequences": "n"}
 
 
 def parse(options: argparse.Namespace, given: dict[str, Any]) -> "ChatBody":
-    """Return the body of the chat; `given` has the options that are fields of ``POST /api/generate``.
+    """Return the body of the chat; `given` has the options that are fields of ``POST /api/generate``, by name.
 
     Raises:
         InvalidRequestError: an option has a value that is not allowed.
@@ -29,12 +29,12 @@ def parse(options: argparse.Namespace, given: dict[str, Any]) -> "ChatBody":
     system = [] if options.system is None else [{"role": "system", "content": options.system}]
     values = {NAMES.get(name, name): value for name, value in given.items()}
     values["messages"] = [*system, {"role": "user", "content": read_text(options.text)}]
-    # The defaults that the help of the options names.
+    # The defaults that the options' help states.
     return parse_json(ChatBody, json.dumps({"max_completion_tokens": 50, "top_k": 50} | values).encode()).check()
 
 
 async def generate(loaded: "Loaded", settings: "Settings", body: "ChatBody", *, show: bool) -> dict[str, Any]:
-    """Return what ``POST /api/v1/chat/completions`` answers; with `show`, print a single answer as it comes."""
+    """Return the response of ``POST /api/v1/chat/completions``; with `show`, print it, streaming a single answer."""
     from generation.api.chat import chat_request
     from generation.api.chat_prompt import fingerprint, render
     from generation.api.chat_response import ChatResponse

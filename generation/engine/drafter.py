@@ -1,7 +1,7 @@
-"""Drafts of one sequence, and how likely they are.
+"""Draft the next tokens of one sequence, and estimate the chance that each is accepted.
 
-They have two sources: what followed the same tokens earlier in the text (prompt lookup, Saxena 2023), and the
-artifact's table of n-grams. The chance of a guess follows what was measured of its source.
+A draft token has one of two sources: prompt lookup, which repeats what followed the same tokens earlier in the text
+(Saxena 2023), and the artifact's n-gram table. The estimates are corrected by the measured acceptance of each source.
 """
 
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from generation.engine.interface import DraftTable
 
 PROMPT, TABLE = "prompt", "table"
 SOURCES = (PROMPT, TABLE)
-# How many of the last tokens must have been seen together in the text, the longest first, and the log-odds that what
-# followed them follows again, before anything is measured.
+# Lengths of the n-grams to look up in the text, longest first. Each has the initial log-odds that the token after the
+# n-gram's earlier occurrence follows it again.
 NGRAMS = ((3, 0.0), (2, -0.8))
-# How fast the log-odds of a source follow what is measured: in one sequence, and in those that start later.
+# Learning rates of the log-odds of a source: within one sequence, and for sequences that start later.
 OWN_RATE, SHARED_RATE = 0.4, 0.01
-# Log-odds stay within this bound.
+# Maximum absolute correction of the log-odds.
 SUREST = 5.0
-# A guess from the text that is as likely as this is taken without asking the table.
+# The table is not searched if a guess from the text has at least this chance.
 ENOUGH = 0.9
-# Tokens that the table's contexts have at most.
+# Maximum number of tokens in a context of the table.
 CONTEXT = 4
 
 
 @dataclass(slots=True)
 class Experience:
-    """What all sequences of an engine share: how their guesses turned out.
+    """Acceptance statistics that all sequences of an engine share.
 
     Attributes:
-        shifts: what to add to the log-odds of a guess, by source.
-        drafted: draft tokens since they were last read, by source.
-        accepted: those of them that were accepted.
+        shifts: correction to add to the log-odds of a guess, by source.
+        drafted: number of draft tokens since the counters were last read, by source.
+        accepted: number of those that were accepted, by source.
     """
 
     shifts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SOURCES, 0.0))
@@ -42,7 +42,7 @@ class Experience:
 
 
 class Guess(NamedTuple):
-    """A token that may follow, with the log-odds that its source gives it."""
+    """A candidate for the next token, with the log-odds that its source gives it."""
 
     source: str
     token: int
@@ -50,7 +50,7 @@ class Guess(NamedTuple):
 
 
 class Drafter:
-    """Guesses the next tokens of one sequence. Until something is asked of it, it only keeps the tokens."""
+    """Drafts the next tokens of one sequence. Nothing is indexed before the first call of `chances`."""
 
     def __init__(
         self, prompt: Sequence[int], table: DraftTable | None = None, shared: Experience | None = None
@@ -59,15 +59,15 @@ class Drafter:
         self._table = table
         self._shared = shared or Experience()
         self._shifts = dict(self._shared.shifts)
-        # Where in the text the tokens after an n-gram are; the n-grams that end before `_indexed` are in it.
+        # Position in the text of the token after each n-gram. N-grams that end before `_indexed` are included.
         self._after: dict[tuple[int, ...], int] = {}
         self._indexed = 0
-        # The guesses for each of the next tokens, the best first; those of a place follow the best of the place before.
+        # The guesses for each of the next tokens, best first. They assume the best guess at each earlier position.
         self._ahead: list[list[Guess]] = []
         self._drafted = 0
 
     def push(self, token: int) -> None:
-        """Append the chosen token; learn from the guesses that were made in its place, if any were."""
+        """Append the chosen token; learn from the guesses for its position, if there are any."""
         self._tokens.append(token)
         if not self._ahead:
             return
@@ -102,7 +102,7 @@ class Drafter:
         return found
 
     def take(self, count: int) -> list[int]:
-        """Return the first `count` of the tokens whose chances were asked for, as the draft of the next step."""
+        """Return the draft of the next step: the first `count` of the tokens that `chances` estimated."""
         self._drafted = count
         draft = [guesses[0] for guesses in self._ahead[:count]]
         for guess in draft:
@@ -140,7 +140,7 @@ class Drafter:
         return None
 
     def _learn(self, guess: Guess, *, hit: bool) -> None:
-        """Move the log-odds of the source towards what happened: a step of logistic regression."""
+        """Move the log-odds of the source towards the outcome by one step of logistic regression."""
         for shifts, rate in ((self._shifts, OWN_RATE), (self._shared.shifts, SHARED_RATE)):
             error = hit - _chance(guess.odds + shifts[guess.source])
             shifts[guess.source] = max(-SUREST, min(SUREST, shifts[guess.source] + rate * error))

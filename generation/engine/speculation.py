@@ -1,10 +1,10 @@
-"""Speculation: verify a draft of the tokens that may follow in the step that computes the newest token.
+"""Speculation: verify draft tokens in the step that computes the newest token.
 
 A step computes several tokens of a sequence for little more than the cost of one. It therefore computes the last token
-together with a draft of those after it. The sampler then chooses token by token as usual. If it chooses the draft
-token, the logits for the next choice are already computed. Only tokens that the sampler chooses anyway are accepted, so
+together with a draft of the tokens after it. The sampler then chooses token by token as usual. If it chooses the draft
+token, the logits for the next choice are already computed. Only tokens that the sampler itself chooses are accepted, so
 the output is identical with and without speculation, whether sampled or greedy. This requires a graph whose results for
-a token do not depend on how many tokens are computed with it: one with an int8 cache.
+a token do not depend on the number of tokens in the step: one with an int8 cache.
 """
 
 import time
@@ -20,7 +20,7 @@ LOOKUP_S, MOST_LOOKUP = 25e-6, 0.05
 
 
 class Speculation:
-    """Chooses the drafts that maximise the tokens per second, by measured hit rates and step times.
+    """Chooses the drafts that maximise tokens per second, by measured acceptance rates and step times.
 
     Args:
         limit: maximum number of draft tokens per sequence.
@@ -73,7 +73,7 @@ class Speculation:
             self._promised = 0.0
 
     def counted(self) -> Iterator[tuple[str, int, int]]:
-        """Yield the draft tokens of each source since the previous call, and how many of them were accepted."""
+        """Yield each source with its numbers of drafted and accepted tokens since the previous call."""
         shared = self._shared
         for source in SOURCES:
             drafted, accepted = shared.drafted[source], shared.accepted[source]

@@ -1,22 +1,22 @@
-"""What the steps of one batch size cost, by measurement, and how many draft tokens pay."""
+"""Measure the step times of one batch size, and choose the number of draft tokens that pays."""
 
 from collections.abc import Sequence
 
-# Draft tokens in a step, for all sequences together: a few sizes, so that each is soon timed.
+# Allowed numbers of draft tokens in a step, summed over all sequences. There are few, so that each is soon timed.
 SIZES = (1, 2, 3, 4, 5, 7, 11, 15, 23, 31)
-# How fast the time of a plain step is followed, and the ratio of another size to it. Something else may slow all steps
-# down for a while, so that only ratios of steps that come soon after each other say what a size costs.
+# Smoothing factors of the time of a step without drafts, and of the ratio of another size to it. Other processes may
+# slow all steps down for a while, so a size is measured by its ratio to a recent step without drafts.
 LEVEL_RATE, RATIO_RATE = 0.3, 0.25
-# How fast follows what drafts save, which differs from step to step, and what they cost.
+# Smoothing factor of the seconds that drafts save, which vary from step to step, and of the seconds that they cost.
 BALANCE_RATE = 0.1
-# Steps with drafts between two without, at most: what they cost is measured against those.
+# Maximum number of consecutive steps with drafts. A step without drafts then renews the baseline.
 LONGEST_SINCE = 24
-# What takes longer than this times what was known counts as this long.
+# A measurement is capped at this multiple of the current estimate.
 MOST_SLOWER = 1.25
-# Of so many first steps of a size the median counts: the very first also pays for memory.
+# The first estimate of a size is the median of this many steps. The very first step also allocates memory.
 FIRST = 3
-# What a ratio has above 1 decays by this in each step that is of another size, so that slow steps do not rule it out
-# permanently.
+# The part of a ratio above 1 is multiplied by this in each step of another size. A size that was slow once is therefore
+# tried again.
 FORGETTING = 0.997
 # What drafts must promise, as a multiple of the tokens per second without them: less is within the error of the times.
 LEAST_GAIN = 1.05
@@ -31,17 +31,17 @@ TRUST_RATE = 0.05
 
 
 class StepCosts:
-    """What is known of steps with `rows` sequences: what they take with so many draft tokens, and what drafts save.
+    """Estimates the time of a step with `rows` sequences by its number of draft tokens, and the time that drafts save.
 
     Attributes:
-        rest: steps that are to pass before the next look at the drafts.
+        rest: number of steps to skip before drafts are planned again.
     """
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.rest = self._rested = 0
         self._level: float | None = None  # seconds of a step without drafts
-        self._ratios = {0: 1.0}  # what a step takes with so many draft tokens, as a multiple of that
+        self._ratios = {0: 1.0}  # by number of draft tokens: step time relative to `_level`
         self._first: dict[int, list[float]] = {}
         self._since = 0
         self._looks, self._saved, self._spent = 0, 0.0, 0.0
@@ -56,7 +56,7 @@ class StepCosts:
 
     @property
     def wants_plain(self) -> bool:
-        """Whether the next step should have no drafts, because the time of such a step is not known or long ago."""
+        """Whether the next step should have no drafts: the time of such a step is unknown or out of date."""
         return self._level is None or self._since >= LONGEST_SINCE
 
     def kept(self, promised: float, accepted: int) -> None:
@@ -65,7 +65,7 @@ class StepCosts:
         self._accepted += TRUST_RATE * (accepted - self._accepted)
 
     def saw(self, drafted: int, seconds: float) -> None:
-        """Record the time of a step."""
+        """Record the time of a step with `drafted` draft tokens."""
         self._since = self._since + 1 if drafted else 0
         if self._level is None:
             typical = None if drafted else self._typical(0, seconds)
@@ -79,28 +79,28 @@ class StepCosts:
             self._ratios[drafted] = self._within(drafted, typical)
 
     def _typical(self, drafted: int, value: float) -> float | None:
-        """Return the median of the first steps of a size, once there are enough."""
+        """Return the median of the first steps of a size; None until there are enough."""
         first = self._first.setdefault(drafted, [])
         first.append(value)
         return sorted(self._first.pop(drafted))[FIRST // 2] if len(first) == FIRST else None
 
     def _within(self, drafted: int, ratio: float) -> float:
-        """Return the ratio within what is possible: tokens of steps of their own would cost no more."""
+        """Clamp the ratio: from 1 to the cost of computing the draft tokens in separate steps."""
         return max(1.0, min(ratio, 1 + drafted / self.rows))
 
     @property
     def least(self) -> float:
-        """The least chance at which a draft token may be worth its time."""
+        """Minimum chance at which a draft token may be worth its time."""
         costs = [(ratio - 1) * self.rows / drafted for drafted, ratio in self._ratios.items() if drafted]
         return min(MOST, max(LEAST, WORTH * min(costs, default=0.0)))
 
     def best(self, gains: Sequence[float]) -> tuple[int, float]:
         """Return how many draft tokens to verify, and the seconds that this is expected to save.
 
-        A size never timed counts as the next smaller one, so that it is tried.
+        A size that was never timed is assumed to cost as much as the next smaller one, so that it is tried.
 
         Args:
-            gains: the chance of each draft token, the likeliest first.
+            gains: the acceptance probability of each draft token, in descending order.
         """
         ratios, rows = self._ratios, self.rows
         chosen, saved, fastest = 0, 0.0, LEAST_GAIN * rows
@@ -120,7 +120,7 @@ class StepCosts:
         return chosen, saved * (self._level or 0.0)
 
     def settle(self, saved: float, spent: float) -> None:
-        """Record what a look at the drafts is expected to save and what it took; rest where it does not pay."""
+        """Record the seconds that a plan is expected to save and those that it took; pause planning if that is more."""
         self._looks += 1
         self._spent = _follow(self._spent, spent, BALANCE_RATE) if self._spent else spent
         self._saved += max(BALANCE_RATE, 1 / self._looks) * (saved - self._saved)

@@ -106,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         choices=PRECISIONS,
         default=DEFAULT_PRECISION,
-        help="int8: a quarter of the size, several times as fast, nearly the same text; int8-blocks: as small and as "
-        "near, faster for a few streams on processors without AMX; int4: a sixth, fastest "
+        help="int8: a quarter of the size, several times as fast, nearly the same text; int8-blocks: same size and "
+        "fidelity, faster for a few streams on processors without AMX; int4: a sixth, fastest "
         "for one stream, slower for many, further from the checkpoint; fp32: exactly its text "
         f"(default: {DEFAULT_PRECISION})",
     )

@@ -1,7 +1,7 @@
-"""Write products with weights of 4 or 8 bits, with a scale per block; activations have 8 bits and a scale per block.
+"""Write products with 4-bit or 8-bit weights and 8-bit activations, each with a scale per block.
 
-The operator computes a whole linear layer, and reads the weights for a few rows at the speed of the memory. For many
-rows it is slower than `Int8Products`. An embedding table that is also the language model head is stored once.
+The operator computes a whole linear layer. For a few rows, memory bandwidth bounds it. For many rows it is slower than
+`Int8Products`. An embedding table that is also the language model head is stored once.
 
 onnxruntime's kernels compute rows in pairs and round an unpaired row differently. A response must not depend on
 concurrent requests, so the caller must run the graph with even numbers of logits, and of tokens if all products are of
@@ -41,14 +41,14 @@ class BlockProducts(WholeProducts):
         self._bits, self._block, self._moments = bits, block, moments
         blocks = self._rounded(head, HEAD)
         self._head = self._stored(f"{HEAD}.weight", blocks)
-        if head is not table:  # the moments are those of what the head multiplies
+        if head is not table:  # the moments are those of the head's input
             blocks = self._rounded(table, EMBEDDING)
         # GatherBlockQuantized takes the block size as an attribute, and the weights of a row in one piece.
         whole = Blocks(blocks.values.reshape(len(table), -1), blocks.scales)
         self._table = self._stored(EMBEDDING, whole)
 
     def _rounded(self, rows: NDArray[np.float32], layer: str) -> Blocks:
-        if self._bits == 8:  # noqa: PLR2004 - where rounding costs nothing that moments could save
+        if self._bits == 8:  # noqa: PLR2004 - moments do not improve rounding to 8 bits
             return round_blocks(rows, self._block)
         return quantize_blocks(rows, self._block, self._moments.get(layer))
 
@@ -94,9 +94,9 @@ class BlockProducts(WholeProducts):
 
 
 class BlockHeadProducts(Int8Products):
-    """As `Int8Products`, but for the head and the embedding table: their weights are bytes in blocks.
+    """Writes `Int8Products`, except that the head and the embedding table have 8-bit weights with a scale per block.
 
-    The head is nearly half of DistilGPT2's weights, and computed only for the rows whose logits are wanted.
+    The head is nearly half of DistilGPT2's weights. It is computed only for the rows whose logits are needed.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class BlockHeadProducts(Int8Products):
         self._blocks = made
 
     def embed(self, ids: str) -> str:
-        """Look up and scale back."""
+        """Look up rows of the embedding table, and dequantize them."""
         return self._blocks.embed(ids)
 
     def logits(self, value: str, output: str) -> None:
-        """The head, one operator; no scales are left over."""
+        """Write the product with the language model head as one operator, which applies all scales."""
         self._blocks.logits(value, output)

@@ -1,4 +1,4 @@
-"""The chat template of a checkpoint, as `AutoTokenizer` loads it, checked against ``apply_chat_template``."""
+"""Read the chat template of a checkpoint through `AutoTokenizer`, and check it against ``apply_chat_template``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +8,14 @@ from transformers import PreTrainedTokenizerFast
 from generation.model.artifact import LONGEST_TEMPLATE
 from generation.text.chat_template import ChatTemplate, TemplateError
 
-# The chats to compare on: a template may refuse a role, or ask for turns.
+# Chats to compare. A template may refuse a role or require alternating roles.
 _TURNS = [{"role": "user", "content": " Hello <|endoftext|>\n"}, {"role": "assistant", "content": "Grüße, 世界 🙂"}]
 CHATS = (_TURNS[:1], [*_TURNS, *_TURNS[:1]], [{"role": "system", "content": "Be brief."}, *_TURNS[:1]], _TURNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """What rendering a chat needs; see `ArtifactConfig`. `notes` are for the user."""
+    """The chat template and special tokens of `ArtifactConfig`, with `notes` for the user."""
 
     special_tokens: dict[str, Any]
     template: str | None = None
@@ -25,11 +25,11 @@ class Chat:
 def find_chat(fast: PreTrainedTokenizerFast) -> Chat:
     """Return the chat template and the special tokens of a tokenizer.
 
-    A template that the server could not use is left out, with a note: the model serves all but chats without it.
+    A template that the server cannot use is left out, with a note. The model then serves everything except chats.
     """
     tokens: dict[str, Any] = dict(fast.special_tokens_map)
     found: Any = fast.chat_template
-    if isinstance(found, dict):  # several templates, by name; that of tools is not for this server
+    if isinstance(found, dict):  # several templates, by name; the server supports no tools
         found = found.get("default")
     if not found:
         return Chat(tokens)
@@ -43,10 +43,10 @@ def find_chat(fast: PreTrainedTokenizerFast) -> Chat:
 
 
 def _compare(fast: PreTrainedTokenizerFast, source: str, template: ChatTemplate) -> None:
-    """Render some chats both ways.
+    """Render `CHATS` with both implementations, and compare the results.
 
     Raises:
-        TemplateError: it refuses all chats, or renders one as `transformers` does not.
+        TemplateError: the template refuses all chats, or renders one differently from `transformers`.
     """
     refusals = []
     for messages in CHATS:

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-# int8-blocks is int8 but for the head, which has a scale for each block of a row (see blocks.py).
+# int8-blocks is int8 with a head that has a scale for each block of a row (see blocks.py).
 Precision = Literal["fp32", "int8", "int8-blocks", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION: Precision = "int8"
@@ -22,6 +22,6 @@ PINNED_FILES = {
     DEFAULT_MODEL: {"model.safetensors": "e1ff18884359fe8beb795a5f414feb85a6ce3d929ad019c0d958c039d2b94a1b"}
 }
 
-# The draft table: tokens of text that it is learned from, and its bytes at most.
+# Draft table: tokens of text to learn from, and maximum size in bytes.
 DRAFT_TOKENS = 262_144
 DRAFT_SIZE = 500_000

@@ -1,4 +1,4 @@
-"""What the command lines say of draft tables. Imports nothing heavy, so that they can answer at once."""
+"""Command-line options and summary lines of draft tables, without heavy imports, so that the help appears at once."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def add_draft_options(parser: ArgumentParser) -> None:
-    """Add the options that decide what a draft table is made of."""
+    """Add the options of a draft table to `parser`."""
     parser.add_argument(
         "--draft-tokens",
         type=int,
         default=DRAFT_TOKENS,
         metavar="N",
-        help="tokens of text to make the draft table of, from which the server guesses the next tokens; 0 = no table "
+        help="tokens of text to learn the draft table from, which supplies draft tokens for speculation; 0 = no table "
         "(default: %(default)s, about a minute for the bundled model, several for DistilGPT2)",
     )
     parser.add_argument(
@@ -25,18 +25,18 @@ def add_draft_options(parser: ArgumentParser) -> None:
         type=int,
         default=DRAFT_SIZE,
         metavar="BYTES",
-        help="bytes of the draft table at most (default: %(default)s)",
+        help="maximum size of the draft table (default: %(default)s)",
     )
     parser.add_argument(
         "--draft-text",
         type=Path,
         metavar="FILE",
-        help="UTF-8 text like that which will be generated, to make the draft table of (default: the model samples it)",
+        help="UTF-8 text like the text to generate, to learn the draft table from (default: sampled by the model)",
     )
 
 
 def draft_lines(drafts: "Drafts | None") -> list[str]:
-    """Return what was measured of a draft table as lines of an export's summary."""
+    """Return the measurements of a draft table as lines of the export summary."""
     if drafts is None:
         return ["  draft table               none"]
     origin = drafts.text or "its own text"

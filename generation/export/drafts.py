@@ -1,4 +1,4 @@
-"""Make the draft table of an artifact, and measure it on texts that it has not seen."""
+"""Make the draft table of an artifact, and measure it on held-out texts."""
 
 import time
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from generation.text.tokenizer import TokenizerError
 
 # Bounds of the options.
 MOST_TOKENS, LEAST_SIZE = 1 << 24, 1024
-# The texts to learn from are written at these temperatures, in turn: greedy text is closer to the second.
+# Temperatures at which the training texts are sampled, alternating. Greedy text resembles the second.
 LEARNED_AT = (1.0, 0.8)
-# The texts to measure with: so many at each of these temperatures, after so many tokens to begin with.
+# Held-out texts: UNSEEN at each of these temperatures. The first OPENING tokens of a text are not measured.
 TEMPERATURES, UNSEEN, OPENING = (1.0, 0.8, 0.0), 20, 16
-# Draft tokens of a step there.
+# Maximum number of draft tokens in a step of that measurement.
 LONGEST = 4
-# Seeds of the texts to learn from and of those to measure with.
+# Seeds of the training texts and of the held-out texts.
 LEARNED, HELD_OUT = 0, 1
-# Characters of a token at most, on average: so much of a text file is enough.
+# Upper bound of the average characters per token. It limits how much of a text file is read.
 CHARACTERS = 16
-# Seconds between two words about how far it is.
+# Minimum seconds between progress messages.
 PATIENCE_S = 15.0
 
 Progress = Callable[[str], None]
@@ -37,11 +37,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class DraftOptions:
-    """What to make a draft table of.
+    """Options of a draft table.
 
     Attributes:
-        tokens: tokens of text to learn from; 0 for no table.
-        size: bytes of the table at most.
+        tokens: number of tokens of text to learn from; 0 for no table.
+        size: maximum size of the table, in bytes.
         text: a UTF-8 file to learn from instead of the model's own text.
     """
 
@@ -50,10 +50,10 @@ class DraftOptions:
     text: Path | None = None
 
     def check(self) -> None:
-        """Refuse what is out of range, before any work.
+        """Check the ranges, before any work.
 
         Raises:
-            ExportError: it names the option and what is allowed.
+            ExportError: an option is out of range; the message names it and the allowed values.
         """
         if not 0 <= self.tokens <= MOST_TOKENS:
             raise ExportError(f"--draft-tokens {self.tokens}: allowed is 0, for no table, to {MOST_TOKENS:,}")
@@ -64,11 +64,11 @@ class DraftOptions:
 
 
 def learn(folder: Path, file: Path, options: DraftOptions, progress: Progress = lambda _: None) -> Drafts:
-    """Write the draft table of the artifact in `folder` to `file`; return what was measured.
+    """Write the draft table of the artifact in `folder` to `file`; return its measurements.
 
     Raises:
-        ArtifactError: the server would refuse the artifact.
-        ExportError: the text to learn from cannot be read, or is too short.
+        ArtifactError: the artifact is invalid.
+        ExportError: the text file cannot be read or is too short.
     """
     options.check()
     began = time.monotonic()
@@ -76,7 +76,7 @@ def learn(folder: Path, file: Path, options: DraftOptions, progress: Progress = 
     texts = _texts(opened, options, progress)
     file.write_bytes(ngrams.contents(ngrams.entries(texts, options.size)))
     table = DraftTable(file, opened.config.tokens)
-    progress("measuring the drafts on texts that the table has not seen")
+    progress("measuring the drafts on held-out texts")
     manners = [Manner(temperature, OPENING) for temperature in TEMPERATURES for _ in range(UNSEEN)]
     unseen = sampling.write(opened.model(batch=sampling.ROWS, staging=1, chunk=1), manners, seed=HELD_OUT).ids
     return Drafts(
@@ -104,7 +104,7 @@ def _texts(opened: OpenArtifact, options: DraftOptions, progress: Progress) -> T
         ids = opened.tokenizer.encode(text)[: options.tokens]
     except (OSError, UnicodeDecodeError, TokenizerError) as error:
         raise ExportError(f"--draft-text {options.text} cannot be read: {error}") from error
-    if len(ids) < 2:  # noqa: PLR2004 - a context and what follows it
+    if len(ids) < 2:  # noqa: PLR2004 - a context and the token after it
         raise ExportError(f"--draft-text {options.text} has {len(ids)} tokens; wanted are at least 2")
     progress(f"reading {len(ids):,} tokens of {options.text.name} to learn drafts from")
     return sampling.read(model, ids, done=_watch(len(ids), progress))
@@ -124,7 +124,7 @@ def _watch(total: int, progress: Progress) -> Callable[[int], None]:
 
 
 def _measure(table: DraftTable, temperature: float, ids: Integers) -> Unseen:
-    """Count what the table guesses right, and verify drafts of up to `LONGEST` tokens as the engine does."""
+    """Count the correct guesses of the table, and verify drafts of up to `LONGEST` tokens as the engine does."""
     texts = ids.tolist()
     right = 0
     for text in texts:
@@ -146,7 +146,7 @@ def _measure(table: DraftTable, temperature: float, ids: Integers) -> Unseen:
 
 
 def _steps(text: list[int], table: DraftTable | None, shared: Experience) -> int:
-    """Return the steps that `text` takes from its opening on, with a draft wherever something is known."""
+    """Return the number of steps to generate `text` after its opening, with a draft wherever there is a guess."""
     drafter = Drafter(text[:OPENING], table, shared)
     place, steps = OPENING, 0
     while place < len(text):

@@ -1,6 +1,6 @@
-"""Give an artifact a draft table: ``python -m generation.export.learn_drafts ARTIFACT``.
+"""Add a draft table to an artifact: ``python -m generation.export.learn_drafts ARTIFACT``.
 
-The export makes one as its last step. This command needs only the artifact and the packages of the run time.
+The export makes a draft table as its last step. This command needs only the artifact and the run-time packages.
 """
 
 import argparse
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from generation.export.drafts import DraftOptions, Progress
 
 DESCRIPTION = """\
-Give an artifact a draft table, or another one: n-grams of the model's own text, from which
-the server guesses the next tokens. Every guess is verified, so that no answer changes.
---draft-tokens 0 removes the table. A running server keeps the one that it has.
+Add or replace the draft table of an artifact: n-grams of the model's own text, from which
+the server drafts the next tokens. Every draft is verified, so responses do not change.
+--draft-tokens 0 removes the table. A running server keeps the table that it loaded.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the table; return the exit status: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Write the table; return the exit status: 0, 2 for an error that the user can fix, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m generation.export.learn_drafts",
         description=DESCRIPTION,
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the artifact is as it was", file=sys.stderr)
+        print("stopped; the artifact is unchanged", file=sys.stderr)
         return 130
     print("\n".join(lines))
     return 0
@@ -62,7 +62,7 @@ def _learn(output: Path, options: "DraftOptions", progress: "Progress") -> list[
     options.check()
     config = read_config(output)
     if config.cache != "int8":
-        raise ExportError(f"{output} has a cache of {config.cache}: the server drafts only where it is int8")
+        raise ExportError(f"{output} has a {config.cache} cache: the server drafts only with an int8 cache")
     with artifact.staging(output) as folder:
         drafts = learn(output, folder / DRAFTS, options, progress) if options.tokens else None
         report = output / artifact.REPORT

@@ -1,8 +1,7 @@
-"""Make a draft table of texts: which token follows a context of one to four tokens, and how often.
+"""Make a draft table from texts: the likeliest token after a context of one to four tokens, and its probability.
 
-A context that was seen often enough to be measured is worth more than the token that happened to follow it. So the
-probabilities that the model gives to the likeliest next tokens are added up, not the tokens that were drawn: one
-occurrence says as much as many draws would.
+For each context, the probabilities that the model gives to the likeliest next tokens are summed. Counting the sampled
+tokens instead would need many occurrences of a context for the same accuracy.
 """
 
 from collections.abc import Iterator
@@ -17,20 +16,20 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 
-# Part of an entry's worth that a better estimate of the chance has, where the guess stays the same.
+# Weight of an improved probability estimate in the value of an entry.
 SHARPER = 0.25
-# How many occurrences the shorter context counts for in the chances of a longer one.
+# Weight of the shorter context's probabilities as a prior for those of the longer one, in occurrences.
 PRIOR = 4.0
 _TOKEN = (1 << TOKEN_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts of one length, with what the model expects after each of their tokens.
+    """Texts of one length, with the model's predictions after each token.
 
     Attributes:
-        ids: [N, T].
-        likeliest: the likeliest next tokens after each token, [N, T, K].
+        ids: token ids, [N, T].
+        likeliest: the K likeliest next tokens after each token, [N, T, K].
         chances: their probabilities, [N, T, K].
     """
 
@@ -41,15 +40,15 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """Contexts of one length, U of them, with P pairs of a context and a token that may follow, both sorted.
+    """The U contexts of one length, and P pairs of a context and a candidate next token, both sorted.
 
     Attributes:
         keys: the key of each context, [U].
-        context: which context each token of the texts ends, [N * T]; -1 where the text has too few tokens before it.
-        pairs: the number of a context, shifted, and a token, [P].
-        chances: that the token follows, [P].
-        best: which pair of each context is the likeliest, [U].
-        worth: of an entry for each context, in accepted tokens, [U].
+        context: index of the context that ends at each token of the texts, [N * T]; -1 if too few tokens precede it.
+        pairs: index of a context, shifted by `TOKEN_BITS`, with a token in the low bits, [P].
+        chances: probability of the token after the context, [P].
+        best: index of the likeliest pair of each context, [U].
+        worth: value of an entry for each context, in accepted tokens, [U].
     """
 
     keys: Keys
@@ -60,7 +59,7 @@ class _Level:
     worth: NDArray[np.float64]
 
     def chance(self, contexts: Integers, tokens: Integers) -> NDArray[np.float64]:
-        """Return the chance that each token follows its context; 0 where that was not seen."""
+        """Return the probability of each token after its context; 0 for a pair that was not seen."""
         wanted = contexts << TOKEN_BITS | tokens
         places = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
         return np.where(self.pairs[places] == wanted, self.chances[places], 0.0)
@@ -73,27 +72,27 @@ class _Level:
 
 
 def entries(texts: Texts, limit: int) -> Keys:
-    """Return the most useful entries of a draft table, sorted: at most `limit` bytes with the header."""
+    """Return the most valuable entries of a draft table, sorted. With the header they take at most `limit` bytes."""
     levels = list(_levels(texts))
     packed = np.concatenate([level.packed() for level in levels])
     worth = np.concatenate([level.worth for level in levels])
     order = np.argsort(-worth, kind="stable")[: max(0, limit - len(MAGIC)) // ENTRY]
     order = order[worth[order] > 0]
     kept = packed[order]
-    # Two contexts may have one key: the more useful one, which comes first, stays.
+    # Two contexts may have the same key. The more valuable one comes first and is kept.
     _, first = np.unique(kept >> np.uint64(KEY_SHIFT), return_index=True)
     return np.sort(kept[first])
 
 
 def contents(table: Keys) -> bytes:
-    """Return the file of a draft table with these entries."""
+    """Return the bytes of a draft table file with these entries."""
     return MAGIC + table.astype("<u8").tobytes()
 
 
 def hashes(ids: Integers) -> Iterator[Keys]:
-    """Yield, for contexts of one token, of two, and so on, the hash of the context that each token ends, [N, T].
+    """Yield the hash of the context that ends at each token, [N, T], for contexts of 1 to `ORDER` tokens.
 
-    Tokens before the first that has so long a context have the hash 0.
+    A token with too few tokens before it has the hash 0.
     """
     factor, shift = np.uint64(FACTOR), np.uint64(31)
     hashed = np.zeros(ids.shape, np.uint64)

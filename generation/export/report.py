@@ -42,11 +42,16 @@ class Greedy:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """What drafts do on texts of the model at one `temperature` that the draft table was not made of.
+    """Measurements of drafts on held-out texts that the model sampled at one `temperature`.
 
-    `guessed` is the share of tokens that the table guesses right from the tokens before. Of the draft tokens that it
-    contributed to drafts of up to four tokens, `drafted`, `accepted` were right. `tokens_per_step` is what such drafts
-    make of a step together with prompt lookup, and `without_table` what prompt lookup makes of it alone.
+    Attributes:
+        temperature: sampling temperature; 0 is greedy.
+        tokens: number of tokens measured.
+        guessed: fraction of tokens that the table predicts correctly from the preceding tokens.
+        drafted: number of draft tokens from the table, in drafts of up to four tokens.
+        accepted: number of those that were accepted.
+        tokens_per_step: mean number of tokens per step with drafts from the table and from prompt lookup.
+        without_table: mean number of tokens per step with drafts from prompt lookup alone.
     """
 
     temperature: float
@@ -60,9 +65,15 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Drafts:
-    """The draft table: learned from so many `tokens`, of the model's own or of the file `text`, in so many `seconds`.
+    """A draft table and its measurements.
 
-    It has `contexts`, and takes `size` bytes.
+    Attributes:
+        tokens: number of tokens that it was learned from.
+        text: name of the text file that it was learned from; None for text that the model sampled.
+        contexts: number of contexts in the table.
+        size: size of the file, in bytes.
+        seconds: time to make the table and measure it.
+        unseen: measurements on held-out texts, one for each temperature.
     """
 
     tokens: int

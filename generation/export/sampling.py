@@ -1,6 +1,6 @@
-"""Let an artifact continue texts, many at once, and keep what it expects after each token.
+"""Sample texts from an artifact in batches, and record the likeliest next tokens after each token.
 
-It runs on the run time's own model, so the expectations are those of the weights that will be served.
+The model is the one that the server runs, so the predictions are those of the quantized weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,18 +13,18 @@ from generation.export.ngrams import Texts
 from generation.model.model import Model
 from generation.sampling.selection import largest
 
-# Rows for a model that is to write many texts: past this many a token costs hardly less.
+# Batch size. Larger batches hardly reduce the time per token.
 ROWS = 64
-# Tokens of a text at most.
+# Maximum number of tokens in a text.
 LENGTH = 256
-# What a request samples from unless it asks for something else, and how many of those tokens are kept.
+# A token is sampled from the TOP_K likeliest, the default of requests. The KEPT likeliest are recorded.
 TOP_K, KEPT = 50, 4
 _SEED = 23
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a text is written: its first `opening` tokens at temperature 1, the others at `temperature`; 0 is greedy."""
+    """How a text is sampled: the first `opening` tokens at temperature 1, the others at `temperature` (0 is greedy)."""
 
     temperature: float = 1.0
     opening: int = 0
@@ -33,9 +33,9 @@ class Manner:
 def write(
     model: Model, manners: Sequence[Manner], *, seed: int = 0, done: Callable[[int], None] = lambda _: None
 ) -> Texts:
-    """Return a text for each of `manners`, as many at once as the model has rows; `done` is told how many tokens.
+    """Sample a text for each of `manners`, in batches of the model's rows; call `done` with the tokens so far.
 
-    Every text begins with the model's beginning-of-text token, or, without one, with a random token.
+    Every text starts with the beginning-of-text token, or with a random token if the model has none.
     """
     random = np.random.default_rng([_SEED, seed])
     config = model.config
@@ -54,7 +54,7 @@ def write(
 
 
 def read(model: Model, ids: Sequence[int], *, done: Callable[[int], None] = lambda _: None) -> Texts:
-    """Return what the model expects in a text of `ids`, cut into texts of one length; the rest of it is left out."""
+    """Return the model's predictions for `ids`, cut into texts of one length; an incomplete last text is dropped."""
     length = min(LENGTH, model.config.context, len(ids))
     cut = np.array(ids[: len(ids) // length * length], np.int64).reshape(-1, length)
 
@@ -93,7 +93,7 @@ def _continue(
 
 
 def _best(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the `count` likeliest tokens of each row and their logits, the likeliest first."""
+    """Return the `count` likeliest tokens of each row and their logits, likeliest first."""
     found = []
     for row in logits:
         ids = largest(row, count)

@@ -1,8 +1,8 @@
-"""The draft table of an artifact: n-grams of the model's own text, mapped into memory and searched where they lie.
+"""Look up draft tokens in the artifact's draft table: n-grams of the model's own text, in a memory-mapped file.
 
-The file is optional. It holds a header of 16 bytes, then sorted entries of 8 bytes, little-endian: 36 bits of a hash of
-the context (1 to 4 tokens), 4 bits of the chance that the guess is right, and 24 bits of the token that it guesses. A
-guess is verified like every draft, so neither a wrong entry nor two contexts with one hash can change an answer.
+The file is optional. It holds a header of 16 bytes, then sorted little-endian entries of 8 bytes. From the highest bit,
+an entry has 36 bits of a hash of the context (1 to 4 tokens), 4 bits of the chance that the guess is right, and 24 bits
+of the guessed token. Every guess is verified as a draft, so wrong entries and hash collisions cannot change a response.
 """
 
 import mmap
@@ -14,15 +14,15 @@ from generation.model.artifact import ADVICE, DRAFTS, ArtifactConfig, ArtifactEr
 
 MAGIC = b"n-gram drafts 1\n"
 ENTRY = 8
-# Bytes of the file at most: what is looked up stays in memory.
+# Maximum size of the file, in bytes. The pages that are searched stay in memory.
 LARGEST = 2_000_000
-# Tokens of a context at most. The longest known context counts.
+# Maximum number of tokens in a context. The longest known context is used.
 ORDER = 4
 TOKEN_BITS, CHANCE_BITS = 24, 4
 KEY_SHIFT = TOKEN_BITS + CHANCE_BITS
 LEVELS = 1 << CHANCE_BITS
-# Odd, so that no token is lost in the product; the digits of the golden ratio (Knuth, The Art of Computer Programming,
-# volume 3, section 6.4).
+# Odd, so that the product is different for every token; 2^64 divided by the golden ratio (Knuth, The Art of Computer
+# Programming, volume 3, section 6.4).
 FACTOR = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1
 _TOKEN = (1 << TOKEN_BITS) - 1
@@ -32,7 +32,7 @@ _CHANCES = tuple((level + 0.5) / LEVELS for level in range(LEVELS))
 
 
 class DraftTable:
-    """The table in the file `path`, for a model whose token ids are below `tokens`.
+    """The draft table in the file `path`, for a model whose token ids are below `tokens`.
 
     Raises:
         ArtifactError: the file cannot be read, is too large, or is not a draft table.
@@ -55,9 +55,10 @@ class DraftTable:
         return len(self._entries)
 
     def guess(self, context: Sequence[int]) -> tuple[int, float] | None:
-        """Return the token that most often follows the longest known end of `context`, and how often it does.
+        """Return the likeliest token after the longest known suffix of `context`, and its chance; None if unknown.
 
-        Takes a few microseconds: at most `ORDER` binary searches. An entry that is not a token of the model is ignored.
+        A lookup takes a few microseconds: at most `ORDER` binary searches. An entry whose token the model does not have
+        is ignored.
         """
         entries, last = self._entries, len(self._entries)
         hashed, keys = 0, []
@@ -73,9 +74,9 @@ class DraftTable:
 
 
 def open_drafts(folder: Path, config: ArtifactConfig) -> DraftTable | None:
-    """Open the draft table of an artifact; None where it has none.
+    """Open the draft table of an artifact; return None if it has none.
 
     Raises:
-        ArtifactError: ``config.json`` names one that cannot be read.
+        ArtifactError: ``config.json`` lists a table that cannot be read.
     """
     return DraftTable(folder / DRAFTS, config.tokens) if DRAFTS in config.files else None

@@ -1,7 +1,8 @@
-"""Choose the tokens of neighbouring rows of a batch in one pass: the same tokens, bit for bit, as one row at a time.
+"""Choose the tokens of adjacent rows of a batch in one pass, with the same result as one row at a time.
 
-A row takes part if its sampler cuts with ``top_k`` and applies no rule that looks at particular tokens. Numpy is called
-once for all such rows instead of some 20 times for each. (Greedy rows gain nothing: each is one search for a maximum.)
+Rows are combined if their samplers use ``top_k`` and apply no rule that depends on particular tokens. Numpy is then
+called once for all rows instead of about 20 times for each. Greedy rows are excluded: each is a single `argmax`, which
+combining would not speed up.
 """
 
 import math
@@ -22,7 +23,7 @@ Tokens = list[int | None]
 def choose_together(logits: Rows, samplers: Sequence[Sampler | None]) -> Tokens:
     """Return the token of each row of `logits`, [R, vocabulary], and record it in the row's sampler.
 
-    None stands for a row whose sampler must be asked by itself; nothing has been recorded or drawn for it.
+    A row with None must be sampled by itself; nothing has been recorded or drawn for it.
     """
     tokens: Tokens = [None] * len(samplers)
     for shared, places in _runs(samplers):
@@ -37,7 +38,7 @@ def choose_together(logits: Rows, samplers: Sequence[Sampler | None]) -> Tokens:
 
 
 def _runs(samplers: Sequence[Sampler | None]) -> Iterator[tuple[Shared, list[int]]]:
-    """Yield the runs of two or more neighbours that share their rules."""
+    """Yield each run of two or more adjacent rows with the same rules, as the rules and the row indices."""
     shared = [None if sampler is None else sampler.shared for sampler in samplers]
     for rules, places in groupby(range(len(samplers)), key=shared.__getitem__):
         run = list(places)
@@ -48,7 +49,7 @@ def _runs(samplers: Sequence[Sampler | None]) -> Iterator[tuple[Shared, list[int
 def _drawn(logits: Rows, shared: Shared, samplers: Sequence[Sampler]) -> Tokens:
     rows, ids = largest_of_rows(logits, shared.top_k)
     counts = np.bincount(rows, minlength=len(logits))
-    # Of so many candidates a draw adds up in another order.
+    # With more candidates than this, sampling one row adds the probabilities in another order.
     usable = (counts > 0) & (counts <= BLOCK)
     if not usable.all():
         kept = usable[rows]
@@ -57,7 +58,7 @@ def _drawn(logits: Rows, shared: Shared, samplers: Sequence[Sampler]) -> Tokens:
             return [None] * len(samplers)
     columns = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
     values = np.full((len(logits), int(counts.max())), MINUS_INFINITY)
-    values[:, 0] = 0  # only rows that are not usable keep it
+    values[:, 0] = 0  # only unusable rows keep the 0
     values[rows, columns] = logits[rows, ids]
     uniforms = [sampler.uniform() if one else 0.0 for sampler, one in zip(samplers, usable, strict=True)]
     chosen = _draw(_ruled(values, shared), np.array(uniforms))
@@ -68,7 +69,7 @@ def _drawn(logits: Rows, shared: Shared, samplers: Sequence[Sampler]) -> Tokens:
 
 
 def _ruled(values: Rows, shared: Shared) -> Rows:
-    """Apply the rules to the candidates of each row, the largest afterwards at 0."""
+    """Apply the rules to the candidates of each row; return logits shifted so that the largest is 0."""
     width = values.shape[1]
     if width > shared.top_k:
         values[values < np.partition(values, width - shared.top_k, axis=1)[:, [width - shared.top_k]]] = MINUS_INFINITY
@@ -79,10 +80,10 @@ def _ruled(values: Rows, shared: Shared) -> Rows:
 
 
 def _draw(values: Rows, uniforms: NDArray[np.float64]) -> Ids:
-    """Return the place in each row at which the cumulative probability passes its number."""
+    """Return the first index in each row whose cumulative probability exceeds the row's number of `uniforms`."""
     running = np.cumsum(np.exp(values), axis=1, dtype=np.float64)
     totals = running[:, -1]
-    # Rounding must not carry the target past the last entry that has weight.
+    # Rounding must not move the target past the last entry with a non-zero probability.
     targets = np.minimum(uniforms * totals, np.nextafter(totals, 0))
     places: Ids = (running <= targets[:, None]).sum(axis=1)
     return places

@@ -1,7 +1,7 @@
-"""Chat templates: Jinja that renders the messages of a chat as a prompt, as transformers' ``apply_chat_template`` does.
+"""Render the messages of a chat as a prompt with a Jinja template, as transformers' ``apply_chat_template`` does.
 
-Jinja is imported with the first template. A template comes with the model or from the operator, and is trusted as far
-as these: it runs in Jinja's immutable sandbox, and what it renders is bounded in time and length.
+Jinja is imported with the first template. A template comes with the model or from the operator. It runs in Jinja's
+immutable sandbox, with limits on its processor time and on the length of the prompt.
 """
 
 import json
@@ -13,23 +13,23 @@ from types import FrameType
 from typing import Any
 
 MOST_CHARACTERS = 1 << 20
-# Of the processor; a template takes less than a millisecond for a chat of a few messages.
+# Limit of processor time. A chat of a few messages takes less than a millisecond.
 MOST_S = 1.0
 
 
 class TemplateError(ValueError):
-    """The template is no template, or does not accept the messages."""
+    """The template is invalid, or refuses the messages."""
 
 
 class ChatTemplate:
     """A compiled template.
 
     Args:
-        source: the template.
-        special_tokens: what the template knows by name, such as ``eos_token``.
+        source: the template's text.
+        special_tokens: variables of the template by name, such as ``eos_token``.
 
     Raises:
-        TemplateError: it is no template.
+        TemplateError: the template cannot be compiled.
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ class ChatTemplate:
         """Return the prompt.
 
         Raises:
-            TemplateError: the template refuses the messages, fails on them, or takes too long or too much.
+            TemplateError: the template refuses the messages or fails on them, or exceeds the limit of time or length.
         """
         values = {
             **self._special_tokens,
@@ -63,7 +63,7 @@ class ChatTemplate:
         except TemplateError:
             raise
         except Exception as error:  # noqa: BLE001
-            # What a template raises by itself, and whatever its expressions meet: their kinds are without number.
+            # An expression in a template can raise any exception.
             raise TemplateError(str(error) or type(error).__name__) from None
         finally:
             sys.settrace(previous)
@@ -79,26 +79,26 @@ class ChatTemplate:
 
 
 class _Deadline:
-    """Ends what runs in a thread at its next line of Python once the thread has used its time."""
+    """Trace function that raises `TemplateError` once the thread has used its processor time."""
 
     def __init__(self, end: float) -> None:
         self._end = end
 
     def trace(self, _frame: FrameType, _event: str, _argument: object) -> Any:
-        """Check the time; `sys.settrace` describes the signature."""
+        """Check the time used; the signature is that of `sys.settrace`."""
         if time.thread_time() > self._end:
             raise TemplateError(f"it takes more than {MOST_S:g} s for these messages")
         return self.trace
 
 
 def _environment() -> Any:
-    """Return an environment that renders as that of transformers' ``apply_chat_template``."""
+    """Return an environment with the settings, filters and globals of transformers' ``apply_chat_template``."""
     import jinja2
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """The block ``{% generation %}``, which marks an assistant's text for training: its content alone."""
+        """Renders the content of ``{% generation %}``, the block that marks assistant text for training."""
 
         tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
 
@@ -111,7 +111,7 @@ def _environment() -> Any:
             return str(caller())
 
     class Environment(ImmutableSandboxedEnvironment):
-        """Bounds operators whose one step could take minutes or gigabytes."""
+        """Limits operators of which a single call could take minutes or gigabytes."""
 
         intercepted_binops = frozenset(["*", "**"])
 

@@ -1,7 +1,7 @@
 """Load ``tokenizer.json``, and choose the class for its kind of tokenizer.
 
-Module `byte_level` is for byte-level BPE, the kind of GPT-2. Module `context` is for every other kind, and imported
-only if needed.
+Module `byte_level` handles byte-level BPE, the kind of GPT-2. Module `context` handles every other kind, and is
+imported only if needed.
 """
 
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions through the unmodified client, on a model of a few lines."""
+"""OpenAI's chat completions through the unmodified client, on a fake model."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ async def _completion(prompt: str, **body: Any) -> Any:
 async def test_the_answer_continues_the_rendered_prompt() -> None:
     response = await _ask(messages=TALK)
     (choice,) = response.choices
-    # The fake tokenizer has no special tokens in texts: the end of each turn is bytes.
+    # The fake tokenizer encodes the end-of-text token of each turn as plain bytes.
     prompt = "".join(one["content"] + "<|endoftext|>" for one in TALK)
     plain = await _completion(prompt)
     assert (choice.message.role, choice.message.content) == ("assistant", plain.choices[0].text)

@@ -1,4 +1,4 @@
-"""What documents say of several runs, with runs made up by hand; and the published pages are those of the files."""
+"""Documents about several runs, with invented runs, and the published pages, which must match their results files."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from generation.config import ROOT
 
 
 def run(processor: str, date: str, **speeds: float) -> dict[str, Any]:
-    """Return a run of one round in which each engine had one speed of one stream; ``_`` stands for a space."""
+    """Return a run of one round with the speed of one stream for each engine; ``_`` in its name means a space."""
     turns = [
         {"round": 1, "label": label.replace("_", " "), "kind": "engine", "figures": {"stream": [speed]}, "others": 0.0}
         for label, speed in speeds.items()

@@ -82,7 +82,7 @@ def test_the_report_tells_the_circumstances() -> None:
     assert "version 0.2.0, commit abc1234" in text
     assert "(plot.png)" in text
     assert "torch 1.2" in text
-    assert "1 % of these cores' time in the median turn, 3 % in the worst" in text
+    assert "1 % of these cores' time in the median measurement, 3 % at most" in text
 
 
 def test_the_report_says_when_nothing_was_left_out() -> None:

@@ -1,4 +1,4 @@
-"""From measured points to curves: made-up points of known curves must give these back."""
+"""Fit curves to points: points computed from known curves must give these curves again."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def measured(point: Point, round_: int = 1, **figures: float) -> dict[str, Any]:
 
 
 def made_up(curves: Curves) -> list[dict[str, Any]]:
-    """Return what a server with these curves would show."""
+    """Return the points that a server with these curves would have."""
     found = []
     for point in points():
         gap_s = 0.0
@@ -76,7 +76,7 @@ def test_a_request_with_a_short_prompt_takes_its_share_of_a_full_batch() -> None
 
 
 def test_a_request_with_a_long_prompt_takes_a_step_for_each_chunk() -> None:
-    # Seven chunks, and 28 further tokens: four requests share each step.
+    # Seven chunks and 28 new tokens: four requests share each step.
     chunks = sum(TRUE.chunks(896))
 
     assert TRUE.request(896, 29) == pytest.approx(chunks + 7 * TRUE.step(4, 896 + 14.5))

@@ -1,4 +1,4 @@
-"""A fleet of simulated instances: what the plans do, and what it costs."""
+"""A fleet of simulated instances: the behaviour of the plans, and its cost."""
 
 import pytest
 import simpy
@@ -97,7 +97,7 @@ def test_a_prewarmed_instance_serves_as_soon_as_the_others_are_busy() -> None:
     simulate(made, [0.01 * number for number in range(20)], 3)
 
     assert len(made.ready) == 2
-    # Another one is begun in its place.
+    # Another one is started in its place.
     assert (made.spare, made.starting) == (0, 1)
 
 

@@ -1,4 +1,4 @@
-"""One simulated instance, against closed forms of queueing theory and against what the engine's loop does."""
+"""One simulated instance, compared with closed forms of queueing theory and with the engine's loop."""
 
 import pytest
 import simpy
@@ -7,7 +7,7 @@ from benchmarks.scale.curves import Curves
 from benchmarks.scale.instance import Instance, Seen, Shape
 from benchmarks.scale.traffic import poisson
 
-# A run takes 10 ms whatever it computes; a step takes 10 ms for one row and 1 ms more for each other.
+# A run takes 10 ms for any number of tokens; a step takes 10 ms for one row and 1 ms for each additional row.
 CURVES = Curves(0.0, 0.01, 0.0, 0.0, ((1, 0.01), (11, 0.02)), 0.0)
 
 
@@ -27,7 +27,7 @@ def serve(arrivals: list[float], shape: Shape, curves: Curves = CURVES, seconds:
 
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_one_row_is_a_queue_with_a_constant_time_of_service(load: float) -> None:
-    # A run and four steps: 50 ms. M/D/1 waits load / (2 (1 - load)) times that in the mean (Pollaczek and Khinchine).
+    # A run and four steps: 50 ms. The mean wait of M/D/1 is load / (2 (1 - load)) times that (Pollaczek and Khinchine).
     shape = Shape(prompt=16, new=5, rows=1, waiting=10**6)
     seen = serve(list(poisson(load / 0.05, 20_000, 7)), shape)
 

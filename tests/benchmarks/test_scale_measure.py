@@ -1,4 +1,4 @@
-"""Points are measured on a real server, written down one by one, and not measured twice."""
+"""Points are measured on a real server, saved one by one, and never measured twice."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""docs/scale.md says what was measured and simulated."""
+"""docs/scale.md has the measured and simulated figures."""
 
 import json
 from pathlib import Path

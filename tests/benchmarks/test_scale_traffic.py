@@ -1,4 +1,4 @@
-"""When requests arrive, against what the processes promise."""
+"""Arrival times of requests, compared with the properties of their processes."""
 
 from itertools import pairwise
 

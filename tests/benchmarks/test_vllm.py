@@ -1,4 +1,4 @@
-"""vLLM's server, with a stand-in of a few lines, and the metadata that its package is given."""
+"""The benchmark of vLLM's server, with a small stand-in, and the metadata of its package."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What options accept, and what they make of it."""
+"""Values that options accept, and their parsed results."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The program as a whole: help, completions, standard streams and what reports an error."""
+"""The program as a whole: help, completions, standard streams and error messages."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def test_a_terminal_that_is_not_utf_8_shows_escapes() -> None:
 
 
 def test_ctrl_c_while_python_imports_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module stands for one whose import a signal interrupts."""
+    """The fake module simulates an import that a signal interrupts."""
 
     class Interrupted(ModuleType):
         def __getattr__(self, _: str) -> None:
@@ -121,7 +121,7 @@ def test_help_fits_a_narrow_terminal(
     assert main([*command, "--help"]) == 0
     wide = [
         line for line in capsys.readouterr().out.splitlines()
-        if len(line) >= max(columns, 40) and not re.match(r"  \S", line)  # an example, which is to be copied
+        if len(line) >= max(columns, 40) and not re.match(r"  \S", line)  # an example to copy
     ]  # fmt: skip
     assert wide == []
 

@@ -1,4 +1,4 @@
-"""Drafts of one sequence: where they come from, and how likely they are."""
+"""Drafts of one sequence: their sources, and their estimated chances."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from generation.engine.drafter import PROMPT, TABLE, Drafter, Experience
 
 
 class Table:
-    """Guesses as told, by the last token of the context."""
+    """A draft table with given guesses, by the last token of the context."""
 
     def __init__(self, guesses: dict[int, tuple[int, float]]) -> None:
         self.guesses = guesses
@@ -85,7 +85,7 @@ def test_the_chance_of_a_source_follows_what_comes_true() -> None:
     assert _drafter([1] * 3, right).chances(1, 0.0)[0] > 0.5
     assert _drafter([1] * 3, wrong).chances(1, 0.0)[0] < 0.5
     assert _drafter([1, 2, 3] * 10).chances(1, 0.0)[0] > 0.85
-    # The same pairs, each time with another token after them.
+    # The same pairs, each time followed by another token.
     assert _drafter([token for i in range(20) for token in (1, 2, 10 + i)] + [1, 2]).chances(1, 0.0)[0] < 0.2
 
 

@@ -1,4 +1,4 @@
-"""The queue of the scheduler: what is refused, what may wait, and the backlog."""
+"""The queue of the scheduler: refused requests, waiting requests, and the backlog."""
 
 import pytest
 

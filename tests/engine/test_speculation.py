@@ -1,4 +1,4 @@
-"""Whether drafts pay: by measured step times and hit rates, for each batch size."""
+"""Drafts are used only if they pay by measured step times and acceptance rates, for each batch size."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from generation.engine.step_costs import FIRST, LEAST_LOOKS, LONGEST_REST, LONGE
 
 
 class Certain:
-    """Guesses the next number with one chance."""
+    """A draft table that guesses the next number, always with the same chance."""
 
     def __init__(self, chance: float) -> None:
         self.chance = chance

@@ -1,4 +1,4 @@
-"""Chat templates of checkpoints: carried into the artifact, and rendered as `transformers` renders them."""
+"""Chat templates of checkpoints are copied into the artifact, and render as in `transformers`."""
 
 import asyncio
 import json

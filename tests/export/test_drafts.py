@@ -1,4 +1,4 @@
-"""A draft table for an artifact: options, what is measured, and the command that adds one."""
+"""The draft table of an artifact: options, measurements, and the command that adds one."""
 
 import json
 import shutil
@@ -20,14 +20,14 @@ from generation.model.draft_table import DraftTable, open_drafts
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little text: random weights write nothing worth more time."""
+    """Learn from little text, because text of random weights has no patterns to learn."""
     monkeypatch.setattr(sampling, "LENGTH", 24)
     monkeypatch.setattr(drafts, "UNSEEN", 2)
 
 
 @pytest.fixture
 def folder(artifacts: dict[str, Path], tmp_path: Path) -> Path:
-    """An int8 artifact without a table."""
+    """Return a copy of an int8 artifact without a draft table."""
     shutil.copytree(artifacts["int8"], tmp_path / "model")
     return tmp_path / "model"
 
@@ -138,7 +138,7 @@ def test_the_command_says_what_it_cannot_do(
     artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     folder, message = {
-        "fp32": (artifacts["fp32"], "has a cache of float32: the server drafts only where it is int8"),
+        "fp32": (artifacts["fp32"], "has a float32 cache: the server drafts only with an int8 cache"),
         "nothing": (tmp_path / "none", "config.json is missing"),
     }[what]
     assert main([str(folder)]) == 2

@@ -1,4 +1,4 @@
-"""Draft tables made of texts: what is guessed, how likely, and which contexts are kept."""
+"""Draft tables made from texts: their guesses, chances and contexts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from generation.model.draft_table import LEVELS, MAGIC, DraftTable
 
 
 def _texts(ids: Sequence[Sequence[int]], likeliest: dict[int, list[tuple[int, float]]]) -> Texts:
-    """Make texts in which what is expected depends on the last token alone."""
+    """Return texts whose predictions depend only on the last token."""
     expected = [[likeliest.get(token, [(0, 0.0), (1, 0.0)]) for token in row] for row in ids]
     return Texts(
         np.array(ids),

@@ -1,4 +1,4 @@
-"""Texts that an artifact writes or reads to make its draft table."""
+"""Texts that the exporter samples or reads to make a draft table."""
 
 from pathlib import Path
 

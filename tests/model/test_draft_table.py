@@ -1,4 +1,4 @@
-"""The draft table: the longest known context wins, and a damaged or foreign file does no harm."""
+"""The draft table: the longest known context is used, and a damaged or foreign file is harmless."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ TOKENS = 400
 
 
 def _entry(context: list[int], token: int, level: int = 8) -> int:
-    """Return an entry, by the description of the file."""
+    """Return an entry, packed according to the description of the file format."""
     hashed = 0
     for one in reversed(context):
         hashed = (hashed ^ (hashed >> 31) ^ (one + 1)) * FACTOR & WORD

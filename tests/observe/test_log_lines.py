@@ -1,4 +1,4 @@
-"""The local log is JSON, one object a line, whatever is logged."""
+"""The local log has one JSON object per line for every kind of message."""
 
 import io
 import json

@@ -24,7 +24,7 @@ PROGRAMS = {
     "openai": """\
 import openai
 client = openai.OpenAI(base_url=url + "/v1", api_key=key)
-choices = {"guided_choice": ["a cat", "a dog"]}  # the helper for streams raises where the length ends an answer
+choices = {"guided_choice": ["a cat", "a dog"]}  # the stream helper raises if an answer ends by length
 ask = {"model": model, "messages": messages, "max_tokens": 20, "temperature": 0, "extra_body": choices}
 whole = client.chat.completions.create(**ask).choices[0].message.content
 with client.chat.completions.stream(**ask) as stream:
@@ -107,7 +107,7 @@ from pydantic import BaseModel, ConfigDict
 url, key, model = sys.argv[1:]
 messages = [{"role": "user", "content": "Describe a pet."}]
 class Pet(BaseModel):
-    model_config = ConfigDict(extra="forbid")  # else a schema allows any further fields, and a small model writes them
+    model_config = ConfigDict(extra="forbid")  # otherwise a small model generates additional fields
     kind: Literal["cat", "dog"]
     young: bool
 def say(value): print(json.dumps(value))
@@ -149,7 +149,7 @@ def _run(*command: str) -> object:
 
 
 def _check(value: object) -> None:
-    """Check what a program says: true, a pet, or a number for each token."""
+    """Check the output of a program: true, a pet, or a number for each token."""
     if isinstance(value, dict):
         assert value.keys() == {"kind", "young"}
         assert value["kind"] in ("cat", "dog")

@@ -1,4 +1,4 @@
-"""What `make model` says before it starts."""
+"""The plan that `make model` prints before it starts."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The documentation site: every page is in its navigation, and links lead to the page that they lead to on GitHub."""
+"""The documentation site: every page is in its navigation, and links lead to the same pages as on GitHub."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def _in_navigation(entries: Any) -> list[str]:
 
 
 def test_the_navigation_has_every_page(site: Path) -> None:
-    """Benchmarks of single machines are reached through their index. `make site` fails for a page that is missing."""
+    """Benchmark pages of single machines are linked from their index. `make site` fails if a page is missing."""
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.md")}
     rest = pages - set(_in_navigation(CONFIG["nav"]))
     assert [page for page in rest if not page.startswith("benchmarks/")] == []
@@ -46,7 +46,7 @@ def test_every_document_of_the_repository_is_a_page() -> None:
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
     assert CONFIG["theme"]["font"] is False
     assert "extra_javascript" not in CONFIG
-    # The generator would draw this with a script from another server.
+    # The site generator would render this with a script from another server.
     assert [path.name for path in site.rglob("*.md") if "```mermaid" in path.read_text(encoding="utf-8")] == []
 
 
@@ -86,7 +86,7 @@ def test_the_reference_has_every_operation(site: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_list_or_table_stands_between_empty_lines(page: Path) -> None:
-    """GitHub sees where one begins without an empty line; the site's Markdown does not. Text after a table joins it."""
+    """Unlike GitHub, the site's Markdown requires empty lines around lists and tables."""
     text = re.sub(r"^```.*?^```$", "a block", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     wrong = []
     for before, line in zip(text.splitlines(), text.splitlines()[1:], strict=False):

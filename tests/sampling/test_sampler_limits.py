@@ -1,4 +1,4 @@
-"""Tokens that a sampler may not choose: early ends, bad words, holes, and those that a guide or a request excludes."""
+"""Tokens that a sampler must not choose: early ends, bad words, holes, and tokens that a guide or request excludes."""
 
 import math
 from typing import Any
@@ -58,7 +58,7 @@ def test_where_no_token_can_be_chosen_it_says_so(
 ) -> None:
     with pytest.raises((NoTokenError, InvalidRequestError), match="no token") as caught:
         new_sampler(do_sample=do_sample).choose(np.array(logits, np.float32), allowed)
-    # The request is at fault where the logits are sound.
+    # With valid logits, the request is the cause of the error.
     assert isinstance(caught.value, InvalidRequestError) == bool(np.isfinite(logits).all())
 
 

@@ -1,4 +1,4 @@
-"""Against the same samplers asked one by one."""
+"""Sampling rows together gives the same tokens as each sampler by itself."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from generation.sampling.together import choose_together
 
 VOCABULARY = 2 * FOLD_OF_ROWS * 9 + 5
 END = 7
-# Each is a rule that looks at particular tokens, or one that is applied to a row alone.
+# Each is a rule that depends on particular tokens, or that applies only to rows sampled by themselves.
 OTHERS: list[dict[str, Any]] = [
     {"do_sample": False},
     {"temperature": 0.0},
@@ -33,7 +33,7 @@ OTHERS: list[dict[str, Any]] = [
 
 
 def _logits(seed: int, rows: int, steps: float = 0) -> Floats:
-    """Return logits; many of them equal, where they come in `steps`."""
+    """Return random logits; with `steps`, many of them are equal."""
     values = np.random.default_rng(seed).normal(0, 3, (rows, VOCABULARY)).astype(np.float32)
     return np.round(values / np.float32(steps)) * np.float32(steps) if steps else values
 
@@ -62,7 +62,7 @@ def test_the_tokens_are_those_that_each_sampler_chooses_by_itself(
         logits = _logits(seed + step, 4, steps)
         wanted = [sampler.choose(row) for sampler, row in zip(alone, logits, strict=True)]
         found = choose_together(logits, together)
-        # A row of too many equals is left to its own sampler, which goes on from where it was.
+        # A row with too many equal logits is sampled by itself, with an unchanged random state.
         rows = zip(found, together, logits, strict=True)
         assert [sampler.choose(row) if token is None else token for token, sampler, row in rows] == wanted
 

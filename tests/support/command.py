@@ -1,4 +1,4 @@
-"""Run the command line in a process of its own, as a script does."""
+"""Run the command line in a separate process, as a script does."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from generation.config import ROOT
 
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run ``python -m generation`` with further environment variables; return its output and exit status."""
+    """Run ``python -m generation`` with additional environment variables; return its output and exit status."""
     return subprocess.run(
         [sys.executable, "-m", "generation", *arguments],
         cwd=ROOT,

@@ -106,7 +106,7 @@ def _unigram(folder: Path) -> None:
 
 
 def _sentence_piece(folder: Path) -> None:
-    """A model of SentencePiece that `T5Tokenizer` reads, as Japanese GPT-2 has it."""
+    """Write a SentencePiece model that `T5Tokenizer` reads, as of Japanese GPT-2."""
     from sentencepiece import SentencePieceTrainer
 
     _write(folder, bos_token_id=1, eos_token_id=2)
@@ -193,13 +193,13 @@ def _begun(folder: Path) -> None:
 
 
 def _dialogpt(folder: Path) -> None:
-    """As DialoGPT: turns end with the end-of-text token."""
+    """Write a model like DialoGPT, whose turns end with the end-of-text token."""
     _write(folder)
     put(folder, "tokenizer_config.json", tokenizer_class="GPT2Tokenizer", chat_template=DIALOGPT)
 
 
 def _chatml(folder: Path) -> None:
-    """A fine-tune for chats: two tokens of its own, either of two ends a text, the template in a file of its own."""
+    """Write a fine-tune for chats with two added tokens, two end-of-text tokens, and a separate template file."""
     _with_tokens(folder, "<|im_start|>", "<|im_end|>", eos_token_id=[END, END + 2])
     put(folder, "generation_config.json", eos_token_id=[END, END + 2])
     put(folder, "tokenizer_config.json", tokenizer_class="GPT2Tokenizer", eos_token="<|im_end|>")  # noqa: S106

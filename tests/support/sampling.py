@@ -18,10 +18,10 @@ def logits_of(seed: int, size: int = 5000) -> Floats:
 
 
 def new_sampler(index: int = 0, prompt: tuple[int, ...] = (1, 2), **params: Any) -> Sampler:
-    """Return a sampler with the seed 5 unless given otherwise; `END` ends a text."""
+    """Return a sampler, by default with the seed 5; `END` ends a text."""
     return Sampler(SamplingParams(**({"seed": 5} | params)), index, prompt, [END])
 
 
 def sample(sampler: Sampler, count: int = 20) -> list[int]:
-    """Return so many tokens, each chosen from other logits."""
+    """Return `count` tokens, each chosen from different logits."""
     return [sampler.choose(logits_of(step)) for step in range(count)]

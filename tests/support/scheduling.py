@@ -13,7 +13,7 @@ def new_scheduler(rows: int = 4, staging: int = 2, tokens: int = 1000, chunk: in
 
 
 def new_group(prompt: int = 4, choices: int = 1, max_tokens: int = 8) -> Group:
-    """Return a request with one prompt of so many tokens."""
+    """Return a request with one prompt of `prompt` tokens."""
     asked = request("x" * prompt, max_tokens, choices=choices)
     return make_group(asked, mailbox(), deadline=1e9)
 

@@ -2,7 +2,7 @@
 
 # DialoGPT's: turns joined by the end-of-text token.
 DIALOGPT = "{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}"
-# As fine-tuning tools leave it.
+# As fine-tuning tools write it.
 CHATML = (
     "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
     "{% for message in messages %}"

@@ -1,4 +1,4 @@
-"""Chat templates: what is rendered, and what a bad template or a long chat cannot do."""
+"""Chat templates: rendering, and the limits for bad templates and long chats."""
 
 import sys
 from typing import Any

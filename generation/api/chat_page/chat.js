@@ -1,18 +1,18 @@
-/* A chat: the messages are kept in the page alone, and all of them are sent each time. */
+/* A chat. The page keeps the messages and sends all of them with each request. */
 "use strict";
 
 const $ = id => document.getElementById(id);
 const base = location.origin + location.pathname.replace(/\/playground\/chat\/?$/i, "");
-let model = null;     // of /health
-let messages = [];    // as the API takes them
-let running = null;   // the request that runs
+let model = null;     // from /health
+let messages = [];    // in the form of the API
+let running = null;   // AbortController of the current request
 
 function fail(message) {
   $("error").textContent = message;
   $("error").hidden = !message;
 }
 
-/** Show a message; return the element of its text. */
+/** Append a message to the page; return the element that holds its text. */
 function show({ role, content }) {
   const box = document.createElement("article"), who = document.createElement("b"), text = document.createElement("span");
   box.className = role;
@@ -31,7 +31,7 @@ function draw() {
   for (const name of ["again", "fresh"]) $(name).disabled = Boolean(running) || !messages.length;
 }
 
-/** Yield the events of a stream; throw where it breaks off or reports an error. */
+/** Yield the events of a stream; throw if the connection breaks or an event reports an error. */
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ;) {
@@ -67,7 +67,7 @@ async function post() {
   throw new Error(response.status === 401 ? asks : said?.message ?? `The server answered with status ${response.status}.`);
 }
 
-/** Let the model answer the last message; what came before an error or Stop stays. */
+/** Stream the answer to the last message; keep the partial answer after an error or Stop. */
 async function answer() {
   running = new AbortController();
   fail("");
@@ -109,17 +109,17 @@ $("again").addEventListener("click", () => {
 });
 $("fresh").addEventListener("click", () => { messages = []; fail(""); draw(); $("message").focus(); });
 
-/** Learn what is served. The first request of a page can meet a model that still loads. */
+/** Show the served model; poll while it is loading. */
 async function greet() {
   try {
     const health = await (await fetch(`${base}/health`)).json();
     model = health.model;
-    const able = model?.chat ? "" : ", which has no chat template: set CHAT_TEMPLATE, or write with it in the playground";
+    const able = model?.chat ? "" : " has no chat template: set CHAT_TEMPLATE, or use the playground";
     $("model").textContent = model ? model.name + able : `Model: ${health.state}`;
     $("send").disabled = !model?.chat;
     if (health.state === "loading") setTimeout(greet, 500);
   } catch {
-    $("model").textContent = "The server does not answer; trying again …";
+    $("model").textContent = "The server does not respond; retrying …";
     setTimeout(greet, 3000);
   }
 }

@@ -1,4 +1,4 @@
-"""The chat page, and the link to it where the model has a chat template."""
+"""The chat page, and the playground's link to it for a model with a chat template."""
 
 from collections.abc import Iterator
 
