@@ -25,14 +25,14 @@ from generation.sampling.params import SamplingParams
 
 # The server's defaults: rows of the batch, and draft tokens.
 RUNNING, DRAFT = 16, 15
-# Prompts are written by the model itself, which no table has learned from.
+# The model samples the prompts with a seed that no draft table is learned from.
 PROMPT, SEED = 16, 99
-# More than a measurement can use up.
+# Repetitions of the prompts, more than one measurement needs.
 REPEATED = 8
 
 
 def engines(folder: Path) -> tuple[dict[str, Engine], list[list[int]]]:
-    """Return the engines on one model, and prompts."""
+    """Return the engines to compare, by name, and token ids of prompts; all engines share one model."""
     opened = open_artifact(folder, cpu_limit())
     model = opened.model(batch=RUNNING, staging=8, chunk=128)
     limits = Limits(rows=RUNNING, staging=8, tokens=RUNNING * opened.config.context, chunk=128)
@@ -49,8 +49,8 @@ def tokens_per_second(
 ) -> float:
     """Return the throughput of `streams` clients, each of which continues one prompt after the other.
 
-    The load lasts longer than the measurement. A fixed number of tokens would end with a batch that empties, and hide
-    what drafts save there.
+    The load lasts longer than the measurement. With a fixed number of tokens, the batch would empty at the end,
+    and hide the gain from drafts.
     """
 
     async def client(number: int) -> None:
@@ -75,11 +75,11 @@ def main() -> int:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="an artifact with an int8 cache")
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="sequences at once")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="concurrent sequences")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 0.8, 0.0], help="0 is greedy")
-    parser.add_argument("--tokens", type=int, default=128, help="new tokens of each (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=128, help="new tokens of each sequence (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.7, help="time of each measurement (default: %(default)s)")
     options = parser.parse_args()
     made, prompts = engines(options.folder)
     for engine in made.values():

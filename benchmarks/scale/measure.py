@@ -75,7 +75,7 @@ class Load:
         return seen
 
     async def opened(self, point: Point, rate: float, round_: int) -> Seen:
-        """Send requests at random times, at `rate` a second, whatever is still on its way."""
+        """Send requests at random times, with a mean `rate` per second, regardless of outstanding ones (open loop)."""
         seen = Seen()
         async with _client(None) as client:
             began = time.perf_counter()

@@ -51,5 +51,5 @@ class Bursts:
 
 
 def open_loop(rate: float, seconds: float, round_: int) -> list[float]:
-    """Return the times of an open loop in a round, at least one: the same for a server and for its simulation."""
+    """Return the arrival times of an open loop in a round, at least one; the same for a server and its simulation."""
     return list(poisson(rate, seconds, 1000 * round_ + int(rate))) or [0.0]

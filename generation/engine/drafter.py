@@ -83,10 +83,10 @@ class Drafter:
             self._drafted = 0
 
     def chances(self, limit: int, least: float, *, table: bool = True) -> list[float]:
-        """Return the chance that a draft of one token is accepted, of two, and so on.
+        """Return the chance that the first draft token is accepted, that the first two are, and so on.
 
-        Ends after `limit` tokens, where nothing is known, or with the first chance below `least`. Without `table`, only
-        the text is searched.
+        The list ends after `limit` tokens, at the first token without a guess, or with the first chance below `least`.
+        Without `table`, only the text is searched.
         """
         found: list[float] = []
         chance = 1.0
@@ -110,7 +110,7 @@ class Drafter:
         return [guess.token for guess in draft]
 
     def _look(self, *, table: bool) -> list[Guess]:
-        """Return the guesses that follow the text and those before, the best first."""
+        """Return the guesses for the next position after those already guessed, best first."""
         ahead, context = self._ahead, self._tokens[-CONTEXT:]
         if ahead:
             context = [*context, *(guesses[0].token for guesses in ahead[-CONTEXT:])][-CONTEXT:]

@@ -34,7 +34,7 @@ class Speculation:
         self._table = table
         self._shared = Experience()
         self._costs: dict[int, StepCosts] = {}
-        # Of the step that was planned last: the draft tokens that it should accept, and all accepted before it.
+        # For the step planned last: the expected number of accepted draft tokens, and the total accepted before it.
         self._promised, self._before = 0.0, 0
 
     def drafter(self, prompt: Sequence[int]) -> Drafter:
@@ -65,7 +65,7 @@ class Speculation:
         return drafts
 
     def saw(self, rows: int, tokens: int, seconds: float) -> None:
-        """Record the time of a step that computed `tokens` tokens of `rows` sequences, and what it accepted."""
+        """Record the time and the accepted drafts of a step that computed `tokens` tokens of `rows` sequences."""
         costs = self._cost_of(rows)
         costs.saw(tokens - rows, seconds)
         if self._promised:
@@ -88,8 +88,8 @@ class Speculation:
         return self._costs.get(rows) or self._costs.setdefault(rows, StepCosts(rows))
 
     def _choose(self, costs: StepCosts, chances: list[list[float]], most: int) -> tuple[list[int], float]:
-        """Return the number of draft tokens of each sequence, and the seconds that they should save."""
-        # Within a sequence chances fall, so the likeliest tokens of all are a beginning of each draft.
+        """Return the number of draft tokens for each sequence, and the seconds that they are expected to save."""
+        # Chances fall within a sequence, so the most likely tokens overall form a prefix of each draft.
         ranked = sorted(((chance, row) for row, one in enumerate(chances) for chance in one), reverse=True)[:most]
         total, saved = costs.best([chance for chance, _ in ranked])
         self._promised, self._before = sum(chance for chance, _ in ranked[:total]), self._accepted()

@@ -18,15 +18,15 @@ FIRST = 3
 # The part of a ratio above 1 is multiplied by this in each step of another size. A size that was slow once is therefore
 # tried again.
 FORGETTING = 0.997
-# What drafts must promise, as a multiple of the tokens per second without them: less is within the error of the times.
+# Minimum expected speedup of a step with drafts, in tokens per second. Less is within the measurement error.
 LEAST_GAIN = 1.05
-# A token that is less likely than this part of what it costs is not looked up; bounds of what it is compared with.
+# A token is not looked up if its chance is below WORTH times its cost. LEAST and MOST bound that threshold.
 WORTH, LEAST, MOST = 0.8, 0.05, 0.8
-# Most steps that pass without a look at the drafts, where they bring less than it costs.
+# Maximum number of steps to skip planning, while it costs more than it saves.
 LONGEST_REST = 15
-# Looks before the first rest.
+# Number of plans to make before the first pause.
 LEAST_LOOKS = 20
-# Rate at which the numbers of expected and of accepted draft tokens follow new steps.
+# Smoothing factor of the expected and the accepted number of draft tokens.
 TRUST_RATE = 0.05
 
 
@@ -45,8 +45,8 @@ class StepCosts:
         self._first: dict[int, list[float]] = {}
         self._since = 0
         self._looks, self._saved, self._spent = 0, 0.0, 0.0
-        # Draft tokens that a step accepts: as their chances promise, and as it was. The choice of the most promising
-        # drafts favours chances that are too high.
+        # Expected and actual number of accepted draft tokens per step. Choosing the most promising drafts favours
+        # chances that are too high.
         self._promised, self._accepted = 1.0, 1.0
 
     @property
@@ -60,7 +60,7 @@ class StepCosts:
         return self._level is None or self._since >= LONGEST_SINCE
 
     def kept(self, promised: float, accepted: int) -> None:
-        """Record how many draft tokens a step accepted, and how many it should have by their chances."""
+        """Record the expected and the actual number of accepted draft tokens of a step."""
         self._promised += TRUST_RATE * (promised - self._promised)
         self._accepted += TRUST_RATE * (accepted - self._accepted)
 
