@@ -179,6 +179,10 @@ class Server(uvicorn.Server):
 
     def __init__(self, host: ASGIApp, address: str, grace_s: float, on_stop: Callable[[bool], object]) -> None:
         LimitedConnection.most, backlog = limits()
+        # The http extension gives uvicorn's logger a handler of its own, with another format than the root logger's.
+        uvicorns = logging.getLogger("uvicorn")
+        uvicorns.handlers.clear()
+        uvicorns.propagate = True
         # uvicorn logs each stream that a second signal ends as an error with a traceback.
         logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
         super().__init__(
@@ -188,6 +192,7 @@ class Server(uvicorn.Server):
                 http=LimitedConnection,
                 h11_max_incomplete_event_size=HEAD_BYTES,
                 backlog=backlog,
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 lifespan="off",

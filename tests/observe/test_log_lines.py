@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import socket
 from typing import Any
 
 import httpx
@@ -54,6 +55,10 @@ def test_a_terminal_gets_text(monkeypatch: pytest.MonkeyPatch, stream: io.String
 
 
 def test_every_line_of_the_embedded_host_is_json(served: Served, client: httpx.Client) -> None:
+    address = httpx.URL(served.url)
+    with socket.create_connection((address.host, address.port or 80)) as connection:
+        connection.sendall(b"not HTTP\r\n\r\n")  # of which uvicorn itself says something
+        connection.recv(1)
     client.post("/generate", json={"prompt": "Once", "max_new_tokens": 1}, headers={"x-request-id": "as-json"})
     served.wait_for_log("as-json")
     lines = [json.loads(line) for line in served.log()]

@@ -6,7 +6,7 @@ import pytest
 from selenium import webdriver
 
 from benchmarks.server import Served, serve
-from tests.api.playground.browser import Page, findings
+from tests.api.playground.browser import Page, findings, loaded
 
 TEMPLATE = "{% for one in messages %}{{ one.role }}: {{ one.content }}{{ eos_token }}{% endfor %}"
 
@@ -24,6 +24,7 @@ def chat(browser: webdriver.Chrome, chatting: Served) -> Page:
 
 def _open(browser: webdriver.Chrome, url: str) -> Page:
     page = Page(browser, url)
+    loaded[browser] = None
     browser.get(f"{url}/playground/chat")
     page.until("model !== null")
     page.messages()
