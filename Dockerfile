@@ -38,7 +38,7 @@ RUN --mount=type=cache,target=/cache/huggingface \
     chmod -R a+rX /artifact
 
 # ---- the packages, for the Python of the base image, without what nothing here imports. The imports leave the bytecode
-# of what every start imports, which it would else compile each time, and of nothing else: the rest is megabytes.
+# of what every start imports, so that no start has to compile it, and of nothing else, because the rest is large.
 FROM ${BASE_IMAGE} AS dependencies
 COPY requirements.txt scripts/prune.py /build/
 RUN python3 -m pip install --quiet --no-cache-dir --no-compile --require-hashes --target /packages -r /build/requirements.txt && \
