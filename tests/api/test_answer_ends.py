@@ -43,7 +43,7 @@ class Stream(TokenStream):
 
 
 class Engine:
-    """Ends each request so many turns of the event loop after it was submitted, or after its reader began to wait.
+    """Ends each request a number of turns of the event loop after it was submitted, or after its reader began to wait.
 
     What is scheduled later comes later within its turn, so the two differ by what else happens in that turn.
     """
@@ -78,7 +78,7 @@ class Engine:
 
 
 def _after(turns: int, do: Callable[[], object]) -> None:
-    """Call `do` in the event loop, so many turns from now."""
+    """Call `do` in the event loop, a number of turns from now."""
     if turns:
         asyncio.get_running_loop().call_soon(_after, turns - 1, do)
     else:

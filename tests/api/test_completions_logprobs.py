@@ -168,7 +168,7 @@ def test_an_evaluation_harness_finds_the_greedy_continuation_greedy(api: OpenAI,
     assert sum_other < sum_greedy
 
 
-def test_an_evaluation_harness_gets_the_same_in_any_company(client: httpx.Client) -> None:
+def test_an_evaluation_harness_gets_the_same_regardless_of_concurrent_requests(client: httpx.Client) -> None:
     prompts = [[5, 6, 7, 8], list(range(100, 160)), [9]]
     lengths = [2, 30, 1]
     together = _loglikelihoods(_harness_request(client, prompts), lengths)

@@ -1,4 +1,4 @@
-"""Bytes on a socket that no client library would send: an answer, or a closed connection, and the server lives on."""
+"""Bytes on a socket that no client library would send: the server answers or closes the connection, and continues."""
 
 import contextlib
 import json

@@ -64,7 +64,7 @@ def _assert_right(asked: GenerationRequest, box: Mailbox, *, failing: bool, late
 def test_any_mix_of_arrivals_cancellations_deadlines_and_failures(
     arrivals: list[tuple[GenerationRequest, tuple[int, str]]], reuse: bool, draft: bool
 ) -> None:
-    """Whatever the company, each ends once, and nothing is left behind."""
+    """Each request ends once, regardless of concurrent requests, and nothing is left behind."""
     model = FakeModel()
     core = make_core(
         model,

@@ -65,7 +65,7 @@ async def test_all_readers_are_woken_with_one_call(monkeypatch: pytest.MonkeyPat
     assert len(calls) == 1
 
 
-async def test_whoever_wants_the_whole_is_woken_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_of_the_whole_answer_is_woken_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     bell = Bell()
     stream = TokenStream(lambda: None, bell, [Timeline()])
     rest = asyncio.ensure_future(stream.rest())

@@ -143,7 +143,7 @@ def test_killed_in_the_middle_the_output_is_absent(checkpoint_folder: Path, tmp_
     assert ended.returncode == -9
     assert not output.exists()
 
-    # What the killed one left behind is in nobody's way.
+    # The remains of the killed export do not disturb the next one.
     export(str(checkpoint_folder), output, "int8")
     assert (output / "config.json").is_file()
 

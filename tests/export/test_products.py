@@ -105,13 +105,13 @@ def test_int8_sums_do_not_saturate() -> None:
 
 @pytest.mark.parametrize(("products", "alone"), [(int8, 1), (int4, 2), (int8_blocks, 2)])
 @pytest.mark.parametrize("row", range(len(ROWS)))
-def test_a_row_does_not_depend_on_its_company(products: Maker, alone: int, row: int) -> None:
+def test_a_row_does_not_depend_on_the_other_rows(products: Maker, alone: int, row: int) -> None:
     """With weights in blocks, there is at least one other row, whatever it holds."""
-    company = ROWS * np.array([1, 10, 100, 1000, 10000, 1], np.float32)[:, None]
+    scaled = ROWS * np.array([1, 10, 100, 1000, 10000, 1], np.float32)[:, None]
     few = np.zeros((alone, ROWS.shape[1]), np.float32)
-    few[0] = company[row]
+    few[0] = scaled[row]
 
-    assert np.array_equal(run(products, WIDE, company)[row], run(products, WIDE, few)[0])
+    assert np.array_equal(run(products, WIDE, scaled)[row], run(products, WIDE, few)[0])
 
 
 def test_int4_is_the_product_with_blocks_scaled_back() -> None:
@@ -199,7 +199,7 @@ def test_an_int8_row_of_zeros_gives_the_bias() -> None:
 
 @pytest.mark.parametrize("products", [Float32Products, Int8Products])
 @pytest.mark.parametrize("activation", get_args(Activation))
-def test_an_activation_is_the_one_of_torch_in_any_company(
+def test_an_activation_is_the_one_of_torch_regardless_of_other_rows(
     products: type[Float32Products | Int8Products], activation: Activation
 ) -> None:
     class Activated:

@@ -30,7 +30,7 @@ WEIGHTS = np.random.default_rng(4).integers(-127, 128, (ROWS, ROW)).astype(np.in
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file of weights that nobody else has mapped."""
+    """A file of weights that only this test has mapped."""
     (tmp_path / "weights").write_bytes(WEIGHTS.tobytes())
     return tmp_path / "weights"
 

@@ -1,4 +1,4 @@
-"""The run time's model on real graphs: against `transformers`, and against itself in other company."""
+"""The run time's model on real graphs: against `transformers`, and against itself with other rows in the batch."""
 
 from pathlib import Path
 from typing import Any

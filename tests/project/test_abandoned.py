@@ -19,7 +19,7 @@ def _abandon(url: str, number: int) -> None:
 
 
 def _lines(served: Served, count: int) -> dict[str, dict[str, object]]:
-    """Return the lines of the requests by their ids; wait until there are so many."""
+    """Return the lines of the requests by their ids; wait until there are enough."""
     wanted = count
     while True:
         log = served.log(wanted)

@@ -19,12 +19,12 @@ from generation.config import ROOT, Settings
 from tests.support.traps import problems
 
 HOST_JSON = ROOT / "host.json"
-NO_BYTE_S = 230  # after so many seconds without a byte the load balancer gives up
+NO_BYTE_S = 230  # seconds without a byte after which the load balancer gives up
 
 
 @pytest.fixture(scope="module")
 def function_app() -> Iterator[Any]:
-    """The module as the worker imports it, and nobody else's copy."""
+    """The module as the worker imports it, in a copy of its own."""
     spec = importlib.util.spec_from_file_location("function_app_under_test", ROOT / "function_app.py")
     if spec is None or spec.loader is None:
         raise ImportError

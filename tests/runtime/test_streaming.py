@@ -1,4 +1,4 @@
-"""Streams arrive as they are made, and work ends when nobody waits for it.
+"""Streams arrive as they are made, and work ends when the client disconnects.
 
 Each test asks for more work than can be done in the time that its client is ready to wait. An answer therefore shows
 that the first event was not held back, and an idle engine that the work before it was given up.

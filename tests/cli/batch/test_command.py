@@ -136,7 +136,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path, second: signal.Signals) -
 
 
 def _kill_and_go_on(folder: Path, url: str, lines: int, moments: list[float | int]) -> None:
-    """Kill runs, each after so many seconds or more bytes of output; then every line must be there, once."""
+    """Kill runs, each after some time or some bytes of output; then every line must be there, once."""
     source = write(folder / "in", [request(f"r{i}", prompt=f"Once {i}", max_tokens=12) for i in range(lines)])
     out, alone = folder / "out", folder / "alone"
     for moment in moments:

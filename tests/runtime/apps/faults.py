@@ -1,4 +1,4 @@
-"""Handlers that do everything wrong: written as ours are, behind `handler`, and bare, as nobody should."""
+"""Handlers that do everything wrong: written as ours are, behind `handler`, and bare, which no app should do."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -45,7 +45,7 @@ async def _bare_events() -> AsyncIterator[str]:
 @app.route("guarded/raise", methods=["GET"])
 @handler
 async def guarded_raise(exchange: Exchange) -> Response:
-    """Raise an error that nobody expects."""
+    """Raise an unexpected error."""
     return await _raise(exchange)
 
 
@@ -72,7 +72,7 @@ async def guarded_stream(exchange: Exchange) -> Response:
 
 @app.route("bare/raise", methods=["GET"])
 async def bare_raise(req: Request) -> Response:
-    """Raise an error that nobody expects."""
+    """Raise an unexpected error."""
     return await _raise(req)
 
 
