@@ -167,7 +167,7 @@ def sizing(page: str, runs: Runs) -> str:
     speed = round(found.outcome.ours)
     core = round(speed / CORES)
     page = re.sub(r"(clients on the same cores: )\d+( tokens/s)", rf"\g<1>{speed}\2", page)
-    page = re.sub(r"about \d+( tokens/s per core)", rf"about {core}\1", page)
+    page = re.sub(r"(`r` is about )\d+", rf"\g<1>{core}", page)
     speeds = f"tokens/s at `r` per core | with `r` = {core}"
     head = f"| plan | cores | memory | {speeds} | requests/s of {TOKENS} tokens, with the factor {ROOM} "
     lines = [head + f"| with `r` = {core} |", "|---" * 7 + "|"]

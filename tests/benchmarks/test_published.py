@@ -112,4 +112,5 @@ def test_the_sizing_follows_the_published_speed() -> None:
     assert page == published.sizing(page, runs)
     assert found is not None
     assert f"clients on the same cores: {found.outcome.ours:.0f} tokens/s" in page
+    assert f"`r` is about {found.outcome.ours / published.CORES:.0f} " in page
     assert published.sizing(page, {}) == page
