@@ -22,6 +22,7 @@ from generation.export.hub import Folder
 from generation.model.model import Model
 from tests.support.artifacts import logits_of_batch, logits_of_prefill, model_of
 from tests.support.checkpoints import CONTEXT, VOCABULARY, write_checkpoint
+from tests.support.precisions import HERE
 
 IDS = np.random.default_rng(5).integers(0, VOCABULARY, 200).tolist()
 
@@ -56,7 +57,7 @@ def opened(checkpoint: Checkpoint, precision: Precision, folder: Path) -> Model:
 @pytest.fixture(scope="module")
 def models(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Model]:
     folder = tmp_path_factory.mktemp("graphs")
-    return {precision: opened(checkpoint, precision, folder) for precision in PRECISIONS}
+    return {precision: opened(checkpoint, precision, folder) for precision in HERE}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
