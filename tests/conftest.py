@@ -19,9 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests of precisions that this processor cannot serve."""
     missing = set(PRECISIONS) - set(HERE)
     for item in items:
-        params = (
-            item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
-        )
+        call = getattr(item, "callspec", None)
+        params = () if call is None else call.params.values()
         if any(isinstance(one, str) and one.rpartition(" ")[2] in missing for one in params):
             item.add_marker(pytest.mark.skip(reason="this processor lacks VNNI, which the precision needs"))
 

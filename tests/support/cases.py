@@ -13,6 +13,7 @@ GREEDY = {"prompt": PROMPT, "max_new_tokens": 6, "do_sample": False}
 HF = {"inputs": PROMPT, "parameters": {"max_new_tokens": 6}}
 COMPLETION = {"prompt": PROMPT, "max_tokens": 6, "temperature": 0}
 
+INDEX = re.compile(r'"index": ?(\d+)')
 # Fields that differ in every response: times, and random ids.
 VOLATILE = re.compile(r'"(uptime_s|load_s|created)": ?[0-9.]+|"id": ?"cmpl-[0-9a-f]+"|request [0-9a-f]{32}')
 # Names and descriptions of metrics must be equal; values differ.
@@ -115,5 +116,10 @@ REFUSED = [
 
 
 def stable(body: str) -> str:
-    """Return a body without the parts that differ in every response."""
-    return SAMPLES.sub("", VOLATILE.sub("...", body))
+    """Return a body without the parts that differ in every response.
+
+    The events of a stream are sorted by their choice: which choice comes first depends on the drafts of a step, and so
+    on measured times.
+    """
+    events = sorted(body.split("\n\n"), key=lambda one: int(found[1]) if (found := INDEX.search(one)) else len(body))
+    return SAMPLES.sub("", VOLATILE.sub("...", "\n\n".join(events)))
