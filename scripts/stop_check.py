@@ -132,7 +132,7 @@ def what_takes_longer(container: Container, within_s: int) -> str:
     expect("it says when to try again", refused.headers["Retry-After"] == "1", refused.headers)
     answer = json.loads(kept.read())
     texts = [choice["text"] for choice in answer.get("choices", [])]
-    expect("a list keeps what it has", len(texts) == 2 and all(texts), answer)  # noqa: PLR2004
+    expect("a list keeps its finished texts", len(texts) == 2 and all(texts), answer)  # noqa: PLR2004
     return f"after {took_s:.1f} s a stream ended in an error event, a whole answer in 503, a list with its texts"
 
 

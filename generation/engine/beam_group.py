@@ -1,4 +1,4 @@
-"""Connect a beam search to its group: sequence i of the group is beam i of the search."""
+"""The end of a group before its time, and the beam search of a group: its sequences are the beams."""
 
 from collections.abc import Sequence
 
@@ -43,3 +43,12 @@ def conclude(group: Group) -> None:
                 group.mailbox.post(update)
         if sequence.finish_reason is None:
             group.mailbox.post(sequence.finish(TIMEOUT))
+
+
+def report(group: Group) -> bool:
+    """End the sequences of a request with the tokens generated so far; return False if there are none."""
+    if not (group.generated or (group.search and group.search.steps)):
+        return False
+    conclude(group)
+    group.end(TIMEOUT)
+    return True

@@ -15,7 +15,7 @@ from generation.engine.group import Group
 from generation.engine.interface import Chunk, LanguageModel, Logits
 from generation.engine.pace import Pace
 from generation.engine.prefix import PrefixCache, chunk_keys
-from generation.engine.request import LENGTH, TIMEOUT, GenerationRequest, PromptScores, Token
+from generation.engine.request import LENGTH, GenerationRequest, PromptScores, Token
 from generation.engine.scheduler import Limits, Scheduler
 from generation.engine.sequence import Sequence
 from generation.engine.speculation import Speculation
@@ -92,7 +92,7 @@ class EngineCore:
     def _expire(self, group: Group) -> None:
         """End a request at its deadline: with the tokens generated so far, or with an error if there are none."""
         error = None
-        if not _report(group):
+        if not beam_group.report(group):
             message = f"no token could be generated within timeout_s={group.request.timeout_s:g}"
             error = DeadlineError(message, param="timeout_s", retry_after_s=1)
         self.abandon(group, error)
@@ -100,7 +100,7 @@ class EngineCore:
     def shut_down(self, error: ApiError) -> None:
         """End every request with `error`, except that a list of prompts keeps the tokens generated so far."""
         for group in self.scheduler.groups():
-            kept = group.mailbox.requests > 1 and _report(group)
+            kept = group.mailbox.requests > 1 and beam_group.report(group)
             if not group.mailbox.patient:
                 group.mailbox.error = error
             group.close(None if kept else error)
@@ -287,15 +287,6 @@ class EngineCore:
             self.abandon(owner, GenerationFailedError("moving a sequence failed"))
         if all(sequence.finish_reason for sequence in group.sequences):
             group.close()
-
-
-def _report(group: Group) -> bool:
-    """End the sequences of a request with the tokens generated so far; return False if there are none."""
-    if not (group.generated or (group.search and group.search.steps)):
-        return False
-    beam_group.conclude(group)
-    group.end(TIMEOUT)
-    return True
 
 
 def _keys(request: GenerationRequest, chunk: int) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ prompt waits until there are batch rows for all its sequences and cache for ever
 sequence is never preempted. The next request in turn blocks those behind it until it fits, so a large one cannot
 starve. A few rows are reserved for guests: requests without a running sequence that would otherwise have to wait.
 
-Prefill: prompts are prefilled in turns, one chunk each, so that a long prompt does not delay a short one. Their
+Prefill: prompts are prefilled alternately, one chunk each, so that a long prompt does not delay a short one. Their
 sequences then join the batch in the lowest free rows.
 """
 

@@ -1,4 +1,4 @@
-"""One text that the person and the model write in turns."""
+"""One text that the person and the model write alternately."""
 
 import re
 from typing import Any

@@ -133,7 +133,7 @@ async def test_a_stop_finishes_what_runs_and_begins_no_more(tmp_path: Path) -> N
 
 
 class _Broken(Echo):
-    """Cannot go on from the fifth line on."""
+    """Fails from the fifth line."""
 
     async def answer(self, line: Line, stop: asyncio.Event) -> Answer | None:
         if line.number >= 5:

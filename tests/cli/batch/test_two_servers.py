@@ -22,7 +22,7 @@ DIES_AFTER, NOTICED = 30, 8
 
 
 class Proxy:
-    """Passes requests to the servers in turns, with a fate for each.
+    """Passes requests to the servers alternately, with a fate for each.
 
     The second server dies after a while. The proxy notices, as a load balancer does, after some requests to it.
     """
