@@ -38,7 +38,7 @@ class Constraint:
 
     Attributes:
         kind: ``json`` (a JSON schema), ``regex``, ``choice`` (a JSON list of strings) or ``grammar``.
-        text: definition of the constraint, in the notation of its kind.
+        text: definition of the constraint, such as a JSON schema or a regular expression, as `kind` says.
         param: name of the request field that holds it, for error messages.
     """
 

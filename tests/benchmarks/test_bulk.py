@@ -1,4 +1,4 @@
-"""The benchmark of bulk work runs and says what it has found; what it finds is for an idle machine."""
+"""The benchmark of bulk work runs and prints its results; the tests do not judge the speeds."""
 
 import re
 import subprocess

@@ -18,7 +18,8 @@ from generation.export.pipeline import export
 from generation.export.tokens import load_fast
 from generation.service import Service, State
 from generation.text.chat_template import ChatTemplate
-from tests.support.kinds import END, SERVED, put
+from tests.support.kind_parts import END, put
+from tests.support.kinds import SERVED
 from tests.support.templates import CHATML, DIALOGPT, HELLO, TALK
 
 SYSTEM = [{"role": "system", "content": "Be brief."}, *TALK]

@@ -4,73 +4,42 @@ Artifacts of the kinds in `SERVED` must equal `transformers`. The exporter must 
 given message.
 """
 
-from __future__ import annotations
-
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
 from generation.export.configuration import ACTIVATIONS
 from generation.export.verify import EVALUATION_TEXT
-from tests.support.checkpoints import VOCABULARY, write_checkpoint
+from tests.support.adapter_kinds import ia3, lora, lora_with_tokens
+from tests.support.checkpoints import VOCABULARY
+from tests.support.kind_parts import END, Kind, change_tensors, configured, put
+from tests.support.kind_parts import write as _small
 from tests.support.templates import CHATML, DIALOGPT
 from tests.support.tokenizers import unigram, word_piece
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
-
-END = VOCABULARY - 1
-# Two layers of width 64 are enough to show a difference, and quick to compute.
-SMALL: dict[str, Any] = {"n_embd": 64, "n_head": 4, "n_positions": 128}
-
-Kind = Callable[[Path], None]
-
-
-def put(folder: Path, name: str, **values: Any) -> None:
-    """Set values in a JSON file; the value ``...`` removes an entry."""
-    path = folder / name
-    found = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({key: value for key, value in (found | values).items() if value is not ...}))
-
-
-def configured(**changes: Any) -> Kind:
-    """Return a kind that differs only in its configuration."""
-    return lambda folder: _write(folder, **changes)
-
-
-def _write(folder: Path, **changes: Any) -> None:
-    write_checkpoint(folder, **(SMALL | changes))
-
-
-def _tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
-    changed = change(load_file(folder / "model.safetensors"))
-    save_file({name: tensor.contiguous() for name, tensor in changed.items()}, folder / "model.safetensors")
 
 
 def _prefixed(prefix: str) -> Kind:
     def write(folder: Path) -> None:
-        _write(folder)
-        _tensors(folder, lambda tensors: {prefix + name: tensor for name, tensor in tensors.items()})
+        _small(folder)
+        change_tensors(folder, lambda tensors: {prefix + name: tensor for name, tensor in tensors.items()})
 
     return write
 
 
 def _pickled(folder: Path) -> None:
-    _write(folder)
+    _small(folder)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
 
 
 def _sharded(*, safe_serialization: bool) -> Kind:
     def write(folder: Path) -> None:
-        _write(folder)
+        _small(folder)
         model = GPT2LMHeadModel.from_pretrained(folder)
         (folder / "model.safetensors").unlink()
         model.save_pretrained(folder, max_shard_size="100KB", safe_serialization=safe_serialization)
@@ -80,19 +49,19 @@ def _sharded(*, safe_serialization: bool) -> Kind:
 
 def _typed(dtype: torch.dtype) -> Kind:
     def write(folder: Path) -> None:
-        _write(folder)
-        _tensors(folder, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
+        _small(folder)
+        change_tensors(folder, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
 
     return write
 
 
 def _base_alone(folder: Path) -> None:
-    _write(folder)
+    _small(folder)
     GPT2LMHeadModel.from_pretrained(folder).transformer.save_pretrained(folder)
 
 
 def _tokenized(folder: Path, tokenizer: Tokenizer, **changes: Any) -> None:
-    _write(folder, vocab_size=tokenizer.get_vocab_size(), **changes)
+    _small(folder, vocab_size=tokenizer.get_vocab_size(), **changes)
     tokenizer.save(str(folder / "tokenizer.json"))
     put(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
 
@@ -109,7 +78,7 @@ def _sentence_piece(folder: Path) -> None:
     """Write a SentencePiece model that `T5Tokenizer` reads, as of Japanese GPT-2."""
     from sentencepiece import SentencePieceTrainer
 
-    _write(folder, bos_token_id=1, eos_token_id=2)
+    _small(folder, bos_token_id=1, eos_token_id=2)
     (folder / "tokenizer.json").unlink()
     with (folder / "spiece.model").open("wb") as file:
         SentencePieceTrainer.train(
@@ -126,12 +95,12 @@ def _sentence_piece(folder: Path) -> None:
 def _with_tokens(folder: Path, *added: str, rows: int = 0, **changes: Any) -> None:
     tokenizer = Tokenizer.from_file(str(_saved(folder) / "tokenizer.json"))
     tokenizer.add_special_tokens(list(added))
-    _write(folder, vocab_size=max(rows, tokenizer.get_vocab_size()), **changes)
+    _small(folder, vocab_size=max(rows, tokenizer.get_vocab_size()), **changes)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _saved(folder: Path) -> Path:
-    _write(folder)
+    _small(folder)
     return folder
 
 
@@ -151,14 +120,14 @@ def _other_end(folder: Path) -> None:
 
 
 def _no_end(folder: Path) -> None:
-    _write(folder)
+    _small(folder)
     put(folder, "config.json", eos_token_id=None)
     put(folder, "generation_config.json", eos_token_id=None)
 
 
 def _not_resized(folder: Path) -> None:
     """Add a padding token without a row in the embedding table."""
-    _write(folder)
+    _small(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.save_pretrained(folder)
@@ -184,7 +153,7 @@ def _write_rows(folder: Path, rows: int) -> None:
 
 def _begun(folder: Path) -> None:
     """Write a tokenizer that puts a begin-of-text token before every text."""
-    _write(folder)
+    _small(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<|endoftext|> $A", pair=None, special_tokens=[("<|endoftext|>", END)]
@@ -194,7 +163,7 @@ def _begun(folder: Path) -> None:
 
 def _dialogpt(folder: Path) -> None:
     """Write a model like DialoGPT, whose turns end with the end-of-text token."""
-    _write(folder)
+    _small(folder)
     put(folder, "tokenizer_config.json", tokenizer_class="GPT2Tokenizer", chat_template=DIALOGPT)
 
 
@@ -207,7 +176,7 @@ def _chatml(folder: Path) -> None:
 
 
 def _holes(folder: Path) -> None:
-    _write(folder)
+    _small(folder)
     described = json.loads((folder / "tokenizer.json").read_text())
     model = described["model"]
     (lost,) = (token for token, number in model["vocab"].items() if number == END - 1)
@@ -217,62 +186,15 @@ def _holes(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(described))
 
 
-def _lora(folder: Path) -> None:
-    from peft import LoraConfig
-
-    _adapt(folder, LoraConfig(r=4, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, init_lora_weights=False))
-
-
-def _ia3(folder: Path) -> None:
-    from peft import IA3Config
-
-    last = ["mlp.c_proj"]
-    settings = IA3Config(
-        target_modules=["c_attn", *last], feedforward_modules=last, fan_in_fan_out=True, init_ia3_weights=False
-    )
-    _adapt(folder, settings)
-
-
-def _lora_with_tokens(folder: Path) -> None:
-    """Write an adapter with tokens of its own, as fine-tuning for chats adds them."""
-    from peft import LoraConfig
-
-    settings = LoraConfig(
-        r=4,
-        target_modules=["c_attn"],
-        fan_in_fan_out=True,
-        init_lora_weights=False,
-        modules_to_save=["wte", "lm_head"],
-    )
-    _adapt(folder, settings, "<|im_start|>", "<|im_end|>")
-
-
-def _adapt(folder: Path, settings: PeftConfig, *added: str) -> None:
-    """Write an adapter and, next to it, its base model."""
-    from peft import get_peft_model
-
-    base = folder.with_name(f"{folder.name}-base")
-    shutil.rmtree(base, ignore_errors=True)
-    _write(base)
-    torch.manual_seed(3)
-    model = GPT2LMHeadModel.from_pretrained(base)
-    if added:
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        tokenizer.add_special_tokens({"additional_special_tokens": list(added)})
-        tokenizer.save_pretrained(folder)
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    get_peft_model(model, settings).save_pretrained(str(folder))
-
-
 def _classifier(folder: Path) -> None:
-    _write(folder)
+    _small(folder)
     config = GPT2Config.from_pretrained(folder)
     GPT2ForSequenceClassification(config).save_pretrained(folder)
 
 
 def _spoiled(folder: Path) -> None:
-    _write(folder)
-    _tensors(folder, lambda tensors: tensors | {"transformer.wpe.weight": torch.full((128, 64), torch.nan)})
+    _small(folder)
+    change_tensors(folder, lambda tensors: tensors | {"transformer.wpe.weight": torch.full((128, 64), torch.nan)})
 
 
 # The kinds by the row of the table in docs/models.md that lists them.
@@ -304,7 +226,7 @@ ROWS: dict[str, dict[str, Kind]] = {
         "names with base_model.model.": _prefixed("base_model.model."),
         "without its head": _base_alone,
     },
-    "adapters": {"LoRA adapter": _lora, "IA3 adapter": _ia3, "LoRA adapter with tokens": _lora_with_tokens},
+    "adapters": {"LoRA adapter": lora, "IA3 adapter": ia3, "LoRA adapter with tokens": lora_with_tokens},
     "tokenizers": {
         "tokenizer in parts": _in_parts,
         "WordPiece": _word_piece,
@@ -350,5 +272,5 @@ REFUSED: dict[str, tuple[Kind, str]] = {
 
 
 def _then(folder: Path, **changes: Any) -> None:
-    _write(folder)
+    _small(folder)
     put(folder, "config.json", **changes)
