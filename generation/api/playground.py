@@ -12,9 +12,14 @@ from pathlib import Path
 from starlette.responses import Response
 
 PARTS = Path(__file__).with_name("playground_page")
-# The scripts share one scope; a part uses what the parts before it define, except inside functions.
 CHAT_PARTS = Path(__file__).with_name("chat_page")
-SCRIPTS = ("base", "text", "sampling", "api", "settings", "editor", "tree", "inspector", "generate", "share", "main")
+_NAMES = (
+    "base", "text", "sampling", "requests", "api", "settings", "editor", "tree", "inspector", "generate", "share",
+    "main",
+)  # fmt: skip
+# The scripts of a page share one scope; a part uses what the parts before it define, except inside functions.
+SCRIPTS = tuple(PARTS / f"{name}.js" for name in _NAMES)
+CHAT_SCRIPTS = (CHAT_PARTS / "chat.js", PARTS / "requests.js")
 # Block comments that have lines to themselves, and what follows `//` at the start of a line or after two spaces.
 _COMMENTS = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*$|(?:^|  )[ \t]*//[^\n]*$", re.DOTALL | re.MULTILINE)
 # Spaces that the style sheet and the scripts do not need. No string in the scripts contains these operators.
@@ -29,7 +34,7 @@ async def get() -> Response:
 
 async def chat() -> Response:
     """Answer ``GET /api/playground/chat``."""
-    return _respond(*page(CHAT_PARTS, ("chat",)))
+    return _respond(*page(CHAT_PARTS, CHAT_SCRIPTS))
 
 
 def _respond(content: str, policy: str) -> Response:
@@ -46,14 +51,14 @@ def _respond(content: str, policy: str) -> Response:
 
 
 @lru_cache
-def page(parts: Path, scripts: tuple[str, ...]) -> tuple[str, str]:
-    """Assemble the page whose parts are in a folder.
+def page(parts: Path, scripts: tuple[Path, ...]) -> tuple[str, str]:
+    """Assemble the page whose document and style are in the folder `parts`.
 
     Returns:
         The page, and a content security policy that admits its own style and script, by their hashes, and nothing else.
     """
     style = _STYLE_SPACES.sub(lambda one: one[1] or "", _read(parts / "style.css"))
-    script = _SCRIPT_SPACES.sub(lambda one: one[1] or "", "".join(_read(parts / f"{name}.js") for name in scripts))
+    script = _SCRIPT_SPACES.sub(lambda one: one[1] or "", "".join(map(_read, scripts)))
     content = _read(parts / "page.html")
     for tag, inner in (("style", style), ("script", script)):
         before, after = content.split(f"<{tag}></{tag}>")

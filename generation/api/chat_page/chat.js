@@ -31,40 +31,11 @@ function draw() {
   for (const name of ["again", "fresh"]) $(name).disabled = Boolean(running) || !messages.length;
 }
 
-/** Yield the events of a stream; throw if the connection breaks or an event reports an error. */
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ""; ;) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error("The connection broke off.");
-    const lines = (rest + value).split("\n");
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line === "data: [DONE]") return;
-      if (!line.startsWith("data: ")) continue;
-      const event = JSON.parse(line.slice(6));
-      if (event.error) throw new Error(event.error.message);
-      yield event;
-    }
-  }
-}
-
 function body() {
   const system = $("system").value.trim(), asked = { model: model?.name, stream: true };
   asked.messages = [...system ? [{ role: "system", content: system }] : [], ...messages];
   for (const name of ["temperature", "max_completion_tokens"]) if ($(name).value) asked[name] = Number($(name).value);
   return asked;
-}
-
-async function post() {
-  const key = $("key").value, keys = key ? { "x-functions-key": key, authorization: `Bearer ${key}` } : {};
-  const response = await fetch(`${base}/v1/chat/completions`, {
-    method: "POST", signal: running.signal, headers: { "content-type": "application/json", ...keys }, body: JSON.stringify(body()),
-  });
-  if (response.ok) return response;
-  const said = (await response.json().catch(() => null))?.error;
-  const asks = key ? "The server does not accept this key." : "This server asks for a key, under Settings.";
-  throw new Error(response.status === 401 ? asks : said?.message ?? `The server answered with status ${response.status}.`);
 }
 
 /** Stream the answer to the last message; keep the partial answer after an error or Stop. */
@@ -75,7 +46,7 @@ async function answer() {
   const answered = { role: "assistant", content: "" };
   let text = null;
   try {
-    for await (const event of events(await post())) {
+    for await (const event of events(await post("/v1/chat/completions", body(), running.signal))) {
       text ??= show(answered);
       text.textContent = answered.content += event.choices[0]?.delta.content ?? "";
     }

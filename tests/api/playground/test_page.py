@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from generation.api.playground import CHAT_PARTS, PARTS, SCRIPTS
+from generation.api.playground import CHAT_PARTS, CHAT_SCRIPTS, PARTS, SCRIPTS
 
 MOST_BYTES = 60_000
 
@@ -15,7 +15,7 @@ def _without_spaces(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-PAGES = [("/playground", PARTS, SCRIPTS), ("/playground/chat", CHAT_PARTS, ("chat",))]
+PAGES = [("/playground", PARTS, SCRIPTS), ("/playground/chat", CHAT_PARTS, CHAT_SCRIPTS)]
 
 
 def _code(part: Path) -> list[str]:
@@ -56,17 +56,16 @@ def test_it_is_one_small_file_that_names_no_other(client: httpx.Client, path: st
 
 @pytest.mark.parametrize(("path", "parts", "scripts"), PAGES)
 def test_it_is_made_of_its_parts_and_of_nothing_else(
-    client: httpx.Client, path: str, parts: Path, scripts: tuple[str, ...]
+    client: httpx.Client, path: str, parts: Path, scripts: tuple[Path, ...]
 ) -> None:
     served = client.get(path).text
     made = "\n".join(_code(parts / "page.html"))
-    for tag, names in (("style", ["style.css"]), ("script", [f"{name}.js" for name in scripts])):
-        code = "\n".join(line for name in names for line in _code(parts / name))
+    for tag, files in (("style", (parts / "style.css",)), ("script", scripts)):
+        code = "\n".join(line for file in files for line in _code(file))
         made = made.replace(f"<{tag}></{tag}>", f"<{tag}>{code}</{tag}>")
     assert _without_spaces(served) == _without_spaces(made)
-    assert {path.name for path in parts.iterdir() if path.is_file()} == {"page.html", "style.css"} | {
-        f"{name}.js" for name in scripts
-    }
+    own = {script.name for script in scripts if script.parent == parts}
+    assert {path.name for path in parts.iterdir() if path.is_file()} == {"page.html", "style.css"} | own
 
 
 def _texts(code: str) -> list[str]:
@@ -95,7 +94,7 @@ def _texts(code: str) -> list[str]:
 
 def test_no_text_in_the_scripts_loses_spaces() -> None:
     """The page drops indentation and the spaces around some operators; in a text they have to stay."""
-    for part in (*(PARTS / f"{name}.js" for name in SCRIPTS), CHAT_PARTS / "chat.js"):
+    for part in (*SCRIPTS, CHAT_PARTS / "chat.js"):
         for text in _texts("\n".join(_code(part))):
             assert "\n" not in text, f"a template spans lines: {text}"
             assert not re.search(r" (=>|===|!==|&&|\|\||\?\?|[<>]=) |\) \{", text), text
