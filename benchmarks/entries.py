@@ -13,7 +13,7 @@ from generation.config import ROOT
 
 FOLDER = ROOT / ".bench"
 CHECKPOINT = FOLDER / "checkpoint"
-PRECISIONS = ("fp32", "int8", "int4")
+PRECISIONS = ("fp32", "int8", "int8-blocks", "int4")
 # The bundled model: its checkpoint for the peers, and the artifact that a clone serves.
 DEMO = ROOT / "models" / "demo"
 ALL = ("stream", "four", "long", "first_ms", "batch")
@@ -70,6 +70,7 @@ ENTRIES = (
     Entry("ours int8", "ours-no-speculation", "dev", "ours-int8", (*ALL, "repetitive", "bulk")),
     Entry("ours int8, speculation", "ours", "dev", "ours-int8", ("repetitive",)),
     Entry("ours int8, batch file", "batch", "dev", "ours-int8", ("bulk",), PLAIN),
+    Entry("ours int8-blocks", "ours-no-speculation", "dev", "ours-int8-blocks", (*ALL, "bulk")),
     Entry("ours int4", "ours-no-speculation", "dev", "ours-int4", (*ALL, "repetitive")),
     Entry("ours int4, speculation", "ours", "dev", "ours-int4", ("repetitive",)),
     Entry("ours fp32", "ours-no-speculation", "dev", "ours-fp32"),
@@ -100,6 +101,7 @@ def prepare(entries: Iterable[Entry]) -> dict[str, str]:
     demo = FOLDER / "demo" / "checkpoint"
     if not demo.exists():
         demo.parent.mkdir(exist_ok=True)
+        demo.unlink(missing_ok=True)  # a link that a clone made before it was moved
         demo.symlink_to(DEMO / "checkpoint")
     missing: dict[str, str] = {}
     for entry in entries:
