@@ -3,6 +3,7 @@
 `generation/export/graph.py` writes the graph and names its inputs and outputs.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) 
     options.log_severity_level = 3
     # Otherwise onnxruntime keeps a plan, and megabytes of memory, for every shape of a step.
     options.enable_mem_pattern = False
+    # onnxruntime reads this when it creates the operator, and has no other option for it. Its attention in tiles saves
+    # memory for long prompts, but takes more time for a chunk of a prompt and for a step.
+    os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     if not has_exact_int8_products():
