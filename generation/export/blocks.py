@@ -8,6 +8,7 @@ concurrent requests, so the caller must run the graph with even numbers of logit
 this kind.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -107,9 +108,10 @@ class BlockHeadProducts(Int8Products):
         activation: Activation,
         *,
         block: int,
+        scales: Mapping[str, float] | None = None,
     ) -> None:
         self._block = block
-        super().__init__(writer, table, head, activation)
+        super().__init__(writer, table, head, activation, scales=scales)
 
     def _store(self, table: NDArray[np.float32], head: NDArray[np.float32]) -> None:
         made = BlockProducts(self._writer, table, head, self._activation, bits=8, block=self._block, moments={})

@@ -63,7 +63,13 @@ class Shape:
 
 
 def build(
-    parameters: Parameters, shape: Shape, precision: Precision, cache: CacheType, moments: Moments | None = None
+    parameters: Parameters,
+    shape: Shape,
+    precision: Precision,
+    cache: CacheType,
+    *,
+    moments: Moments | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> onnx.ModelProto:
     """Return the serving graph.
 
@@ -80,7 +86,8 @@ def build(
 
     In int4 and int8-blocks, W must be even, and in int4 N as well. With an int8 cache, the parameters must be those
     that `cache_range.fold` returns. A language model head that is not the embedding table is the parameter
-    ``lm_head.weight``. `moments` reduce the rounding errors of int4 weights.
+    ``lm_head.weight``. `moments` reduce the rounding errors of int4 weights. `scales` are constant scales of the
+    activations of some products in int8 and int8-blocks, with the parameters that `activation_scales.smooth` returns.
 
     Raises:
         ExportError: a parameter is missing or has the wrong shape, or the precision does not support the sizes.
@@ -92,7 +99,7 @@ def build(
     if f"{HEAD}.weight" in parameters:
         head = source.array(f"{HEAD}.weight", shape.vocabulary, shape.width)
     attention = Attention(writer, shape.heads, shape.head_size, shape.context, cache)
-    products = _products(writer, table, head, shape=shape, precision=precision, moments=moments)
+    products = _products(writer, table, head, shape=shape, precision=precision, moments=moments, scales=scales)
     _Assembly(writer, products, attention, source, shape).write()
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N"]),
@@ -114,14 +121,15 @@ def _products(
     shape: Shape,
     precision: Precision,
     moments: Moments | None,
+    scales: Mapping[str, float] | None,
 ) -> Products:
     if precision == "fp32":
         return Float32Products(writer, table, head, shape.activation)
     if precision == "int8":
-        return Int8Products(writer, table, head, shape.activation)
+        return Int8Products(writer, table, head, shape.activation, scales=scales)
     if precision == "int8-blocks":
         block = block_size(shape.width, sizes=BLOCKS_OF_BYTES)
-        return BlockHeadProducts(writer, table, head, shape.activation, block=block)
+        return BlockHeadProducts(writer, table, head, shape.activation, block=block, scales=scales)
     block = block_size(shape.width, shape.inner)
     return BlockProducts(writer, table, head, shape.activation, bits=4, block=block, moments=moments or {})
 

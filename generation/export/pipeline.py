@@ -1,11 +1,12 @@
 """Export a checkpoint: find, load, convert, write, verify and publish it as an artifact."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from generation.export import artifact, cache_range, external, hub, moments
+from generation.export import activation_scales, artifact, cache_range, external, hub, moments
+from generation.export.activation_scales import Scales, smooth
 from generation.export.cache_range import CALIBRATION_TEXT, fold
 from generation.export.checkpoint import Checkpoint, load
 from generation.export.defaults import (
@@ -28,6 +29,11 @@ from generation.export.verify import verify
 from generation.model.artifact import DRAFTS, ArtifactError
 
 Progress = Callable[[str], None]
+
+# Precisions whose activations may have constant scales, and the highest increase of perplexity to accept for them. With
+# a scale per token, int8 costs a few tenths of a percent.
+CONSTANT_SCALES: tuple[Precision, ...] = ("int8", "int8-blocks")
+MOST_CONSTANT = 0.01
 
 
 def export(
@@ -81,22 +87,8 @@ def export(
         with TemporaryDirectory(dir=folder) as scratch:
             progress("exporting the portable reference graph")
             reference = export_reference(checkpoint.model, Path(scratch))
-            parameters = _parameters(checkpoint, reference)
-            ids: list[int] = checkpoint.tokenizer.encode(CALIBRATION_TEXT.read_text(encoding="utf-8")).ids
-            if cache == "int8":
-                parameters = fold(parameters, cache_range.measure(checkpoint.model, ids))
-            seen = _moments(checkpoint, parameters, ids, progress) if precision == "int4" else None
-            progress(f"writing the serving graph, {precision}")
-            graph = build(parameters, checkpoint.shape, precision, cache, seen)
-            external.save(graph, folder / artifact.MODEL, folder / artifact.WEIGHTS, EMBEDDING)
-            del graph, parameters, seen
             (folder / artifact.TOKENIZER).write_text(written(checkpoint.tokenizer), encoding="utf-8")
-            artifact.write_config(folder, checkpoint, precision, cache)
-            progress("verifying it against PyTorch")
-            try:
-                report = verify(checkpoint, reference, folder)
-            except ArtifactError as error:
-                raise ExportError(f"the server would refuse the artifact: {error}") from error
+            report = _Conversion(checkpoint, reference, folder, precision, cache, progress).run()
         judge(report, allow_loss=allow_loss)
         if drafts is not None and drafts.tokens and cache == "int8":
             report = replace(report, drafts=learn(folder, folder / DRAFTS, drafts, progress))
@@ -105,6 +97,49 @@ def export(
         artifact.write_report(folder, report)
         artifact.publish(folder, output)
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """The conversion of a loaded checkpoint, with its portable `reference`, to a graph in `folder`."""
+
+    checkpoint: Checkpoint
+    reference: Path
+    folder: Path
+    precision: Precision
+    cache: CacheType
+    progress: Progress
+
+    def run(self) -> Report:
+        """Write the serving graph and config.json, and verify them; raises like `export`."""
+        checkpoint = self.checkpoint
+        parameters = _parameters(checkpoint, self.reference)
+        ids: list[int] = checkpoint.tokenizer.encode(CALIBRATION_TEXT.read_text(encoding="utf-8")).ids
+        if self.cache == "int8":
+            parameters = fold(parameters, cache_range.measure(checkpoint.model, ids))
+        if self.precision not in CONSTANT_SCALES:
+            wanted = self.precision == "int4"
+            return self._write(parameters, _moments(checkpoint, parameters, ids, self.progress) if wanted else None)
+        smoothed, scales = smooth(parameters, activation_scales.measure(checkpoint.model, ids))
+        report = self._write(smoothed, scales=scales)
+        if report.perplexity.change <= MOST_CONSTANT:
+            return replace(report, constant_scales=True)
+        self.progress(f"note: constant scales cost {report.perplexity.change:.1%} perplexity: using a scale per token")
+        return self._write(parameters)
+
+    def _write(
+        self, parameters: Parameters, seen: moments.Moments | None = None, scales: Scales | None = None
+    ) -> Report:
+        self.progress(f"writing the serving graph, {self.precision}")
+        graph = build(parameters, self.checkpoint.shape, self.precision, self.cache, moments=seen, scales=scales)
+        external.save(graph, self.folder / artifact.MODEL, self.folder / artifact.WEIGHTS, EMBEDDING)
+        del graph
+        artifact.write_config(self.folder, self.checkpoint, self.precision, self.cache)
+        self.progress("verifying it against PyTorch")
+        try:
+            return verify(self.checkpoint, self.reference, self.folder)
+        except ArtifactError as error:
+            raise ExportError(f"the server would refuse the artifact: {error}") from error
 
 
 def _parameters(checkpoint: Checkpoint, reference: Path) -> Parameters:

@@ -1,10 +1,12 @@
-"""Write products of hidden states and weights into the graph, in float32 or in row-wise int8.
+"""Write products of hidden states and weights into the graph, in float32 or in int8.
 
-In row-wise int8, every row of activations has its own scale, so that the result of a row does not depend on the other
-rows of the batch. Weights have one scale per output channel. Sums are integers, so their order does not matter.
+In int8, the activations of a product have either one constant scale (see activation_scales.py) or a scale for every
+row, so that the result of a row does not depend on the other rows of the batch. Weights have one scale per output
+channel. Sums are integers, so their order does not matter.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -125,14 +127,21 @@ class Int8Products:
     """Products of signed 8-bit weights and unsigned 8-bit activations with zero point 128.
 
     Activations are unsigned because x86 has instructions for u8 x s8; products of two signed tensors are many times
-    slower.
+    slower. `scales` has the constant scale of the activations of some layers; other activations have a scale per row.
     """
 
     def __init__(
-        self, writer: GraphWriter, table: NDArray[np.float32], head: NDArray[np.float32], activation: Activation
+        self,
+        writer: GraphWriter,
+        table: NDArray[np.float32],
+        head: NDArray[np.float32],
+        activation: Activation,
+        *,
+        scales: Mapping[str, float] | None = None,
     ) -> None:
         self._writer = writer
         self._activation = activation
+        self._scales = scales or {}
         self._step = writer.constant("int8.step", np.array(1 / LARGEST, np.float32))
         self._one = writer.constant("int8.one", np.array(1, np.float32))
         self._middle = writer.constant("int8.middle", np.array(128, np.uint8))
@@ -165,6 +174,8 @@ class Int8Products:
 
     def linear(self, layer: Linear, value: str) -> str:
         """Add the bias to the scaled product."""
+        if layer.name in self._scales:
+            return self._product(layer, value, self._bias(layer))
         return self._writer.node("Add", [self._product(layer, value), self._bias(layer)])
 
     def activated(self, layer: Linear, value: str) -> str:
@@ -194,12 +205,18 @@ class Int8Products:
         self._writer.nodes("QGemm", inputs, [output], domain=MICROSOFT, transB=1)
         self._writer.nodes("Identity", [scales], [LOGIT_SCALES])
 
-    def _product(self, layer: Linear, value: str) -> str:
-        rows, scales = self._quantized(value, len(layer.weight))
+    def _product(self, layer: Linear, value: str, bias: str = "") -> str:
+        """Write the scaled product; add `bias`, which only a product with a constant scale takes."""
         channels = quantize_channels(layer.weight, axis=1)
         weight = self._writer.constant(f"{layer.name}.weight", channels.values)
         weight_scales = self._writer.constant(f"{layer.name}.weight.scale", channels.scales)
         # No zero point for the weight: a shared one breaks onnxruntime's conversion for CPUs without VNNI.
+        if layer.name in self._scales:
+            scale = self._writer.constant(f"{layer.name}.scale", np.array(self._scales[layer.name], np.float32))
+            rows = self._writer.node("QuantizeLinear", [value, scale, self._middle])
+            inputs = [rows, weight, scale, weight_scales, self._middle, *(["", bias] if bias else [])]
+            return self._writer.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+        rows, scales = self._quantized(value, len(layer.weight))
         inputs = [rows, weight, self._one, weight_scales, self._middle]
         product = self._writer.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
         return self._writer.node("Mul", [product, scales])

@@ -88,7 +88,8 @@ class Drafts:
 class Report:
     """The results of verification. Differences are absolute, in logits, from the checkpoint in PyTorch.
 
-    `drafts` is None for an artifact without a draft table.
+    `constant_scales` says whether activations have constant scales where they can (see activation_scales.py); otherwise
+    there is a scale per token. `drafts` is None for an artifact without a draft table.
     """
 
     precision: Precision
@@ -98,6 +99,7 @@ class Report:
     reference_logit_difference: float
     greedy: Greedy
     perplexity: Perplexity
+    constant_scales: bool = False
     drafts: Drafts | None = None
 
 

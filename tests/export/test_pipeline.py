@@ -6,9 +6,11 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import onnx
 import pytest
 from tokenizers import Tokenizer
 
+from generation.export import pipeline
 from generation.export.checkpoint import Checkpoint
 from generation.export.defaults import DEFAULT_CACHES, PRECISIONS, Precision
 from generation.export.errors import ExportError
@@ -104,6 +106,34 @@ def test_an_artifact_that_fails_verification_does_not_appear(
     with pytest.raises(ExportError, match="int8 would cost"):
         export(str(checkpoint_folder), tmp_path / "out", "int8")
     assert not list(tmp_path.iterdir())
+
+
+def _constant_scales(folder: Path) -> set[str]:
+    """Return the names of the products whose activations have a constant scale in the graph."""
+    names = [tensor.name for tensor in onnx.load(folder / "model.onnx", load_external_data=False).graph.initializer]
+    return {name.removesuffix(".scale") for name in names if name.endswith(("c_attn.scale", "c_fc.scale"))}
+
+
+def test_activations_of_layer_norms_have_constant_scales_in_int8(
+    exported: tuple[Precision, Path, Report, list[str]],
+) -> None:
+    precision, output, report, _ = exported
+    products = {f"transformer.h.{layer}.{name}" for layer in (0, 1) for name in ("attn.c_attn", "mlp.c_fc")}
+
+    assert report.constant_scales == (precision in {"int8", "int8-blocks"})
+    assert _constant_scales(output) == (products if report.constant_scales else set())
+
+
+def test_constant_scales_that_cost_too_much_are_not_kept(
+    checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "MOST_CONSTANT", -1.0)
+    stages: list[str] = []
+    report = export(str(checkpoint_folder), tmp_path / "out", "int8", progress=stages.append)
+
+    assert not report.constant_scales
+    assert [stage for stage in stages if stage.startswith("note: constant scales cost")]
+    assert not _constant_scales(tmp_path / "out")
 
 
 def test_an_accepted_loss_is_kept(checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ LAYER = Linear("layer", RANDOM.standard_normal((WIDTH, 24)).astype(np.float32), 
 # Wide enough for several blocks, inner and outer.
 WIDE = Linear("wide", RANDOM.standard_normal((WIDTH, 200)).astype(np.float32), np.ones(200, np.float32))
 ROWS = RANDOM.standard_normal((6, WIDTH)).astype(np.float32)
+SCALE = 0.03
 
 TORCH: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu_tanh": torch.nn.GELU(approximate="tanh"),
@@ -49,6 +50,11 @@ def block_head(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
 
 def int8(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
     return Int8Products(writer, table, table, "gelu_tanh")
+
+
+def constant(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+    """Products of `int8` whose activations have the constant scale `SCALE`."""
+    return Int8Products(writer, table, table, "gelu_tanh", scales=dict.fromkeys(("layer", "wide"), SCALE))
 
 
 def fp32(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
@@ -95,15 +101,42 @@ def test_int8_is_near_the_plain_product() -> None:
     assert difference.max() < 0.4
 
 
-def test_int8_sums_do_not_saturate() -> None:
+def test_int8_with_a_constant_scale_is_the_scaled_product() -> None:
+    values = np.rint(ROWS / SCALE)
+    assert np.abs(values).max() < 127
+    channels = quantize_channels(LAYER.weight, axis=1)
+
+    expected = (values @ channels.values.astype(np.float64)) * SCALE * channels.scales + LAYER.bias
+    assert np.allclose(run(constant, LAYER, ROWS), expected, atol=1e-4)
+
+
+def test_int8_with_a_constant_scale_clips_what_is_larger() -> None:
+    channels = quantize_channels(LAYER.weight, axis=1)
+    rows = np.full((1, WIDTH), 1000 * SCALE, np.float32)
+
+    expected = 127 * SCALE * channels.values.sum(axis=0, dtype=np.int64) * channels.scales + LAYER.bias
+    assert np.allclose(run(constant, LAYER, rows)[0], expected, atol=1e-3)
+
+
+def test_int8_with_a_constant_scale_activates_the_sum_with_the_bias() -> None:
+    def activated(writer: GraphWriter, table: NDArray[np.float32]) -> Products:
+        made = constant(writer, table)
+        made.linear = made.activated  # type: ignore[method-assign]
+        return made
+
+    expected = TORCH["gelu_tanh"](torch.from_numpy(run(constant, LAYER, ROWS))).numpy()
+    assert np.allclose(run(activated, LAYER, ROWS), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("products", "row"), [(int8, 1.0), (constant, 127 * SCALE)])
+def test_int8_sums_do_not_saturate(products: Maker, row: float) -> None:
     # All of one sign and at full scale: pairs of products leave 16 bits at once.
     layer = Linear("layer", np.ones((WIDTH, 24), np.float32), np.zeros(24, np.float32))
-    rows = np.ones((3, WIDTH), np.float32)
 
-    assert np.allclose(run(int8, layer, rows), WIDTH)
+    assert np.allclose(run(products, layer, np.full((3, WIDTH), row, np.float32)), WIDTH * row)
 
 
-@pytest.mark.parametrize(("products", "alone"), [(int8, 1), (int4, 2), (int8_blocks, 2)])
+@pytest.mark.parametrize(("products", "alone"), [(int8, 1), (constant, 1), (int4, 2), (int8_blocks, 2)])
 @pytest.mark.parametrize("row", range(len(ROWS)))
 def test_a_row_does_not_depend_on_the_other_rows(products: Maker, alone: int, row: int) -> None:
     """With weights in blocks, there is at least one other row, whatever it holds."""
