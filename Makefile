@@ -132,11 +132,11 @@ bench-vllm: .bench/venv/vllm/installed
 
 .bench/venv/%/installed: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet $(TORCH_PIP_ARGS) -r $<
+	$(@D)/bin/python -m pip install --quiet $(TORCH_PIP_ARGS) -r $<
 # optimum-intel asks for torchvision; no text model needs it, and one of another build than torch breaks the conversion.
-	$(if $(filter openvino vllm,$*),$(@D)/bin/pip uninstall --quiet --yes torchvision)
+	$(if $(filter openvino vllm,$*),$(@D)/bin/python -m pip uninstall --quiet --yes torchvision)
 # The same goes for what vLLM brings for sound and images.
-	$(if $(filter vllm,$*),$(@D)/bin/pip uninstall --quiet --yes torchaudio torchcodec)
+	$(if $(filter vllm,$*),$(@D)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec)
 	$(if $(filter vllm,$*),$(@D)/bin/python -m benchmarks.vllm_metadata)
 	@touch $@
 
