@@ -12,6 +12,8 @@ COSTS = frozenset({
 })  # fmt: skip
 # Labels of our own begin with it; every other engine is a peer.
 OURS = "ours"
+# Parts of the labels of engines with 4-bit weights, which read half as much for a token, with less fidelity.
+FOUR_BITS = ("int4", "q4")
 
 
 def by_round(turns: Iterable[TurnLike], label: str, figure: str) -> dict[int, float]:
@@ -43,9 +45,18 @@ def _times(figure: str, ours: float, theirs: float) -> float:
     return theirs / ours if figure in COSTS else ours / theirs
 
 
-def fastest_peer(turns: Sequence[TurnLike], figure: str) -> str | None:
-    """Return the peer with the best median of a figure in this run; None where no peer was measured."""
-    labels: dict[str, None] = dict.fromkeys(turn["label"] for turn in turns if not turn["label"].startswith(OURS))
+def has_four_bits(label: str) -> bool:
+    """Return whether an engine has 4-bit weights."""
+    return any(part in label for part in FOUR_BITS)
+
+
+def fastest_peer(turns: Sequence[TurnLike], figure: str, *, four_bits: bool = False) -> str | None:
+    """Return the peer with the best median of a figure in this run; None where no peer was measured.
+
+    Without `four_bits`, peers with 4-bit weights do not count.
+    """
+    peers = (turn["label"] for turn in turns if not turn["label"].startswith(OURS))
+    labels: dict[str, None] = dict.fromkeys(label for label in peers if four_bits or not has_four_bits(label))
     found = {label: median_ for label in labels if (median_ := value(turns, label, figure)) is not None}
     sign = -1 if figure in COSTS else 1
     return max(found, key=lambda label: sign * found[label], default=None)
@@ -66,7 +77,7 @@ class Aim:
         figure: name of the figure.
         ours: label of this project's engine.
         at_least: ratio to reach; None for information only.
-        theirs: label of the peer; None for the fastest peer of the run.
+        theirs: label of the peer; None for the fastest peer of the run, which has 4-bit weights only if ours has.
     """
 
     work: str
@@ -89,7 +100,7 @@ class Outcome:
 
 def outcome(turns: Sequence[TurnLike], aim: Aim) -> Outcome | None:
     """Compare this project with the peer of an aim; return None if they were not measured in the same round."""
-    against = aim.theirs or fastest_peer(turns, aim.figure)
+    against = aim.theirs or fastest_peer(turns, aim.figure, four_bits=has_four_bits(aim.ours))
     if against is None:
         return None
     ours, theirs = value(turns, aim.ours, aim.figure), value(turns, against, aim.figure)

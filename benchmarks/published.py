@@ -20,7 +20,7 @@ DEPLOY = ROOT / "docs" / "deploy.md"
 # Rows of the README's table, by the workload of their aim.
 BRIEF = (
     "one stream over HTTP", "16 clients over HTTP", "one stream", "4 sequences", "16 sequences", "768 + 128 tokens",
-    "512-token prompt to first token", "one stream, 4-bit weights", "sampled text of the bundled model, one stream",
+    "512-token prompt to first token", "one stream, 8 bits in blocks", "4 sequences, 8 bits in blocks", "one stream, 4-bit weights", "sampled text of the bundled model, one stream",
     "bulk: a file of 128 prompts",
 )  # fmt: skip
 # Sizing in docs/deploy.md: number of measured cores, plans with cores and memory, tokens per request, and planned load
@@ -106,7 +106,8 @@ row names its version.
 |---|---|---|---:|---:|---:|
 {rows}
 ## Ours and the fastest peer
-The peer in a cell is the engine that was fastest in that run. The README shows the worst ratio.
+The peer in a cell is the engine that was fastest in that run. Peers with 4-bit weights count only where ours has 4-bit
+weights. The README shows the worst ratio.
 
 {comparison(runs, FASTEST)}
 ## Ours and the baselines

@@ -60,6 +60,15 @@ def test_ours_is_never_its_own_peer() -> None:
     assert fastest_peer(turns[:2], "stream") is None
 
 
+def test_a_peer_with_4_bit_weights_counts_only_where_ours_has_them() -> None:
+    turns = [*TURNS, turn(3, "ours int4", stream=[800]), turn(3, "llama.cpp q4_0", stream=[1600])]
+    whole, four_bits = (outcome(turns, Aim("work", "stream", label)) for label in ("ours", "ours int4"))
+
+    assert whole is not None
+    assert four_bits is not None
+    assert (whole.against, four_bits.against, four_bits.ratio) == ("other", "llama.cpp q4_0", 0.5)
+
+
 def test_an_aim_is_measured_against_the_fastest_peer() -> None:
     found = outcome(TURNS, Aim("work", "stream", "ours", 2))
 
