@@ -27,7 +27,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.turn import watch_others
+from generation.cli.batch.local import widen
 from generation.config import ROOT
+from generation.model.machine import memory_limit
 
 
 def write_lines(path: Path, bodies: Iterator[dict[str, Any]]) -> None:
@@ -65,6 +67,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         os.environ["MODEL_DIR"] = str(folder.resolve())
+        widen(os.environ, memory_limit())
         sys.path.insert(0, str(ROOT))
         from function_app import app, service
         from generation.cli.host import endpoints

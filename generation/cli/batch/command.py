@@ -181,9 +181,11 @@ def _backend(options: argparse.Namespace) -> "Iterator[Backend]":
         import logging
 
         logging.getLogger("generation").addHandler(logging.NullHandler())  # the output has the errors
-    from generation.cli.batch.local import LocalBackend
+    from generation.cli.batch.local import LocalBackend, widen
     from generation.cli.host import endpoints, route_prefix
+    from generation.model.machine import memory_limit
 
+    widen(os.environ, memory_limit())
     sys.path.insert(0, str(ROOT))
     from function_app import app, service
 

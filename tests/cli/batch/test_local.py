@@ -15,7 +15,7 @@ from generation.api.exchange import Exchange
 from generation.api.handler import handler
 from generation.cli.batch.answer import Answer
 from generation.cli.batch.lines import parse
-from generation.cli.batch.local import LocalBackend
+from generation.cli.batch.local import LocalBackend, widen
 from generation.cli.batch.runner import StoppedError
 from generation.cli.host import endpoints
 from generation.config import ROOT, Settings
@@ -37,6 +37,23 @@ class _Service(Service):
         engine = Engine(FakeModel(), ByteTokenizer(), limits)
         engine.start()
         self._loaded = Loaded(cast("Any", config), cast("Any", ByteTokenizer()), engine)
+
+
+@pytest.mark.parametrize(
+    ("given", "memory", "rows"),
+    [
+        ({}, 4 << 30, "64"),
+        ({"MAX_RUNNING": " "}, 2 << 30, "64"),
+        ({"MAX_RUNNING": "8"}, 4 << 30, "8"),
+        ({}, 1 << 30, None),
+    ],
+)
+def test_the_batch_has_more_rows_unless_they_are_set_or_memory_is_scarce(
+    given: dict[str, str], memory: int, rows: str | None
+) -> None:
+    widen(given, memory)
+
+    assert given.get("MAX_RUNNING") == rows
 
 
 def _app(service: Service) -> func.FunctionApp:
