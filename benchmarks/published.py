@@ -20,7 +20,8 @@ DEPLOY = ROOT / "docs" / "deploy.md"
 # Rows of the README's table, by the workload of their aim.
 BRIEF = (
     "one stream over HTTP", "16 clients over HTTP", "one stream", "4 sequences", "16 sequences", "768 + 128 tokens",
-    "512-token prompt to first token", "one stream, 8 bits in blocks", "4 sequences, 8 bits in blocks", "one stream, 4-bit weights", "sampled text of the bundled model, one stream",
+    "512-token prompt to first token", "one stream, 8 bits in blocks", "4 sequences, 8 bits in blocks",
+    "one stream, 4-bit weights", "sampled text of the bundled model, one stream",
     "bulk: a file of 128 prompts",
 )  # fmt: skip
 # Sizing in docs/deploy.md: number of measured cores, plans with cores and memory, tokens per request, and planned load
@@ -166,7 +167,7 @@ def sizing(page: str, runs: Runs) -> str:
     if found is None:
         return page
     speed = round(found.outcome.ours)
-    core = round(speed / CORES)
+    core = round(found.outcome.ours / CORES)
     page = re.sub(r"(clients on the same cores: )\d+( tokens/s)", rf"\g<1>{speed}\2", page)
     page = re.sub(r"(`r` is about )\d+", rf"\g<1>{core}", page)
     speeds = f"tokens/s at `r` per core | with `r` = {core}"

@@ -8,7 +8,7 @@
 #   MIN_INSTANCES      premium: 1                                 container-apps: 0
 #   MAX_INSTANCES      premium: 3                                 container-apps: 10
 #   SKU                premium: EP1, EP2 or EP3 (EP1)
-#   CORES, CONCURRENCY container-apps: cores of an instance (2.0); its concurrent requests, 0 = the platform's own rule (0)
+#   CORES, CONCURRENCY container-apps: cores of an instance (2.0); its requests per second, 0 = the platform's own rule (0)
 #   ALLOW_WEBHOOK      premium: allow the registry webhook (true)
 #   STAGING_SLOT       premium: a slot in which new images start (false)
 #   REGISTRY_USERNAME, REGISTRY_TOKEN, REGISTRY_SERVER            for a private package; the script asks for the token on a

@@ -30,6 +30,8 @@ PYTHON_CALL = re.compile(r"python -m (?P<module>[\w.]+)(?P<arguments>[^\n`#|>]*?
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|\b[A-Z]{2,}(?==)")
 # Variables of others, of which our code has no need to know the name.
 OTHERS_VARIABLES = {
+    "GLIBC_TUNABLES": "the C library",
+    "ORT_MLAS_QKGEMM_S8_APPROX_VNNI": "onnxruntime",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "OpenTelemetry's SDK",
     "WEBSITES_CONTAINER_STOP_TIME_LIMIT": "App Service",
 }
