@@ -37,7 +37,7 @@ def open_session(path: Path, threads: int, table: EmbeddingTable | None = None) 
     # Otherwise onnxruntime keeps a plan, and megabytes of memory, for every shape of a step.
     options.enable_mem_pattern = False
     # onnxruntime reads this when it creates the operator, and has no other option for it. Its attention in tiles saves
-    # memory for long prompts, but takes more time for a chunk of a prompt and for a step.
+    # memory for long prompts, but a step of decoding takes longer, and a chunk of a prompt no less.
     os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
     _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")

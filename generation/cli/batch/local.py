@@ -19,7 +19,8 @@ from generation.errors import OverloadedError
 from generation.service import Service, State
 
 POLL_S = 0.01
-# Rows of the batch where only throughput counts. A step of 64 rows takes twice as long as one of 16, and more memory.
+# Rows of the batch where only throughput counts. A step of 64 rows takes three times as long as one of 16, and more
+# memory.
 ROWS, LEAST_MEMORY = 64, 2 << 30
 
 
