@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import GPT2LMHeadModel
 
+from generation.export.cache_range import run
 from generation.export.graph import Parameters
 from generation.export.quantize import LARGEST
 
@@ -46,12 +47,7 @@ def measure(model: GPT2LMHeadModel, ids: Sequence[int]) -> Largest:
         model.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: see(name, output))
         for name in names
     ]
-    try:
-        for start in range(0, len(ids), model.config.n_positions):
-            model(torch.tensor([ids[start : start + model.config.n_positions]]), use_cache=False)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run(model, ids, hooks)
     return {name: largest.numpy() for name, largest in found.items()}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.hooks import RemovableHandle
 from transformers import GPT2LMHeadModel
 
 from generation.export.graph import Parameters
@@ -34,6 +35,17 @@ class Range:
     highest: NDArray[np.float32]
 
 
+def run(model: GPT2LMHeadModel, ids: Sequence[int], hooks: Sequence[RemovableHandle]) -> None:
+    """Run the model over `ids`, one context at a time, for what its hooks record; then remove the hooks."""
+    context = model.config.n_positions
+    try:
+        for start in range(0, len(ids), context):
+            model(torch.tensor([ids[start : start + context]]), use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @torch.inference_mode()
 def measure(model: GPT2LMHeadModel, ids: Sequence[int]) -> list[Range]:
     """Run the model over `ids`, one context at a time; return the range of the keys and values of each layer."""
@@ -44,12 +56,7 @@ def measure(model: GPT2LMHeadModel, ids: Sequence[int]) -> list[Range]:
         )
         for place, outputs in enumerate(seen)
     ]
-    try:
-        for start in range(0, len(ids), model.config.n_positions):
-            model(torch.tensor([ids[start : start + model.config.n_positions]]), use_cache=False)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run(model, ids, hooks)
     result = []
     for outputs in seen:
         both = torch.cat(outputs)[:, model.config.n_embd :].reshape(-1, 2, model.config.n_embd)
