@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from benchmarks.server import Served, serve
+from generation.cli.batch.local import LEAST_MEMORY, ROWS
 from generation.cli.main import main
 from generation.config import ROOT
+from generation.model.machine import memory_limit
 from tests.support.batch import ids, read, request, write
 
 BAD = [b"bad", request("colourful", colour=1)]
@@ -62,6 +64,18 @@ def test_a_file_is_answered_as_the_server_answers(tmp_path: Path, client: httpx.
         body = json.loads(requests[int(line.removeprefix("r"))])["body"]
         assert client.post("/v1/completions", json=body).json()["choices"][0]["text"] == text
     assert len(good) == 5
+
+
+@pytest.mark.skipif(memory_limit() < LEAST_MEMORY, reason="the batch has more rows only with enough memory")
+@pytest.mark.parametrize(("environment", "status"), [({}, 200), ({"MAX_RUNNING": "16"}, 400)], ids=str)
+def test_more_sequences_run_at_a_time_than_in_a_server(
+    tmp_path: Path, environment: dict[str, str], status: int
+) -> None:
+    """A request may have as many choices as there are rows."""
+    source, out = write(tmp_path / "in", [request("many", n=ROWS, temperature=1, seed=1)]), tmp_path / "out"
+    _run(source, out, stdin=b"", **environment)
+
+    assert read(out)[0]["response"]["status_code"] == status
 
 
 def test_a_deployment_answers_the_same_and_what_is_done_is_not_asked_again(tmp_path: Path, served: Served) -> None:
