@@ -55,8 +55,8 @@ def fastest_peer(turns: Sequence[TurnLike], figure: str, *, four_bits: bool = Fa
 
     Without `four_bits`, peers with 4-bit weights do not count.
     """
-    peers = (turn["label"] for turn in turns if not turn["label"].startswith(OURS))
-    labels: dict[str, None] = dict.fromkeys(label for label in peers if four_bits or not has_four_bits(label))
+    measured: dict[str, None] = dict.fromkeys(turn["label"] for turn in turns)  # in the order of the run
+    labels = [one for one in measured if not one.startswith(OURS) and (four_bits or not has_four_bits(one))]
     found = {label: median_ for label in labels if (median_ := value(turns, label, figure)) is not None}
     sign = -1 if figure in COSTS else 1
     return max(found, key=lambda label: sign * found[label], default=None)
